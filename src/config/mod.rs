@@ -1,0 +1,208 @@
+//! Text → checked values: the whole configuration, made once and never changed.
+#![forbid(unsafe_code)]
+
+use std::ffi::CString;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::sign::CertifiedKey;
+
+mod hosts;
+
+pub use hosts::{Hosts, Pattern, Route, Unrouted, Why};
+
+/// Everything a running tlssrv was told, checked.
+pub struct Config {
+    /// Number of engine processes, at least one.
+    pub engines: usize,
+    /// Whom the engines become; `None`: they stay who started tlssrv (it was not root).
+    pub engine_credentials: Option<Credentials>,
+    /// Where the log goes, and how it looks.
+    pub log: Log,
+    /// What one client, and all of them, may use.
+    pub limits: Limits,
+    /// In the order of the file; never empty (the one-connection form has one, without an address).
+    pub listeners: Vec<Listener>,
+    /// The virtual hosts, and how to find them.
+    pub hosts: Hosts,
+    /// The name of the remote system (`-r`), for reports and `TCPREMOTEHOST`.
+    pub remote_name: Option<String>,
+    /// Whether engines report the steps of each handshake (`-D`).
+    pub trace: Trace,
+}
+
+/// Whether engines report the steps of each handshake (`-D`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trace {
+    /// One line per connection, no more.
+    Off,
+    /// `tls reports …` lines as well.
+    On,
+}
+
+/// Where the log goes, and how it looks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Log {
+    /// Where.
+    pub to: LogTo,
+    /// How.
+    pub format: LogFormat,
+}
+
+/// Where the log goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LogTo {
+    /// The system's log, under this tag.
+    Syslog(String),
+    /// Descriptor 2.
+    Stderr,
+    /// Appended to this file.
+    File(PathBuf),
+}
+
+/// How a log line looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// `key=value` pairs (logfmt).
+    Text,
+    /// One JSON object per line.
+    Json,
+}
+
+/// What one client, and all of them, may use.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Connections open at a time, commands that outlive theirs included.
+    pub connections: usize,
+    /// From accept to the end of the handshake.
+    pub handshake: Duration,
+    /// Without a byte either way; `None`: no limit.
+    pub idle: Option<Duration>,
+    /// After one side has ended; starts anew whenever the other side still moves.
+    pub linger: Duration,
+}
+
+/// One `[[listen]]`, or one `--listen`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listener {
+    /// Its name in `[[host]] listen`; the address when it has none of its own.
+    pub name: String,
+    /// Where it listens.
+    pub address: Address,
+    /// What a client gets whose server name no host has.
+    pub unknown_name: Nameless,
+    /// What a client gets that sends no server name.
+    pub missing_name: Nameless,
+}
+
+/// Where a listener listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Address {
+    /// TCP, on each of these; an unspecified IPv6 address takes IPv4 too.
+    Tcp(Vec<SocketAddr>),
+    /// A Unix-domain socket.
+    Unix(PathBuf),
+    /// Nowhere: the connection is descriptor 0.
+    Inetd,
+}
+
+/// What a client gets that names no host of ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Nameless {
+    /// A fatal `unrecognized_name` alert (RFC 6066 §3).
+    Reject,
+    /// The listener's default host.
+    Default,
+}
+
+/// One `[[host]]`.
+pub struct Host {
+    /// Its first name, or `default` where it has none: what the log calls it.
+    pub label: String,
+    /// What it answers to; may be empty for a default host.
+    pub names: Vec<Pattern>,
+    /// Certificate chains with their keys, in the order of the file; never empty.
+    pub identities: Vec<Arc<CertifiedKey>>,
+    /// Protocols for ALPN, most preferred first; empty: no ALPN.
+    pub alpn: Vec<String>,
+    /// What its clients are connected to.
+    pub program: Program,
+    /// What the command sees when its peer vanishes without close_notify.
+    pub on_truncation: OnTruncation,
+}
+
+/// What the command sees when its peer vanishes without close_notify.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnTruncation {
+    /// End-of-file.
+    Eof,
+    /// SIGKILL.
+    Kill,
+}
+
+/// A command ready to exec.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Program {
+    /// Absolute path.
+    pub path: CString,
+    /// Its arguments, its own name first.
+    pub argv: Vec<CString>,
+    /// `NAME=value`, without what the connection adds.
+    pub environment: Vec<CString>,
+    /// Whom it becomes; `None`: it stays who started tlssrv.
+    pub credentials: Option<Credentials>,
+    /// Where it starts; `None`: where tlssrv was started.
+    pub directory: Option<CString>,
+    /// Its file mode creation mask; `None`: tlssrv's own.
+    pub umask: Option<u32>,
+    /// Soft and hard limits to set; the others are those that tlssrv was started with.
+    pub rlimits: Vec<Rlimit>,
+    /// What its descriptors 0 and 1 are.
+    pub stdio: Stdio,
+    /// What its descriptor 2 is.
+    pub stderr: Stderr,
+}
+
+/// User and groups that a process takes for good.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Credentials {
+    /// Real, effective and saved user id.
+    pub uid: u32,
+    /// Real, effective and saved group id.
+    pub gid: u32,
+    /// Supplementary groups, the whole list.
+    pub groups: Vec<u32>,
+}
+
+/// One resource limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rlimit {
+    /// Which: a `RLIMIT_…` constant.
+    pub resource: nix::sys::resource::Resource,
+    /// The soft limit.
+    pub soft: u64,
+    /// The hard limit.
+    pub hard: u64,
+}
+
+/// What a command's descriptors 0 and 1 are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stdio {
+    /// One end of a socketpair on both, as inetd does it.
+    Socket,
+    /// Two pipes, for programs that close 1 to end their output.
+    Pipe,
+}
+
+/// What a command's descriptor 2 is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stderr {
+    /// A pipe into tlssrv's log.
+    Log,
+    /// tlssrv's own.
+    Inherit,
+    /// `/dev/null`.
+    Null,
+}

@@ -1,0 +1,3 @@
+//! Bytes → session: everything that knows TLS, and nothing that knows a descriptor or a process.
+
+pub mod name;
