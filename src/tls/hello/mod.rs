@@ -1,0 +1,71 @@
+//! The ClientHello: the facts in it that choose a host, before any TLS engine is chosen.
+//!
+//! The bytes are only looked at. They stay with the caller, who gives them unchanged to the engine
+//! that completes the handshake.
+#![forbid(unsafe_code)]
+
+mod error;
+mod message;
+mod reader;
+mod show;
+
+pub use error::HelloError;
+pub use reader::{HelloReader, MAX_RECORD_BYTES, Progress};
+
+use rustls::{CipherSuite, NamedGroup, ProtocolVersion, SignatureScheme};
+
+use super::name::ServerName;
+
+/// What a ClientHello (RFC 8446 §4.1.2, RFC 5246 §7.4.1.2) says that routing, log and trace need.
+///
+/// The lists are in the client's order, values that this program has never heard of (GREASE,
+/// RFC 8701) included; a list is empty when the extension that carries it is absent. All of them
+/// together are no larger than the message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientHello {
+    /// The `host_name` of `server_name` (RFC 6066 §3); an IP address there counts as none.
+    pub server_name: Option<ServerName>,
+    /// `application_layer_protocol_negotiation` (RFC 7301 §3.1).
+    pub alpn: ProtocolNames,
+    /// The highest version, for clients without `supported_versions`.
+    pub legacy_version: ProtocolVersion,
+    /// `supported_versions` (RFC 8446 §4.2.1).
+    pub supported_versions: Vec<ProtocolVersion>,
+    /// `cipher_suites`.
+    pub cipher_suites: Vec<CipherSuite>,
+    /// `supported_groups` (RFC 8446 §4.2.7).
+    pub groups: Vec<NamedGroup>,
+    /// The groups that `key_share` has a share for (RFC 8446 §4.2.8).
+    pub key_shares: Vec<NamedGroup>,
+    /// `signature_algorithms` (RFC 8446 §4.2.3).
+    pub signature_schemes: Vec<SignatureScheme>,
+    /// How many identities `pre_shared_key` offers (RFC 8446 §4.2.11): tickets or external PSKs.
+    pub psk_identities: usize,
+    /// Whether `session_ticket` holds a ticket (RFC 5077 §3.2).
+    pub session_ticket: bool,
+}
+
+/// Protocol names of ALPN, as the client wrote them (RFC 7301 §3.1): any bytes, none of them empty.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ProtocolNames {
+    // One allocation whatever the client does: the ProtocolNameList itself, known to be well formed.
+    list: Vec<u8>,
+}
+
+impl ProtocolNames {
+    /// The names, most preferred first.
+    pub fn iter(&self) -> impl Iterator<Item = &[u8]> {
+        let mut left = super::wire::Input::new(&self.list);
+        std::iter::from_fn(move || left.vector8().map(super::wire::Input::rest))
+    }
+
+    /// Whether the client offers this one.
+    pub fn contains(&self, name: &[u8]) -> bool {
+        self.iter().any(|offered| offered == name)
+    }
+
+    /// Whether the client did not use ALPN.
+    pub fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+}

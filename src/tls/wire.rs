@@ -1,0 +1,64 @@
+//! The presentation language of TLS, read: numbers and length-prefixed vectors (RFC 8446 §3).
+#![forbid(unsafe_code)]
+
+/// What is left to read of a message. `None` from any reader means: it ends too early.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Input<'a>(&'a [u8]);
+
+impl<'a> Input<'a> {
+    pub(crate) fn new(bytes: &'a [u8]) -> Self {
+        Self(bytes)
+    }
+
+    pub(crate) fn is_empty(self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// All that is left.
+    pub(crate) fn rest(self) -> &'a [u8] {
+        self.0
+    }
+
+    /// `opaque bytes[len]`
+    pub(crate) fn bytes(&mut self, len: usize) -> Option<&'a [u8]> {
+        let (bytes, rest) = self.0.split_at_checked(len)?;
+        self.0 = rest;
+        Some(bytes)
+    }
+
+    /// `uint8`
+    pub(crate) fn u8(&mut self) -> Option<u8> {
+        let (&byte, rest) = self.0.split_first()?;
+        self.0 = rest;
+        Some(byte)
+    }
+
+    /// `uint16`
+    pub(crate) fn u16(&mut self) -> Option<u16> {
+        let (&bytes, rest) = self.0.split_first_chunk()?;
+        self.0 = rest;
+        Some(u16::from_be_bytes(bytes))
+    }
+
+    /// A vector whose length is a `uint8`: `<0..2^8-1>`.
+    pub(crate) fn vector8(&mut self) -> Option<Self> {
+        let len = self.u8()?;
+        self.bytes(len.into()).map(Self)
+    }
+
+    /// A vector whose length is a `uint16`: `<0..2^16-1>`.
+    pub(crate) fn vector16(&mut self) -> Option<Self> {
+        let len = self.u16()?;
+        self.bytes(len.into()).map(Self)
+    }
+
+    /// Itself, unless it is empty: for vectors of `<1..…>`.
+    pub(crate) fn non_empty(self) -> Option<Self> {
+        (!self.is_empty()).then_some(self)
+    }
+
+    /// Nothing, if nothing is left.
+    pub(crate) fn end(self) -> Option<()> {
+        self.is_empty().then_some(())
+    }
+}
