@@ -3,4 +3,5 @@
 pub mod alert;
 pub mod hello;
 pub mod name;
+pub mod tickets;
 mod wire;

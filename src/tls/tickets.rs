@@ -1,0 +1,302 @@
+//! Session tickets (RFC 8446 §4.6.1, RFC 5077) that every engine process opens, each host its own.
+//!
+//! The monitor makes the keys and sends them to the engines. A ticket is
+//! `key name [16] ‖ nonce [12] ‖ sealed state ‖ tag [16]`.
+#![forbid(unsafe_code)]
+
+use std::fmt;
+use std::mem;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use aws_lc_rs::aead::{AES_256_GCM_SIV, Aad, Nonce, RandomizedNonceKey};
+use aws_lc_rs::error::Unspecified;
+use aws_lc_rs::rand;
+use rustls::server::ProducesTickets;
+use serde::{Deserialize, Serialize};
+use zeroize::Zeroize;
+
+/// How often [`TicketKeys::rotate`] is due, and how long clients are told to keep a ticket.
+///
+/// A key seals tickets for one such period and opens them for two, so that even a ticket made just
+/// before a rotation lives as long as its client was told. Two periods are also how far back
+/// someone who steals the keys can reach: a TLS 1.2 ticket holds the master secret of the
+/// connection that it travelled on. Hence hours and not days.
+pub const ROTATION: Duration = Duration::from_secs(6 * 60 * 60);
+
+/// The keys of all tickets: of those that are made now, and of those made before the last rotation.
+///
+/// They can be serialized, for the monitor's message to its engines and for nothing else; the
+/// buffer of that message is as secret as the keys.
+#[derive(Serialize, Deserialize)]
+pub struct TicketKeys {
+    current: TicketKey,
+    previous: Option<TicketKey>,
+}
+
+impl TicketKeys {
+    /// New random keys. Errors: AWS-LC has no randomness to give.
+    pub fn generate() -> Result<Self, Unspecified> {
+        Ok(Self {
+            current: TicketKey::generate()?,
+            previous: None,
+        })
+    }
+
+    /// Makes tickets with a new key from now on. The last key still opens its tickets, the one
+    /// before it is wiped. Errors: as for [`TicketKeys::generate`], and nothing has changed.
+    pub fn rotate(&mut self) -> Result<(), Unspecified> {
+        let current = TicketKey::generate()?;
+        self.previous = Some(mem::replace(&mut self.current, current));
+        Ok(())
+    }
+}
+
+impl fmt::Debug for TicketKeys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TicketKeys").finish_non_exhaustive()
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct TicketKey {
+    /// Tells the keys apart; public.
+    name: [u8; NAME_LEN],
+    key: [u8; 32],
+}
+
+impl TicketKey {
+    fn generate() -> Result<Self, Unspecified> {
+        let mut new = Self {
+            name: [0; NAME_LEN],
+            key: [0; 32],
+        };
+        rand::fill(&mut new.name)?;
+        rand::fill(&mut new.key)?;
+        Ok(new)
+    }
+}
+
+impl Drop for TicketKey {
+    fn drop(&mut self) {
+        self.key.zeroize();
+    }
+}
+
+/// What an engine makes and opens tickets with. Its clones share the keys.
+#[derive(Clone)]
+pub struct TicketKeyRing {
+    // The lock is for the compiler: rustls wants its ticketers `Sync`, a process has one thread.
+    keys: Arc<RwLock<Keys>>,
+}
+
+impl TicketKeyRing {
+    /// Errors: AWS-LC refuses a key.
+    pub fn new(keys: &TicketKeys) -> Result<Self, Unspecified> {
+        Ok(Self {
+            keys: Arc::new(RwLock::new(Keys::new(keys)?)),
+        })
+    }
+
+    /// Takes the keys of a rotation, for all ticketers made of this ring. Errors: AWS-LC refuses a
+    /// key, and nothing has changed.
+    pub fn set(&self, keys: &TicketKeys) -> Result<(), Unspecified> {
+        *self.keys.write().unwrap_or_else(PoisonError::into_inner) = Keys::new(keys)?;
+        Ok(())
+    }
+
+    /// The tickets of one virtual host. `binding` is a digest of what names the host.
+    ///
+    /// "the server MUST NOT accept the request to resume the session if the `server_name` extension
+    /// contains a different name" (RFC 6066 §3): no other host opens this host's tickets, because
+    /// the binding is authenticated with each.
+    pub fn ticketer(&self, binding: [u8; 32]) -> Arc<dyn ProducesTickets> {
+        Arc::new(HostTicketer {
+            ring: self.clone(),
+            binding,
+        })
+    }
+}
+
+impl fmt::Debug for TicketKeyRing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TicketKeyRing").finish_non_exhaustive()
+    }
+}
+
+/// [`TicketKeys`], ready for use.
+struct Keys {
+    current: Key,
+    previous: Option<Key>,
+}
+
+impl Keys {
+    fn new(keys: &TicketKeys) -> Result<Self, Unspecified> {
+        Ok(Self {
+            current: Key::new(&keys.current)?,
+            previous: keys.previous.as_ref().map(Key::new).transpose()?,
+        })
+    }
+}
+
+/// Nonces are random, and all engines draw theirs for the same key. AES-GCM-SIV (RFC 8452) is made
+/// for that: should one ever repeat, it shows whether two tickets are the same, and no more.
+struct Key {
+    name: [u8; NAME_LEN],
+    aead: RandomizedNonceKey,
+}
+
+impl Key {
+    fn new(key: &TicketKey) -> Result<Self, Unspecified> {
+        Ok(Self {
+            name: key.name,
+            aead: RandomizedNonceKey::new(&AES_256_GCM_SIV, &key.key)?,
+        })
+    }
+
+    fn aad(&self, binding: &[u8; 32]) -> Aad<Vec<u8>> {
+        Aad::from([&self.name[..], binding].concat())
+    }
+
+    fn seal(&self, binding: &[u8; 32], state: &[u8]) -> Option<Vec<u8>> {
+        let mut sealed = Vec::with_capacity(state.len() + AES_256_GCM_SIV.tag_len());
+        sealed.extend_from_slice(state);
+        let nonce = self
+            .aead
+            .seal_in_place_append_tag(self.aad(binding), &mut sealed)
+            .ok()?;
+        Some([&self.name[..], nonce.as_ref(), &sealed].concat())
+    }
+
+    fn open(&self, binding: &[u8; 32], nonce: &[u8; NONCE_LEN], sealed: &[u8]) -> Option<Vec<u8>> {
+        let mut state = sealed.to_vec();
+        let len = self
+            .aead
+            .open_in_place(Nonce::from(nonce), self.aad(binding), &mut state)
+            .ok()?
+            .len();
+        state.truncate(len);
+        Some(state)
+    }
+}
+
+#[derive(Debug)]
+struct HostTicketer {
+    ring: TicketKeyRing,
+    binding: [u8; 32],
+}
+
+impl ProducesTickets for HostTicketer {
+    fn enabled(&self) -> bool {
+        true
+    }
+
+    fn lifetime(&self) -> u32 {
+        u32::try_from(ROTATION.as_secs()).unwrap_or(u32::MAX)
+    }
+
+    fn encrypt(&self, state: &[u8]) -> Option<Vec<u8>> {
+        let keys = self
+            .ring
+            .keys
+            .read()
+            .unwrap_or_else(PoisonError::into_inner);
+        keys.current.seal(&self.binding, state)
+    }
+
+    fn decrypt(&self, ticket: &[u8]) -> Option<Vec<u8>> {
+        let (name, rest) = ticket.split_first_chunk()?;
+        let (nonce, sealed) = rest.split_first_chunk()?;
+        let keys = self
+            .ring
+            .keys
+            .read()
+            .unwrap_or_else(PoisonError::into_inner);
+        std::iter::once(&keys.current)
+            .chain(&keys.previous)
+            .find(|key| key.name == *name)?
+            .open(&self.binding, nonce, sealed)
+    }
+}
+
+const NAME_LEN: usize = 16;
+const NONCE_LEN: usize = 12;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOST: [u8; 32] = [1; 32];
+    const OTHER_HOST: [u8; 32] = [2; 32];
+
+    fn ring(keys: &TicketKeys) -> TicketKeyRing {
+        TicketKeyRing::new(keys).unwrap()
+    }
+
+    #[test]
+    fn a_ticket_opens_on_another_engine() {
+        let keys = TicketKeys::generate().unwrap();
+        let sent = postcard::to_allocvec(&keys).unwrap();
+        let received: TicketKeys = postcard::from_bytes(&sent).unwrap();
+        let ticket = ring(&keys).ticketer(HOST).encrypt(b"state").unwrap();
+        let opened = ring(&received).ticketer(HOST).decrypt(&ticket);
+        assert_eq!(opened.unwrap(), b"state");
+    }
+
+    #[test]
+    fn a_ticket_does_not_open_at_another_host() {
+        let ring = ring(&TicketKeys::generate().unwrap());
+        let ticket = ring.ticketer(HOST).encrypt(b"state").unwrap();
+        assert_eq!(ring.ticketer(OTHER_HOST).decrypt(&ticket), None);
+    }
+
+    #[test]
+    fn a_ticket_outlives_one_rotation_and_not_two() {
+        let mut keys = TicketKeys::generate().unwrap();
+        let ring = ring(&keys);
+        let ticketer = ring.ticketer(HOST);
+        let ticket = ticketer.encrypt(b"state").unwrap();
+
+        keys.rotate().unwrap();
+        ring.set(&keys).unwrap();
+        assert_eq!(ticketer.decrypt(&ticket).unwrap(), b"state");
+        let newer = ticketer.encrypt(b"newer").unwrap();
+
+        keys.rotate().unwrap();
+        ring.set(&keys).unwrap();
+        assert_eq!(ticketer.decrypt(&ticket), None);
+        assert_eq!(ticketer.decrypt(&newer).unwrap(), b"newer");
+    }
+
+    #[test]
+    fn a_damaged_ticket_does_not_open() {
+        let ticketer = ring(&TicketKeys::generate().unwrap()).ticketer(HOST);
+        let ticket = ticketer.encrypt(b"state").unwrap();
+        assert_eq!(ticket.len(), 16 + 12 + 5 + 16);
+        for end in 0..ticket.len() {
+            assert_eq!(ticketer.decrypt(&ticket[..end]), None);
+        }
+        for bit in 0..8 * ticket.len() {
+            let mut flipped = ticket.clone();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            assert_eq!(ticketer.decrypt(&flipped), None);
+        }
+    }
+
+    #[test]
+    fn two_tickets_of_one_session_have_nothing_in_common_but_their_key() {
+        let ticketer = ring(&TicketKeys::generate().unwrap()).ticketer(HOST);
+        let [one, two] = [(); 2].map(|()| ticketer.encrypt(b"state").unwrap());
+        assert_eq!(one[..16], two[..16]);
+        assert_ne!(one[16..28], two[16..28]);
+        assert_ne!(one[28..], two[28..]);
+    }
+
+    #[test]
+    fn keys_are_not_shown() {
+        let keys = TicketKeys::generate().unwrap();
+        let ring = ring(&keys);
+        assert_eq!(format!("{keys:?}"), "TicketKeys { .. }");
+        assert_eq!(format!("{ring:?}"), "TicketKeyRing { .. }");
+    }
+}
