@@ -24,5 +24,80 @@
 //! - A byte read from one side is written to the other, or the connection is reported as broken.
 //! - Every process has one thread.
 
+#![deny(unsafe_code)]
+
+use std::ffi::OsString;
+use std::io::{self, Write};
+
+pub use exit::Exit;
+
+use cli::{Request, Task};
+use complain::{complain, stderr_is_the_connection};
+use config::{Form, Problems, Severity};
+
+pub mod cli;
+mod complain;
 pub mod config;
+mod exit;
+pub mod monitor;
 pub mod tls;
+
+/// Does what the arguments say, the first being our own name.
+pub fn run(args: impl IntoIterator<Item = OsString>) -> Exit {
+    let request = match cli::parse(args) {
+        Ok(request) => request,
+        Err(error) => return answer_or_complain(&error),
+    };
+    let Request {
+        task,
+        source,
+        form,
+        options,
+    } = request;
+    let loaded = match config::load(&source, form, &options) {
+        Ok(loaded) => loaded,
+        Err(refusal) => {
+            report(&refusal.problems);
+            return match task {
+                Task::Run => refusal.exit,
+                Task::Check | Task::Explain(_) => Exit::BadConfiguration,
+            };
+        }
+    };
+    report(&loaded.problems);
+    match task {
+        Task::Check => answer(&format!("{}\n", loaded.summary())),
+        Task::Explain(name) => answer(&loaded.explain(name.as_ref())),
+        Task::Run => match form {
+            Form::Server => monitor::serve(loaded.config),
+            Form::OneConnection => monitor::inetd(loaded.config),
+        },
+    }
+}
+
+/// Prints clap's help and version, and what it thinks of any other command line.
+fn answer_or_complain(error: &clap::Error) -> Exit {
+    if !error.use_stderr() {
+        return answer(&error.render().to_string());
+    }
+    match stderr_is_the_connection() {
+        true => complain(Severity::Error, &error.render().to_string()),
+        // In colour, where that can be seen.
+        false => drop(error.print()),
+    }
+    Exit::Usage
+}
+
+fn report(problems: &Problems) {
+    for (severity, text) in problems.reports() {
+        complain(severity, &text);
+    }
+}
+
+/// Writes what was asked for to standard output.
+fn answer(text: &str) -> Exit {
+    match io::stdout().write_all(text.as_bytes()) {
+        Ok(()) => Exit::Success,
+        Err(_) => Exit::System,
+    }
+}

@@ -1,21 +1,16 @@
 //! The virtual-host table: (listener, server name) → host, and the reason.
 #![forbid(unsafe_code)]
 
-use super::Host;
-use crate::tls::name::ServerName;
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
-/// What a host answers to.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Pattern {
-    /// This name.
-    Exact(ServerName),
-    /// Any name of one label more than this one (`*.example.com` holds `example.com`).
-    Wildcard(ServerName),
-}
+use super::{Host, Listener, Nameless, Pattern};
+use crate::tls::name::ServerName;
 
 /// The virtual hosts of all listeners.
 pub struct Hosts {
     hosts: Vec<Host>,
+    tables: Vec<Table>,
 }
 
 /// The host that a client gets, and why.
@@ -49,7 +44,35 @@ pub enum Unrouted {
     MissingName,
 }
 
+/// What one listener routes by. Looking up takes the same time however many hosts there are.
+pub(super) struct Table {
+    exact: HashMap<String, usize>,
+    /// By what follows `*.`. A wildcard stands for one label, so that at most one can fit a name.
+    wildcard: HashMap<String, (ServerName, usize)>,
+    default: Option<usize>,
+    unknown_name: Nameless,
+    missing_name: Nameless,
+}
+
 impl Hosts {
+    /// Hosts and one table for each listener, made of their places.
+    pub(super) fn new(hosts: Vec<Host>, tables: Vec<Table>) -> Self {
+        Self { hosts, tables }
+    }
+
+    /// The host for a client of a listener (by its place) that asks for a name, or for none.
+    pub fn route(&self, listener: usize, name: Option<&ServerName>) -> Result<Route, Unrouted> {
+        let unrouted = match name {
+            Some(_) => Unrouted::UnknownName,
+            None => Unrouted::MissingName,
+        };
+        let route = self
+            .tables
+            .get(listener)
+            .and_then(|table| table.route(name));
+        route.ok_or(unrouted)
+    }
+
     /// The host at a place that [`Hosts::route`] gave.
     pub fn get(&self, host: usize) -> Option<&Host> {
         self.hosts.get(host)
@@ -58,5 +81,194 @@ impl Hosts {
     /// All of them, in the order of the file.
     pub fn iter(&self) -> impl Iterator<Item = &Host> {
         self.hosts.iter()
+    }
+}
+
+impl Table {
+    /// A listener's table, without hosts as yet.
+    pub(super) fn new(unknown_name: Nameless, missing_name: Nameless) -> Self {
+        Self {
+            exact: HashMap::new(),
+            wildcard: HashMap::new(),
+            default: None,
+            unknown_name,
+            missing_name,
+        }
+    }
+
+    /// Gives a name to a host. Errors: the host that has it already.
+    pub(super) fn add(&mut self, pattern: &Pattern, host: usize) -> Result<(), usize> {
+        match pattern {
+            Pattern::Exact(name) => match self.exact.entry(name.as_str().to_owned()) {
+                Entry::Occupied(taken) => Err(*taken.get()),
+                Entry::Vacant(free) => {
+                    free.insert(host);
+                    Ok(())
+                }
+            },
+            Pattern::Wildcard(base) => match self.wildcard.entry(base.as_str().to_owned()) {
+                Entry::Occupied(taken) => Err(taken.get().1),
+                Entry::Vacant(free) => {
+                    free.insert((base.clone(), host));
+                    Ok(())
+                }
+            },
+        }
+    }
+
+    /// Makes a host the default. Errors: the host that is it already.
+    pub(super) fn set_default(&mut self, host: usize) -> Result<(), usize> {
+        match self.default {
+            Some(taken) => Err(taken),
+            None => {
+                self.default = Some(host);
+                Ok(())
+            }
+        }
+    }
+
+    /// The same table with a default host.
+    pub(super) fn with_default(self, host: usize) -> Self {
+        Self {
+            default: Some(host),
+            ..self
+        }
+    }
+
+    /// Whether there is a default host.
+    pub(super) fn has_default(&self) -> bool {
+        self.default.is_some()
+    }
+
+    /// Whether no host is here at all.
+    pub(super) fn is_empty(&self) -> bool {
+        self.exact.is_empty() && self.wildcard.is_empty() && self.default.is_none()
+    }
+
+    /// Whether any client is given the default host.
+    pub(super) fn uses_default(&self) -> bool {
+        self.unknown_name == Nameless::Default || self.missing_name == Nameless::Default
+    }
+
+    fn route(&self, name: Option<&ServerName>) -> Option<Route> {
+        let Some(name) = name else {
+            return self.fallback(self.missing_name, Why::DefaultForMissing);
+        };
+        let name = name.as_str();
+        if let Some(host) = self.exact.get(name) {
+            return Some(Route {
+                host: *host,
+                why: Why::Exact,
+            });
+        }
+        let wildcard = name
+            .split_once('.')
+            .and_then(|(_, base)| self.wildcard.get(base));
+        if let Some((base, host)) = wildcard {
+            return Some(Route {
+                host: *host,
+                why: Why::Wildcard(Pattern::Wildcard(base.clone())),
+            });
+        }
+        self.fallback(self.unknown_name, Why::DefaultForUnknown)
+    }
+
+    fn fallback(&self, policy: Nameless, why: Why) -> Option<Route> {
+        match policy {
+            Nameless::Default => self.default.map(|host| Route { host, why }),
+            Nameless::Reject => None,
+        }
+    }
+}
+
+impl From<&Listener> for Table {
+    fn from(listener: &Listener) -> Self {
+        Self::new(listener.unknown_name, listener.missing_name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A table that gives unknown names nothing and missing ones the default.
+    fn table(patterns: &[(&str, usize)]) -> Table {
+        let mut table = Table::new(Nameless::Reject, Nameless::Default);
+        for (pattern, host) in patterns {
+            table.add(&Pattern::parse(pattern).unwrap(), *host).unwrap();
+        }
+        table
+    }
+
+    fn host(table: &Table, name: &str) -> Option<usize> {
+        let name = ServerName::parse(name.as_bytes()).unwrap();
+        table.route(Some(&name)).map(|route| route.host)
+    }
+
+    #[test]
+    fn an_exact_name_goes_before_a_wildcard() {
+        let table = table(&[("*.example.com", 0), ("imap.example.com", 1)]);
+        assert_eq!(host(&table, "imap.example.com"), Some(1));
+        assert_eq!(host(&table, "smtp.example.com"), Some(0));
+    }
+
+    #[test]
+    fn the_longest_wildcard_wins() {
+        let table = table(&[("*.example.com", 0), ("*.imap.example.com", 1)]);
+        assert_eq!(host(&table, "eu.imap.example.com"), Some(1));
+        assert_eq!(host(&table, "imap.example.com"), Some(0));
+    }
+
+    #[test]
+    fn a_wildcard_stands_for_exactly_one_label() {
+        let table = table(&[("*.example.com", 0)]);
+        assert_eq!(host(&table, "a.example.com"), Some(0));
+        assert_eq!(host(&table, "example.com"), None);
+        assert_eq!(host(&table, "a.b.example.com"), None);
+        assert_eq!(host(&table, "evilexample.com"), None);
+    }
+
+    #[test]
+    fn names_are_compared_without_case_and_trailing_dot() {
+        let table = table(&[("Example.COM.", 0)]);
+        assert_eq!(host(&table, "eXAMPLE.com"), Some(0));
+        assert_eq!(host(&table, "example.com."), Some(0));
+    }
+
+    #[test]
+    fn the_default_host_serves_whom_the_listener_says() {
+        let mut rejecting = table(&[]);
+        rejecting.set_default(7).unwrap();
+        assert_eq!(host(&rejecting, "unknown.example"), None);
+        let route = rejecting.route(None);
+        assert_eq!(
+            route,
+            Some(Route {
+                host: 7,
+                why: Why::DefaultForMissing
+            })
+        );
+
+        let mut giving = Table::new(Nameless::Default, Nameless::Reject);
+        giving.set_default(7).unwrap();
+        assert_eq!(host(&giving, "unknown.example"), Some(7));
+        assert_eq!(giving.route(None), None);
+    }
+
+    #[test]
+    fn a_name_and_the_default_are_given_away_once() {
+        let mut table = table(&[("a.example", 0), ("*.example", 1)]);
+        assert_eq!(table.add(&Pattern::parse("A.EXAMPLE").unwrap(), 2), Err(0));
+        assert_eq!(table.add(&Pattern::parse("*.example").unwrap(), 2), Err(1));
+        assert_eq!(table.set_default(3), Ok(()));
+        assert_eq!(table.set_default(4), Err(3));
+    }
+
+    #[test]
+    fn a_listener_that_does_not_exist_routes_nobody() {
+        let hosts = Hosts::new(Vec::new(), Vec::new());
+        assert_eq!(hosts.route(0, None), Err(Unrouted::MissingName));
+        let name = ServerName::parse(b"a.example").unwrap();
+        assert_eq!(hosts.route(0, Some(&name)), Err(Unrouted::UnknownName));
     }
 }

@@ -1,17 +1,95 @@
 //! Text → checked values: the whole configuration, made once and never changed.
 #![forbid(unsafe_code)]
 
-use std::ffi::CString;
+use std::ffi::{CString, OsStr};
 use std::net::SocketAddr;
+use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::thread::available_parallelism;
 use std::time::Duration;
 
 use rustls::sign::CertifiedKey;
 
-mod hosts;
+use crate::Exit;
 
-pub use hosts::{Hosts, Pattern, Route, Unrouted, Why};
+mod account;
+mod address;
+mod certificate;
+mod credentials;
+mod explain;
+mod file;
+mod host;
+mod hosts;
+mod line;
+mod listen;
+mod pattern;
+mod problem;
+mod program;
+mod raw;
+mod rlimit;
+mod table;
+
+pub use hosts::{Hosts, Route, Unrouted, Why};
+pub use line::{CommandLine, Identities};
+pub use pattern::{InvalidPattern, Pattern, server_name};
+pub use problem::{Problems, Severity};
+
+/// Where a configuration comes from.
+pub enum Source {
+    /// A file in TOML.
+    File(PathBuf),
+    /// The command line alone.
+    CommandLine(CommandLine),
+}
+
+/// What a configuration is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// A server that listens.
+    Server,
+    /// The one connection on descriptor 0.
+    OneConnection,
+}
+
+/// What the command line says beside any file, and before it.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Where the log goes (`-l`).
+    pub log: Option<LogTo>,
+    /// The name of the remote system (`-r`).
+    pub remote_name: Option<String>,
+    /// Whether to trace handshakes (`-D`).
+    pub trace: Trace,
+}
+
+/// A configuration that can run.
+pub struct Loaded {
+    /// What runs.
+    pub config: Config,
+    /// Warnings and notices.
+    pub problems: Problems,
+    /// Of each host, in the order of the file.
+    origins: Vec<host::Origin>,
+    /// How many certificates were read.
+    certificates: usize,
+}
+
+/// A configuration that cannot run.
+pub struct Refusal {
+    /// Everything that is wrong.
+    pub problems: Problems,
+    /// The status to exit with, when it was meant to run.
+    pub exit: Exit,
+}
+
+/// Reads and checks a whole configuration. Nothing is bound or started.
+pub fn load(source: &Source, form: Form, options: &Options) -> Result<Loaded, Refusal> {
+    match source {
+        Source::File(path) => file::load(path, form, options),
+        Source::CommandLine(line) => line::load(line, options),
+    }
+}
 
 /// Everything a running tlssrv was told, checked.
 pub struct Config {
@@ -31,6 +109,29 @@ pub struct Config {
     pub remote_name: Option<String>,
     /// Whether engines report the steps of each handshake (`-D`).
     pub trace: Trace,
+}
+
+impl Config {
+    /// The listener whose rules hold for a connection on descriptor 0 that has this local address:
+    /// the one that listens there; else the first one on that port; else the first one.
+    pub fn listener_for(&self, local: Option<SocketAddr>) -> usize {
+        let likeness = |listener: &Listener| match (&listener.address, local) {
+            (Address::Tcp(bound), Some(local)) => bound
+                .iter()
+                .map(|bound| address::likeness(*bound, local))
+                .max()
+                .unwrap_or(0),
+            _ => 0,
+        };
+        let mut best = (0, 0);
+        for (place, listener) in self.listeners.iter().enumerate() {
+            let likeness = likeness(listener);
+            if likeness > best.1 {
+                best = (place, likeness);
+            }
+        }
+        best.0
+    }
 }
 
 /// Whether engines report the steps of each handshake (`-D`).
@@ -62,6 +163,16 @@ pub enum LogTo {
     File(PathBuf),
 }
 
+impl LogTo {
+    /// What `-l` means: a file when there is a slash in it, else a tag for the system's log.
+    pub fn from_option(name: &OsStr) -> Self {
+        match name.as_bytes().contains(&b'/') {
+            true => Self::File(std::path::absolute(name).unwrap_or_else(|_| name.into())),
+            false => Self::Syslog(name.to_string_lossy().into_owned()),
+        }
+    }
+}
+
 /// How a log line looks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogFormat {
@@ -84,6 +195,17 @@ pub struct Limits {
     pub linger: Duration,
 }
 
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: 4096,
+            handshake: Duration::from_secs(10),
+            idle: None,
+            linger: Duration::from_secs(60),
+        }
+    }
+}
+
 /// One `[[listen]]`, or one `--listen`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listener {
@@ -95,6 +217,18 @@ pub struct Listener {
     pub unknown_name: Nameless,
     /// What a client gets that sends no server name.
     pub missing_name: Nameless,
+}
+
+impl Listener {
+    /// That of the one connection on descriptor 0, with the rules that hold where none are given.
+    fn inetd() -> Self {
+        Self {
+            name: "inetd".into(),
+            address: Address::Inetd,
+            unknown_name: Nameless::Reject,
+            missing_name: Nameless::Default,
+        }
+    }
 }
 
 /// Where a listener listens.
@@ -205,4 +339,9 @@ pub enum Stderr {
     Inherit,
     /// `/dev/null`.
     Null,
+}
+
+/// One engine for each core that we may run on.
+fn default_engines() -> usize {
+    available_parallelism().map_or(1, std::num::NonZero::get)
 }

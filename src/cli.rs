@@ -1,0 +1,208 @@
+//! The command line: one struct that says what may be on it, and what it asks for.
+#![forbid(unsafe_code)]
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::error::{Error, ErrorKind};
+use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser};
+
+use crate::config::{CommandLine, Form, Identities, LogTo, Options, Source, Trace, server_name};
+use crate::tls::name::{InvalidName, ServerName};
+
+/// What a command line asks for.
+pub struct Request {
+    /// What to do.
+    pub task: Task,
+    /// Where the configuration is.
+    pub source: Source,
+    /// What it is for.
+    pub form: Form,
+    /// What holds beside it.
+    pub options: Options,
+}
+
+/// What to do with a configuration.
+pub enum Task {
+    /// Serve with it.
+    Run,
+    /// Say what is wrong with it.
+    Check,
+    /// Say which host a client gets that asks for this name, or for none.
+    Explain(Option<ServerName>),
+}
+
+/// The request that these arguments make, the first being our own name.
+///
+/// Errors: what clap prints, help and version among it.
+pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Request, Error> {
+    let matches = Cli::command().try_get_matches_from(args)?;
+    let cli = Cli::from_arg_matches(&matches)?;
+    let task = match (&cli.explain, cli.check) {
+        (Some(name), _) => Task::Explain(explained(name)?),
+        (None, true) => Task::Check,
+        (None, false) => Task::Run,
+    };
+    let options = Options {
+        log: cli.log.as_deref().map(LogTo::from_option),
+        remote_name: cli.remote.clone(),
+        trace: if cli.debug { Trace::On } else { Trace::Off },
+    };
+    if let Some(path) = cli.config {
+        let form = if cli.inetd {
+            Form::OneConnection
+        } else {
+            Form::Server
+        };
+        return Ok(Request {
+            task,
+            source: Source::File(path),
+            form,
+            options,
+        });
+    }
+    let identities = match (&cli.self_signed, cli.cert.is_empty()) {
+        (Some(name), _) => Identities::SelfSigned(name.clone()),
+        (None, false) => Identities::Files(pairs(&cli, &matches)?),
+        (None, true) => {
+            return Err(usage(
+                ErrorKind::MissingRequiredArgument,
+                "no certificate: give --cert FILE, or --self-signed NAME to try things out",
+            ));
+        }
+    };
+    let line = CommandLine {
+        listen: cli.listen,
+        identities,
+        command: cli.command,
+    };
+    let form = line.form();
+    Ok(Request {
+        task,
+        source: Source::CommandLine(line),
+        form,
+        options,
+    })
+}
+
+/// A TLS server that gives each connection to a command
+#[derive(Parser)]
+#[command(
+    name = "tlssrv",
+    bin_name = "tlssrv",
+    version,
+    max_term_width = 100,
+    override_usage = "tlssrv [OPTIONS] CMD [ARGS]...\n       tlssrv [OPTIONS] --config FILE",
+    after_help = "With CMD, serves that one command: without --listen the one connection on descriptor 0\n\
+        (inetd, tcpserver, systemd Accept=yes), with --listen as a server. With --config, the\n\
+        virtual-host table in FILE decides.\n\n\
+        Exit status: that of CMD with one connection; else 0, or 96 bad configuration, 97 cannot\n\
+        start, 98 handshake failed, 100 wrong usage, 111 system call failed, 126 and 127 CMD cannot\n\
+        be run."
+)]
+struct Cli {
+    /// Trace handshakes
+    #[arg(short = 'D', long)]
+    debug: bool,
+
+    /// Certificate chain in PEM, leaf first, with its key unless --key follows; may repeat, for a
+    /// second type of key
+    #[arg(short, long, value_name = "FILE", conflicts_with_all = ["self_signed", "config"])]
+    cert: Vec<PathBuf>,
+
+    /// Private key in PEM of the --cert before it
+    #[arg(long, value_name = "FILE", requires = "cert")]
+    key: Vec<PathBuf>,
+
+    /// Log to syslog under this tag or, when there is a / in it, to this file [default: stderr]
+    #[arg(short, long, value_name = "NAME")]
+    log: Option<OsString>,
+
+    /// Name of the remote system, for reports and TCPREMOTEHOST
+    #[arg(short, long, value_name = "NAME")]
+    remote: Option<String>,
+
+    /// Listen on HOST:PORT, [IPV6]:PORT, :PORT or unix:PATH; may repeat; port 0 picks one
+    #[arg(long, value_name = "ADDR", conflicts_with = "config")]
+    listen: Vec<String>,
+
+    /// Make a throw-away certificate for NAME, to try things out
+    #[arg(long, value_name = "NAME", conflicts_with = "config")]
+    self_signed: Option<String>,
+
+    /// Serve the virtual hosts of this TOML file
+    #[arg(short = 'f', long, value_name = "FILE")]
+    config: Option<PathBuf>,
+
+    /// Check everything, print every problem, start nothing
+    #[arg(long, conflicts_with = "explain")]
+    check: bool,
+
+    /// Print which host a client gets that asks for NAME, and why; '' for a client that sends none
+    #[arg(long, value_name = "NAME")]
+    explain: Option<String>,
+
+    /// With --config: serve the one connection on descriptor 0
+    #[arg(long, requires = "config")]
+    inetd: bool,
+
+    /// Command to serve, with its arguments
+    #[arg(
+        value_name = "CMD",
+        trailing_var_arg = true,
+        required_unless_present = "config",
+        conflicts_with = "config"
+    )]
+    command: Vec<OsString>,
+}
+
+/// Each certificate with the key that follows it.
+fn pairs(cli: &Cli, matches: &ArgMatches) -> Result<Vec<(PathBuf, Option<PathBuf>)>, Error> {
+    let positions = |id| matches.indices_of(id).into_iter().flatten();
+    let certs: Vec<usize> = positions("cert").collect();
+    let mut pairs: Vec<(PathBuf, Option<PathBuf>)> =
+        cli.cert.iter().map(|cert| (cert.clone(), None)).collect();
+    for (position, key) in positions("key").zip(&cli.key) {
+        let before = certs.partition_point(|cert| *cert < position);
+        match before.checked_sub(1).and_then(|cert| pairs.get_mut(cert)) {
+            Some((_, slot @ None)) => *slot = Some(key.clone()),
+            Some((cert, Some(_))) => {
+                let message = format!(
+                    "two keys for the certificate {:?}",
+                    cert.display().to_string()
+                );
+                return Err(usage(ErrorKind::ArgumentConflict, &message));
+            }
+            None => {
+                let message = "--key belongs to the --cert before it, and there is none";
+                return Err(usage(ErrorKind::MissingRequiredArgument, message));
+            }
+        }
+    }
+    Ok(pairs)
+}
+
+fn explained(name: &str) -> Result<Option<ServerName>, Error> {
+    match name {
+        "" => Ok(None),
+        name => server_name(name).map(Some).map_err(|InvalidName| {
+            let message = format!("no client can ask for {name:?}: it is not a host name");
+            usage(ErrorKind::ValueValidation, &message)
+        }),
+    }
+}
+
+fn usage(kind: ErrorKind, message: &str) -> Error {
+    Cli::command().error(kind, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Cli;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_contradicts_itself_nowhere() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,182 @@
+//! Whom commands and engines become.
+#![forbid(unsafe_code)]
+
+use std::ops::Range;
+
+use nix::unistd::User;
+use toml::Spanned;
+
+use super::Credentials;
+use super::account::{Accounts, Invoker, NoAccount};
+use super::problem::Problems;
+use super::raw::RawHost;
+
+/// Who a command will be.
+pub(super) struct Identity {
+    /// What it takes; `None`: it stays who it is.
+    pub(super) credentials: Option<Credentials>,
+    /// Its entry in the user database, where it has one.
+    pub(super) account: Option<User>,
+}
+
+/// Whom the command of a host becomes; `place` is the host's.
+pub(super) fn of_host(
+    host: &RawHost,
+    place: &Range<usize>,
+    invoker: &Invoker,
+    accounts: &mut Accounts,
+    problems: &mut Problems,
+) -> Option<Identity> {
+    let own = &invoker.credentials;
+    let user = match &host.user {
+        Some(name) => found(accounts.user(name.get_ref()), "user", name, problems).map(Some),
+        None => Some(None),
+    };
+    let group = match &host.group {
+        Some(name) => found(accounts.group(name.get_ref()), "group", name, problems).map(Some),
+        None => Some(None),
+    };
+    let groups = match &host.groups {
+        Some(names) => {
+            let mut gid = |name: &Spanned<String>| {
+                found(accounts.group(name.get_ref()), "group", name, problems)
+            };
+            let gids: Vec<Option<u32>> = names.get_ref().iter().map(&mut gid).collect();
+            gids.into_iter().collect::<Option<Vec<u32>>>().map(Some)
+        }
+        None => Some(None),
+    };
+    let (user, group, groups) = (user?, group?, groups?);
+
+    let uid = user.as_ref().map_or(own.uid, |user| user.uid.as_raw());
+    if uid == 0 && !host.allow_root.unwrap_or(false) {
+        let place = host.user.as_ref().map_or(place.clone(), Spanned::span);
+        problems.error(
+            place,
+            "the command would run as root: give it a user, or allow-root = true",
+        );
+        return None;
+    }
+    if !invoker.is_root() {
+        let own = [
+            (
+                uid == own.uid,
+                host.user.as_ref().map(Spanned::span),
+                "user",
+            ),
+            (
+                group.is_none_or(|gid| gid == own.gid),
+                host.group.as_ref().map(Spanned::span),
+                "group",
+            ),
+            (
+                groups.is_none_or(|groups| invoker.has_groups(&groups)),
+                host.groups.as_ref().map(Spanned::span),
+                "groups",
+            ),
+        ];
+        for (_, place, what) in own.iter().filter(|(own, ..)| !own) {
+            let message =
+                format!("unable to change the command's {what}: tlssrv does not run as root");
+            problems.error(place.clone(), message);
+        }
+        let account = invoker.account.clone();
+        return own.iter().all(|(own, ..)| *own).then_some(Identity {
+            credentials: None,
+            account,
+        });
+    }
+    if user.is_none() && group.is_none() && groups.is_none() {
+        return Some(Identity {
+            credentials: None,
+            account: invoker.account.clone(),
+        });
+    }
+
+    let gid = group
+        .or(user.as_ref().map(|user| user.gid.as_raw()))
+        .unwrap_or(own.gid);
+    let groups = match (groups, &user) {
+        (Some(groups), _) => groups,
+        (None, None) => vec![gid],
+        (None, Some(user)) => match accounts.groups_of(&user.name, gid) {
+            Ok(groups) => groups,
+            Err(errno) => {
+                let place = host.user.as_ref().map(Spanned::span);
+                let reason = errno.desc();
+                problems.error(
+                    place,
+                    format!("unable to look up groups of user {:?}: {reason}", user.name),
+                );
+                return None;
+            }
+        },
+    };
+    let account = user.or_else(|| invoker.account.clone());
+    Some(Identity {
+        credentials: Some(Credentials { uid, gid, groups }),
+        account,
+    })
+}
+
+/// Whom the engines become: the user of that name, or the first of the usual ones; without
+/// supplementary groups. `None` when we are not root, and when there is nobody, which is reported.
+pub(super) fn of_engines(
+    engine_user: Option<&Spanned<String>>,
+    invoker: &Invoker,
+    accounts: &mut Accounts,
+    problems: &mut Problems,
+) -> Option<Credentials> {
+    if !invoker.is_root() {
+        if let Some(name) = engine_user {
+            let message = "engine-user is ignored: tlssrv does not run as root";
+            problems.warning(name.span(), message);
+        }
+        return None;
+    }
+    let user = match engine_user {
+        Some(name) => found(accounts.user(name.get_ref()), "user", name, problems)?,
+        None => match ENGINE_USERS.map(|name| accounts.user(name)) {
+            [Ok(user), _] => user,
+            [Err(_), Ok(user)] => {
+                let [missing, instead] = ENGINE_USERS;
+                problems.notice(format!("no user {missing:?}: engines run as {instead:?}"));
+                user
+            }
+            [Err(error), Err(_)] => {
+                let [missing, _] = ENGINE_USERS;
+                problems.error(
+                    None,
+                    format!("{}: engines need a user", error.message("user", missing)),
+                );
+                return None;
+            }
+        },
+    };
+    if user.uid.is_root() {
+        problems.error(
+            engine_user.map(Spanned::span),
+            "engines must not run as root",
+        );
+        return None;
+    }
+    Some(Credentials {
+        uid: user.uid.as_raw(),
+        gid: user.gid.as_raw(),
+        groups: Vec::new(),
+    })
+}
+
+fn found<T>(
+    result: Result<T, NoAccount>,
+    kind: &str,
+    name: &Spanned<String>,
+    problems: &mut Problems,
+) -> Option<T> {
+    result
+        .map_err(|error| problems.error(name.span(), error.message(kind, name.get_ref())))
+        .ok()
+}
+
+/// Whom the engines become when nobody is named: our own user, else the system's nobody.
+const ENGINE_USERS: [&str; 2] = ["tlssrv", "nobody"];

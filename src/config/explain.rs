@@ -1,0 +1,94 @@
+//! Which host a client gets, and why, for people (`--explain`); and what there is (`--check`).
+#![forbid(unsafe_code)]
+
+use std::fmt::Write;
+
+use super::{Listener, Loaded, Route, Unrouted, Why};
+use crate::tls::name::ServerName;
+
+impl Loaded {
+    /// What a client gets that asks for a name, or for none: one paragraph for all listeners, or
+    /// where they differ, for each.
+    pub fn explain(&self, name: Option<&ServerName>) -> String {
+        let routes: Vec<(&Listener, Result<Route, Unrouted>)> = self
+            .config
+            .listeners
+            .iter()
+            .enumerate()
+            .map(|(place, listener)| (listener, self.config.hosts.route(place, name)))
+            .collect();
+        let whom = match name {
+            Some(name) => format!("a client that asks for {}", name.as_str()),
+            None => "a client that sends no name".into(),
+        };
+        let differ = routes
+            .windows(2)
+            .any(|pair| matches!(pair, [(_, a), (_, b)] if a != b));
+        let mut text = String::new();
+        for (listener, route) in routes.iter().take(if differ { usize::MAX } else { 1 }) {
+            let place = if differ {
+                format!(" on listener {}", listener.name)
+            } else {
+                String::new()
+            };
+            let _ = match route {
+                Ok(route) => write!(text, "{whom}{place} gets {}", self.describe(route)),
+                Err(unrouted) => writeln!(text, "{whom}{place} {}", rejection(*unrouted)),
+            };
+        }
+        text
+    }
+
+    /// How much of everything there is.
+    pub fn summary(&self) -> String {
+        let count = |number: usize, thing: &str| match number {
+            1 => format!("1 {thing}"),
+            _ => format!("{number} {thing}s"),
+        };
+        let listeners = count(self.config.listeners.len(), "listener");
+        let hosts = count(self.origins.len(), "host");
+        format!(
+            "ok: {listeners}, {hosts}, {}",
+            count(self.certificates, "certificate")
+        )
+    }
+
+    fn describe(&self, route: &Route) -> String {
+        let (Some(host), Some(origin)) = (
+            self.config.hosts.get(route.host),
+            self.origins.get(route.host),
+        ) else {
+            return String::new();
+        };
+        let place = match &origin.place {
+            Some(place) => format!(" (line {})", self.problems.line(place)),
+            None => String::new(),
+        };
+        let why = match &route.why {
+            Why::Exact => "the name is one of its names".to_owned(),
+            Why::Wildcard(pattern) => format!("its wildcard {pattern} stands for the name"),
+            Why::DefaultForUnknown => "no host has the name, and this is the default".to_owned(),
+            Why::DefaultForMissing => "this is the default".to_owned(),
+        };
+        let mut text = format!("host {}{place}: {why}\n", host.label);
+        let path = host.program.path.to_string_lossy();
+        let arguments = host
+            .program
+            .argv
+            .iter()
+            .skip(1)
+            .map(|word| format!(" {word:?}"));
+        let _ = writeln!(text, "  command: {path:?}{}", arguments.collect::<String>());
+        for certificate in &origin.certificates {
+            let _ = writeln!(text, "  certificate: {}", certificate.display());
+        }
+        text
+    }
+}
+
+fn rejection(unrouted: Unrouted) -> &'static str {
+    match unrouted {
+        Unrouted::UnknownName => "is rejected with unrecognized_name: no host has the name",
+        Unrouted::MissingName => "is rejected with unrecognized_name: no default host for it",
+    }
+}

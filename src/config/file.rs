@@ -1,0 +1,183 @@
+//! A configuration file → everything a running tlssrv needs, or everything that is wrong with it.
+#![forbid(unsafe_code)]
+
+use std::fs;
+use std::ops::Range;
+use std::path::Path;
+use std::time::Duration;
+
+use toml::Spanned;
+
+use super::account::{Accounts, Invoker};
+use super::certificate::Certificates;
+use super::host::Checker;
+use super::hosts::Hosts;
+use super::problem::{Problems, cause};
+use super::raw::{Raw, RawLimits, RawLog};
+use super::{Config, Form, Limits, Loaded, Log, LogFormat, LogTo, Options, Refusal};
+use super::{credentials, default_engines, listen};
+use crate::Exit;
+
+/// The configuration in a file, for a server or for one connection. Nothing is bound or started.
+pub(super) fn load(path: &Path, form: Form, options: &Options) -> Result<Loaded, Refusal> {
+    let invoker = Invoker::new();
+    let refuse = |problems| Refusal {
+        problems,
+        exit: Exit::BadConfiguration,
+    };
+    let (text, mut problems) = read(path).map_err(refuse)?;
+    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let base = absolute.parent().unwrap_or(Path::new("/"));
+    let Some(raw) = Raw::parse(&text, form, &mut problems) else {
+        return Err(refuse(problems));
+    };
+
+    let (accounts, certificates) = (Accounts::default(), Certificates::default());
+    let mut checker = Checker {
+        base,
+        invoker: &invoker,
+        accounts,
+        certificates,
+        problems,
+    };
+    let problems = &mut checker.problems;
+    let engine_credentials = credentials::of_engines(
+        raw.engine_user.as_ref(),
+        &invoker,
+        &mut checker.accounts,
+        problems,
+    );
+    let engines = engines(raw.engines.as_ref(), form, problems);
+    let log = log(&raw.log, base, options, problems);
+    let limits = limits(&raw.limits, problems);
+    let listeners = listen::listeners(&raw.listeners, base, problems);
+
+    let names: Vec<_> = raw
+        .hosts
+        .iter()
+        .map(|host| checker.names(host.get_ref()))
+        .collect();
+    let tables = listen::tables(&raw, &names, &listeners, &mut checker.problems);
+    let hosts: Vec<_> = raw
+        .hosts
+        .iter()
+        .zip(&names)
+        .map(|(host, names)| checker.host(host, names))
+        .collect();
+
+    let Checker {
+        problems,
+        certificates,
+        ..
+    } = checker;
+    if problems.has_errors() {
+        return Err(refuse(problems));
+    }
+    let (hosts, origins) = hosts.into_iter().flatten().unzip();
+    let config = Config {
+        engines,
+        engine_credentials,
+        log,
+        limits,
+        listeners,
+        hosts: Hosts::new(hosts, tables),
+        remote_name: options.remote_name.clone(),
+        trace: options.trace,
+    };
+    Ok(Loaded {
+        config,
+        problems,
+        origins,
+        certificates: certificates.len(),
+    })
+}
+
+fn read(path: &Path) -> Result<(String, Problems), Problems> {
+    let refuse = |text: &str, place: Option<Range<usize>>, reason: &str| {
+        let mut problems = Problems::in_file(path, text);
+        problems.error(place, format!("unable to read configuration: {reason}"));
+        problems
+    };
+    let bytes = fs::read(path).map_err(|error| refuse("", None, &cause(&error)))?;
+    let text = String::from_utf8(bytes).map_err(|error| {
+        let start = error.utf8_error().valid_up_to();
+        let text = String::from_utf8_lossy(error.as_bytes()).into_owned();
+        refuse(&text, Some(start..start + 1), "not UTF-8")
+    })?;
+    let problems = Problems::in_file(path, &text);
+    Ok((text, problems))
+}
+
+fn engines(raw: Option<&Spanned<u64>>, form: Form, problems: &mut Problems) -> usize {
+    let engines = within(raw, 0, MOST_ENGINES, problems).unwrap_or(0);
+    match form {
+        Form::OneConnection => 1,
+        Form::Server if engines == 0 => default_engines(),
+        Form::Server => engines,
+    }
+}
+
+fn log(raw: &RawLog, base: &Path, options: &Options, problems: &mut Problems) -> Log {
+    let to = match &raw.to {
+        None => LogTo::Stderr,
+        Some(to) => match to.get_ref().as_str() {
+            "stderr" => LogTo::Stderr,
+            "syslog" => LogTo::Syslog("tlssrv".into()),
+            path if path.contains('/') => LogTo::File(base.join(path)),
+            other => {
+                let message = format!(
+                    "expected \"syslog\", \"stderr\" or a path with a slash, found {other:?}"
+                );
+                problems.error(to.span(), message);
+                LogTo::Stderr
+            }
+        },
+    };
+    let to = options.log.clone().unwrap_or(to);
+    Log {
+        to,
+        format: raw.format.unwrap_or(LogFormat::Text),
+    }
+}
+
+fn limits(raw: &RawLimits, problems: &mut Problems) -> Limits {
+    let default = Limits::default();
+    let mut positive = |duration: Option<&Spanned<Duration>>| {
+        let duration = duration?;
+        if duration.get_ref().is_zero() {
+            problems.error(duration.span(), "out of range: it must be longer than 0s");
+        }
+        Some(*duration.get_ref())
+    };
+    let handshake = positive(raw.handshake.as_ref()).unwrap_or(default.handshake);
+    let linger = positive(raw.linger.as_ref()).unwrap_or(default.linger);
+    let connections = within(raw.connections.as_ref(), 1, MOST_CONNECTIONS, problems);
+    Limits {
+        connections: connections.unwrap_or(default.connections),
+        handshake,
+        idle: raw.idle.filter(|idle| !idle.is_zero()),
+        linger,
+    }
+}
+
+fn within(
+    raw: Option<&Spanned<u64>>,
+    least: u64,
+    most: u64,
+    problems: &mut Problems,
+) -> Option<usize> {
+    let raw = raw?;
+    let number = *raw.get_ref();
+    if !(least..=most).contains(&number) {
+        problems.error(
+            raw.span(),
+            format!("{number} is out of range: it must be {least} to {most}"),
+        );
+    }
+    usize::try_from(number).ok()
+}
+
+/// More than any machine has cores.
+const MOST_ENGINES: u64 = 1024;
+/// More than a process may have descriptors (`fs.nr_open` as Linux has it).
+const MOST_CONNECTIONS: u64 = 1024 * 1024;

@@ -1,0 +1,311 @@
+//! One `[[host]]` → one checked host: its names, certificates and command.
+#![forbid(unsafe_code)]
+
+use std::collections::BTreeMap;
+use std::env;
+use std::ffi::{CString, OsStr, OsString};
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use toml::Spanned;
+
+use super::account::{Accounts, Invoker};
+use super::certificate::{Certificates, Named};
+use super::problem::{Place, Problems, cause};
+use super::program::{self, PathVariable};
+use super::raw::RawHost;
+use super::{Host, OnTruncation, Pattern, Program, Rlimit, Stderr, Stdio, credentials, rlimit};
+
+/// What checking hosts needs and leaves behind.
+pub(super) struct Checker<'a> {
+    /// The directory that file names are relative to, absolute.
+    pub(super) base: &'a Path,
+    pub(super) invoker: &'a Invoker,
+    pub(super) accounts: Accounts,
+    pub(super) certificates: Certificates,
+    pub(super) problems: Problems,
+}
+
+/// Where a host comes from: what the running server has no use for, and people have.
+pub(super) struct Origin {
+    /// Where in the file it stands.
+    pub(super) place: Place,
+    /// Its certificate files.
+    pub(super) certificates: Vec<PathBuf>,
+}
+
+impl Checker<'_> {
+    /// The names of a host that are names, with the places where they stand.
+    pub(super) fn names(&mut self, raw: &RawHost) -> Vec<(Pattern, Range<usize>)> {
+        let mut names = Vec::new();
+        for name in raw.names.iter().flatten() {
+            match Pattern::parse(name.get_ref()) {
+                Ok(pattern) => names.push((pattern, name.span())),
+                Err(reason) => {
+                    let message = format!("unable to use name {:?}: {reason}", name.get_ref());
+                    self.problems.error(name.span(), message);
+                }
+            }
+        }
+        names
+    }
+
+    /// The host; `None` when something is wrong with it, which is reported.
+    pub(super) fn host(
+        &mut self,
+        raw: &Spanned<RawHost>,
+        names: &[(Pattern, Range<usize>)],
+    ) -> Option<(Host, Origin)> {
+        let place = raw.span();
+        let raw = raw.get_ref();
+        let certificates = self.certificates(raw, names);
+        let alpn = self.alpn(raw);
+        let program = self.program(raw, &place);
+        let (identities, files) = certificates?;
+        let host = Host {
+            label: names
+                .first()
+                .map_or("default".into(), |(pattern, _)| pattern.to_string()),
+            names: names.iter().map(|(pattern, _)| pattern.clone()).collect(),
+            identities,
+            alpn: alpn?,
+            program: program?,
+            on_truncation: raw.on_truncation.unwrap_or(OnTruncation::Eof),
+        };
+        Some((
+            host,
+            Origin {
+                place: Some(place),
+                certificates: files,
+            },
+        ))
+    }
+
+    fn certificates(
+        &mut self,
+        raw: &RawHost,
+        names: &[(Pattern, Range<usize>)],
+    ) -> Option<(Vec<Arc<rustls::sign::CertifiedKey>>, Vec<PathBuf>)> {
+        let certs = raw.cert.as_ref()?;
+        if certs.get_ref().is_empty() {
+            self.problems
+                .error(certs.span(), "no certificate: a host needs one");
+            return None;
+        }
+        let named = |file: &Spanned<String>| Named {
+            path: self.base.join(file.get_ref()),
+            place: Some(file.span()),
+        };
+        let certs: Vec<Named> = certs.get_ref().iter().map(named).collect();
+        let keys: Vec<Option<Named>> = match &raw.key {
+            None => vec![None; certs.len()],
+            Some(keys) if keys.get_ref().len() == certs.len() => {
+                keys.get_ref().iter().map(named).map(Some).collect()
+            }
+            Some(keys) => {
+                let (keys_count, place) = (keys.get_ref().len(), keys.span());
+                let message = format!(
+                    "{keys_count} in key, {} in cert: each certificate needs its key, or none here",
+                    certs.len()
+                );
+                self.problems.error(place, message);
+                return None;
+            }
+        };
+
+        let mut identities = Vec::new();
+        for (cert, key) in certs.iter().zip(&keys) {
+            let loaded = self
+                .certificates
+                .load(cert, key.as_ref(), &mut self.problems);
+            for (pattern, place) in names {
+                if loaded
+                    .as_ref()
+                    .is_some_and(|identity| !identity.covers(pattern))
+                {
+                    let file = cert.path.display().to_string();
+                    let message = format!("certificate {file:?} does not cover {pattern}");
+                    self.problems.warning(place.clone(), message);
+                }
+            }
+            identities.push(loaded.map(|identity| Arc::clone(&identity.certified)));
+        }
+        let identities = identities.into_iter().collect::<Option<Vec<_>>>()?;
+        Some((
+            identities,
+            certs.into_iter().map(|cert| cert.path).collect(),
+        ))
+    }
+
+    /// Protocol names have 1 to 255 bytes (RFC 7301 §3.1).
+    fn alpn(&mut self, raw: &RawHost) -> Option<Vec<String>> {
+        let protocols = raw.alpn.as_ref()?;
+        for protocol in protocols {
+            if !(1..=255).contains(&protocol.get_ref().len()) {
+                let message = "a protocol's name has 1 to 255 bytes";
+                self.problems.error(protocol.span(), message);
+                return None;
+            }
+        }
+        Some(
+            protocols
+                .iter()
+                .map(|protocol| protocol.get_ref().clone())
+                .collect(),
+        )
+    }
+
+    fn program(&mut self, raw: &RawHost, place: &Range<usize>) -> Option<Program> {
+        let identity = credentials::of_host(
+            raw,
+            place,
+            self.invoker,
+            &mut self.accounts,
+            &mut self.problems,
+        );
+        let command = self.command(raw);
+        let directory = self.directory(raw);
+        let umask = self.umask(raw);
+        let rlimits = self.rlimits(raw);
+        let account = identity
+            .as_ref()
+            .and_then(|identity| identity.account.as_ref());
+        let mut variables = program::environment(account, PathVariable::Default);
+        let environment = self.environment(raw, &mut variables);
+        let (path, argv) = command?;
+        Some(Program {
+            path,
+            argv,
+            environment: environment?,
+            credentials: identity?.credentials,
+            directory: Some(directory?),
+            umask: umask?,
+            rlimits: rlimits?,
+            stdio: raw.stdio.unwrap_or(Stdio::Socket),
+            stderr: raw.stderr.unwrap_or(Stderr::Log),
+        })
+    }
+
+    fn command(&mut self, raw: &RawHost) -> Option<(CString, Vec<CString>)> {
+        let command = raw.command.as_ref()?;
+        let Some(name) = command.get_ref().first() else {
+            self.problems
+                .error(command.span(), "no command: a host needs one");
+            return None;
+        };
+        let path = match program::find(name.get_ref().as_ref(), self.base) {
+            Ok(path) => Some(path),
+            Err(reason) => {
+                let message = format!("unable to run command {:?}: {reason}", name.get_ref());
+                self.problems.error(name.span(), message);
+                None
+            }
+        };
+        let argv: Vec<_> = command
+            .get_ref()
+            .iter()
+            .map(|argument| self.c_string(argument))
+            .collect();
+        let path = program::c_string(path?.as_os_str()).ok()?;
+        Some((path, argv.into_iter().collect::<Option<Vec<_>>>()?))
+    }
+
+    /// The root directory when none is given: a server's own is of no meaning to its commands.
+    fn directory(&mut self, raw: &RawHost) -> Option<CString> {
+        let Some(directory) = &raw.directory else {
+            return Some(c"/".into());
+        };
+        let path = self.base.join(directory.get_ref());
+        let reason = match path.metadata() {
+            Ok(metadata) if metadata.is_dir() => {
+                return program::c_string(path.as_os_str()).ok();
+            }
+            Ok(_) => "not a directory".into(),
+            Err(error) => cause(&error),
+        };
+        let message = format!(
+            "unable to use directory {:?}: {reason}",
+            directory.get_ref()
+        );
+        self.problems.error(directory.span(), message);
+        None
+    }
+
+    fn umask(&mut self, raw: &RawHost) -> Option<Option<u32>> {
+        let Some(umask) = &raw.umask else {
+            return Some(None);
+        };
+        let text = umask.get_ref();
+        let octal = text.bytes().all(|byte| (b'0'..=b'7').contains(&byte));
+        let mask = u32::from_str_radix(text, 8)
+            .ok()
+            .filter(|mask| octal && *mask <= 0o777);
+        if mask.is_none() {
+            let message = format!("unable to use umask {text:?}: not an octal number up to 777");
+            self.problems.error(umask.span(), message);
+        }
+        mask.map(Some)
+    }
+
+    fn rlimits(&mut self, raw: &RawHost) -> Option<Vec<Rlimit>> {
+        let mut rlimits = Some(Vec::new());
+        for (name, limit) in raw.rlimits.iter().flatten() {
+            let (place, limit) = (limit.span(), limit.get_ref());
+            match rlimit::parse(name, limit.soft, limit.hard, self.invoker.is_root()) {
+                Ok(limit) => rlimits.iter_mut().for_each(|rlimits| rlimits.push(limit)),
+                Err(reason) => {
+                    self.problems
+                        .error(place, format!("unable to limit {name:?}: {reason}"));
+                    rlimits = None;
+                }
+            }
+        }
+        rlimits
+    }
+
+    /// The usual variables, then `pass-env`, then `env`; what comes later goes before.
+    fn environment(
+        &mut self,
+        raw: &RawHost,
+        variables: &mut BTreeMap<OsString, OsString>,
+    ) -> Option<Vec<CString>> {
+        let mut complete = true;
+        for name in raw.pass_env.iter().flatten() {
+            if !self.is_variable(name.get_ref(), name.span()) {
+                complete = false;
+            } else if let Some(value) = env::var_os(name.get_ref()) {
+                variables.insert(name.get_ref().into(), value);
+            }
+        }
+        for (name, value) in raw.env.iter().flatten() {
+            let valid = self.is_variable(name, value.span()) && self.c_string(value).is_some();
+            variables.insert(name.into(), value.get_ref().into());
+            complete &= valid;
+        }
+        program::environment_block(variables)
+            .ok()
+            .filter(|_| complete)
+    }
+
+    fn is_variable(&mut self, name: &str, place: Range<usize>) -> bool {
+        let valid = !name.is_empty() && !name.contains(['=', '\0']);
+        if !valid {
+            self.problems.error(
+                place,
+                format!("unable to set variable {name:?}: not a name"),
+            );
+        }
+        valid
+    }
+
+    fn c_string(&mut self, text: &Spanned<String>) -> Option<CString> {
+        let result = program::c_string(OsStr::new(text.get_ref()));
+        result
+            .map_err(|reason| {
+                self.problems
+                    .error(text.span(), format!("unable to use it: {reason}"))
+            })
+            .ok()
+    }
+}

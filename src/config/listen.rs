@@ -1,0 +1,205 @@
+//! `[[listen]]` → listeners, and which host answers to which name on each of them.
+#![forbid(unsafe_code)]
+
+use std::ops::Range;
+use std::path::Path;
+
+use toml::Spanned;
+
+use super::hosts::Table;
+use super::problem::Problems;
+use super::raw::{Raw, RawHost, RawListen, RawListener};
+use super::{Address, Listener, Nameless, Pattern, address};
+
+/// The listeners, in the order of the file; one for descriptor 0 when there is none.
+pub(super) fn listeners(
+    raw: &[Spanned<RawListener>],
+    base: &Path,
+    problems: &mut Problems,
+) -> Vec<Listener> {
+    let mut listeners: Vec<Listener> = Vec::new();
+    for raw in raw {
+        let raw = raw.get_ref();
+        let listener = listener(raw, base, problems);
+        for other in &listeners {
+            if let Some(name) = raw
+                .name
+                .as_ref()
+                .filter(|name| *name.get_ref() == other.name)
+            {
+                let message = format!("another listener is called {:?} already", other.name);
+                problems.error(name.span(), message);
+            }
+            if address::overlap(&listener.address, &other.address) {
+                let message = format!("listener {:?} has this address already", other.name);
+                problems.error(raw.address.as_ref().map(Spanned::span), message);
+            }
+        }
+        listeners.push(listener);
+    }
+    if listeners.is_empty() {
+        listeners.push(Listener::inetd());
+    }
+    listeners
+}
+
+/// The routing table of each listener. `names` are those of each host.
+pub(super) fn tables(
+    raw: &Raw,
+    names: &[Vec<(Pattern, Range<usize>)>],
+    listeners: &[Listener],
+    problems: &mut Problems,
+) -> Vec<Table> {
+    let mut tables: Vec<Table> = listeners.iter().map(Table::from).collect();
+    for (place, (host, names)) in raw.hosts.iter().zip(names).enumerate() {
+        let Some(on) = listeners_of(host.get_ref(), listeners, problems) else {
+            continue;
+        };
+        let line = |taken: &usize, problems: &Problems| {
+            raw.hosts
+                .get(*taken)
+                .map_or(0, |host| problems.line(&host.span()))
+        };
+        for (pattern, name) in names {
+            // Once is enough, however many listeners the two hosts share.
+            let clash = on.iter().find_map(|listener| {
+                let taken = tables.get_mut(*listener)?.add(pattern, place).err()?;
+                Some((taken, listeners.get(*listener)?))
+            });
+            if let Some((taken, listener)) = clash {
+                let (line, listener) = (line(&taken, problems), &listener.name);
+                let message = format!(
+                    "name {:?} belongs to the host on line {line} already, on listener {listener:?}",
+                    pattern.to_string()
+                );
+                problems.error(name.clone(), message);
+            }
+        }
+        let default = host
+            .get_ref()
+            .default
+            .as_ref()
+            .filter(|default| *default.get_ref());
+        if let Some(default) = default {
+            for listener in &on {
+                let taken = tables
+                    .get_mut(*listener)
+                    .and_then(|table| table.set_default(place).err());
+                if let (Some(taken), Some(listener)) = (taken, listeners.get(*listener)) {
+                    let (line, listener) = (line(&taken, problems), &listener.name);
+                    let message = format!(
+                        "the host on line {line} is the default of listener {listener:?} already"
+                    );
+                    problems.error(default.span(), message);
+                }
+            }
+        }
+        if let Some(reason) = unreachable(host.get_ref(), default.is_some(), &on, &tables) {
+            problems.error(
+                host.span(),
+                format!("no client can reach this host: {reason}"),
+            );
+        }
+    }
+    doubt(raw, listeners, &tables, problems);
+    tables
+}
+
+fn listener(raw: &RawListener, base: &Path, problems: &mut Problems) -> Listener {
+    let address = raw.address.as_ref().and_then(|text| {
+        address::parse(text.get_ref(), base)
+            .map_err(|reason| {
+                let message = format!("unable to listen on {:?}: {reason}", text.get_ref());
+                problems.error(text.span(), message);
+            })
+            .ok()
+    });
+    let name = raw.name.as_ref().or(raw.address.as_ref());
+    let policy =
+        |policy: &Option<Spanned<Nameless>>| policy.as_ref().map(|policy| *policy.get_ref());
+    let default = Listener::inetd();
+    Listener {
+        name: name.map(|name| name.get_ref().clone()).unwrap_or_default(),
+        address: address.unwrap_or(Address::Inetd),
+        unknown_name: policy(&raw.unknown_name).unwrap_or(default.unknown_name),
+        missing_name: policy(&raw.missing_name).unwrap_or(default.missing_name),
+    }
+}
+
+/// The places of the listeners that a host is on; `None`: they can't be made out.
+fn listeners_of(
+    host: &RawHost,
+    listeners: &[Listener],
+    problems: &mut Problems,
+) -> Option<Vec<usize>> {
+    let names = match &host.listen {
+        RawListen::Every => return Some((0..listeners.len()).collect()),
+        RawListen::Named(names) => names,
+        RawListen::Unclear => return None,
+    };
+    let mut places = Vec::new();
+    let mut unknown = false;
+    for name in names {
+        match listeners
+            .iter()
+            .position(|listener| listener.name == *name.get_ref())
+        {
+            Some(place) if places.contains(&place) => {}
+            Some(place) => places.push(place),
+            None => {
+                let known: Vec<&str> = listeners
+                    .iter()
+                    .map(|listener| listener.name.as_str())
+                    .collect();
+                let message = format!(
+                    "unknown listener {:?}: known are {}",
+                    name.get_ref(),
+                    known.join(", ")
+                );
+                problems.error(name.span(), message);
+                unknown = true;
+            }
+        }
+    }
+    (!unknown || !places.is_empty()).then_some(places)
+}
+
+/// Why nobody can reach a host; `None`: somebody can, or it can't be told.
+fn unreachable(
+    host: &RawHost,
+    is_default: bool,
+    on: &[usize],
+    tables: &[Table],
+) -> Option<&'static str> {
+    let nameless = host.names.as_ref().is_some_and(Vec::is_empty);
+    let mut tables = on.iter().filter_map(|listener| tables.get(*listener));
+    if on.is_empty() {
+        Some("it is on no listener")
+    } else if nameless && !is_default {
+        Some("it has no names, and is not the default")
+    } else if nameless && !tables.any(Table::uses_default) {
+        Some("it has no names, and its listeners give nobody the default host")
+    } else {
+        None
+    }
+}
+
+/// Warns of listeners that do less than they say.
+fn doubt(raw: &Raw, listeners: &[Listener], tables: &[Table], problems: &mut Problems) {
+    for (raw, (listener, table)) in raw.listeners.iter().zip(listeners.iter().zip(tables)) {
+        let (place, raw, name) = (raw.span(), raw.get_ref(), &listener.name);
+        if table.is_empty() && !problems.has_errors() {
+            problems.warning(
+                place,
+                format!("no host is on listener {name:?}: it rejects everybody"),
+            );
+        }
+        for policy in [&raw.unknown_name, &raw.missing_name].into_iter().flatten() {
+            if *policy.get_ref() == Nameless::Default && !table.has_default() {
+                let message =
+                    format!("listener {name:?} has no default host: such clients are rejected");
+                problems.warning(policy.span(), message);
+            }
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! A command ready to exec: absolute path, arguments, base environment.
+#![forbid(unsafe_code)]
+
+use std::collections::BTreeMap;
+use std::env;
+use std::ffi::{CString, OsStr, OsString};
+use std::fmt;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::unistd::{AccessFlags, User, eaccess};
+
+use super::problem::cause;
+
+/// Why a command cannot be run; the distinction that a shell makes by 126 and 127.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum NoProgram {
+    /// There is no such file.
+    NotFound(String),
+    /// There is one, and it is no program.
+    NotExecutable(String),
+}
+
+/// The file that a command's name means: looked up in our `PATH` as execvp(3) does, or when it has
+/// a slash, relative to `base`. It exists, is a file, and somebody may execute it.
+pub(super) fn find(name: &OsStr, base: &Path) -> Result<PathBuf, NoProgram> {
+    if name.is_empty() {
+        return Err(NoProgram::NotFound("an empty name".into()));
+    }
+    if name.as_bytes().contains(&b'/') {
+        let path = base.join(name);
+        return executable(&path).map(|()| path);
+    }
+    let directories = env::var_os("PATH").unwrap_or_else(|| DEFAULT_PATH.into());
+    let mut reason = NoProgram::NotFound("not in PATH".into());
+    for directory in env::split_paths(&directories) {
+        // An empty entry is the current directory (POSIX, "Other Environment Variables").
+        let Ok(path) = std::path::absolute(directory.join(name)) else {
+            continue;
+        };
+        match executable(&path) {
+            Ok(()) => return Ok(path),
+            Err(NoProgram::NotFound(_)) => {}
+            Err(not_executable) => reason = not_executable,
+        }
+    }
+    Err(reason)
+}
+
+/// An argument or path as exec takes it. Errors: it has a NUL.
+pub(super) fn c_string(text: &OsStr) -> Result<CString, &'static str> {
+    CString::new(text.as_bytes()).map_err(|_| "it contains a NUL byte")
+}
+
+/// What a command finds in its environment, before the configuration and the connection add to it:
+/// the usual variables of its user, where it has an entry in the user database.
+pub(super) fn environment(user: Option<&User>, path: PathVariable) -> BTreeMap<OsString, OsString> {
+    let search_path = match path {
+        PathVariable::Ours => env::var_os("PATH").unwrap_or_else(|| DEFAULT_PATH.into()),
+        PathVariable::Default if user.is_some_and(|user| user.uid.is_root()) => ROOT_PATH.into(),
+        PathVariable::Default => DEFAULT_PATH.into(),
+    };
+    let mut environment = BTreeMap::from([("PATH".into(), search_path)]);
+    if let Some(user) = user {
+        environment.extend([
+            ("HOME".into(), user.dir.clone().into()),
+            ("SHELL".into(), user.shell.clone().into()),
+            ("USER".into(), user.name.clone().into()),
+            ("LOGNAME".into(), user.name.clone().into()),
+        ]);
+    }
+    environment
+}
+
+/// Which `PATH` a command gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum PathVariable {
+    /// That of tlssrv: whoever typed the command line means it.
+    Ours,
+    /// The usual one.
+    Default,
+}
+
+/// The variables as exec takes them.
+pub(super) fn environment_block(
+    variables: &BTreeMap<OsString, OsString>,
+) -> Result<Vec<CString>, &'static str> {
+    let entry = |(name, value): (&OsString, &OsString)| {
+        let mut entry = name.clone();
+        entry.push("=");
+        entry.push(value);
+        c_string(&entry)
+    };
+    variables.iter().map(entry).collect()
+}
+
+fn executable(path: &Path) -> Result<(), NoProgram> {
+    let metadata = match path.metadata() {
+        Ok(metadata) => metadata,
+        Err(error) => {
+            let reason = cause(&error);
+            return Err(match error.raw_os_error().map(Errno::from_raw) {
+                Some(Errno::ENOENT | Errno::ENOTDIR) => NoProgram::NotFound(reason),
+                _ => NoProgram::NotExecutable(reason),
+            });
+        }
+    };
+    if !metadata.is_file() {
+        return Err(NoProgram::NotExecutable("not a file".into()));
+    }
+    // Root is refused only where nobody may; anybody else is asked for as itself. Whether the
+    // command's own user may, which mode bits do not always tell, exec will say.
+    let denied = match nix::unistd::geteuid().is_root() {
+        true => metadata.permissions().mode() & 0o111 == 0,
+        false => eaccess(path, AccessFlags::X_OK).is_err(),
+    };
+    match denied {
+        true => Err(NoProgram::NotExecutable("not executable".into())),
+        false => Ok(()),
+    }
+}
+
+impl fmt::Display for NoProgram {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotFound(reason) | Self::NotExecutable(reason) => f.write_str(reason),
+        }
+    }
+}
+
+const DEFAULT_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
+const ROOT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";

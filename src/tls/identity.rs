@@ -1,0 +1,205 @@
+//! Certificate chains and keys from PEM: matched, dated, and the names they cover.
+#![forbid(unsafe_code)]
+
+use std::collections::HashSet;
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair};
+use rustls::crypto::aws_lc_rs::sign::any_supported_type;
+use rustls::pki_types::pem::{PemObject, SectionKind};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::sign::CertifiedKey;
+use rustls::{CertificateError, InconsistentKeys};
+use webpki::EndEntityCert;
+use x509_cert::Certificate;
+use x509_cert::der::Decode;
+use zeroize::Zeroizing;
+
+use crate::config::Pattern;
+
+/// A certificate chain and the private key of its leaf.
+#[derive(Debug)]
+pub struct Identity {
+    /// What a TLS session needs of it.
+    pub certified: Arc<CertifiedKey>,
+    /// From when until when the leaf is valid; `None` where its dates cannot be read.
+    pub validity: Option<Validity>,
+    /// The leaf's dNSName entries, in lower case.
+    dns_names: HashSet<String>,
+}
+
+/// From when until when a certificate is valid, both included (RFC 5280 §4.1.2.5).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Validity {
+    /// The first moment.
+    pub not_before: SystemTime,
+    /// The last moment.
+    pub not_after: SystemTime,
+}
+
+/// Why PEM text is no [`Identity`]; always the operator's fault.
+#[derive(Debug, PartialEq, Eq)]
+pub enum InvalidIdentity {
+    /// There is no certificate in the chain's text, or it cannot be used.
+    Certificate(String),
+    /// There is no private key in the key's text, or it cannot be used.
+    Key(String),
+    /// The key is not that of the chain's first certificate.
+    Mismatch,
+}
+
+impl Identity {
+    /// A chain, leaf first, with its key: in `key_pem`, or where there is none, in `chain_pem`.
+    ///
+    /// Keys may be PKCS #8, PKCS #1 or SEC 1; encrypted ones are refused.
+    pub fn from_pem(chain_pem: &[u8], key_pem: Option<&[u8]>) -> Result<Self, InvalidIdentity> {
+        let (chain, key_beside_chain) =
+            sections(chain_pem).map_err(InvalidIdentity::Certificate)?;
+        if chain.is_empty() {
+            return Err(InvalidIdentity::Certificate("no certificate in it".into()));
+        }
+        let key = match key_pem {
+            Some(key_pem) => sections(key_pem).map_err(InvalidIdentity::Key)?.1,
+            None => key_beside_chain,
+        };
+        let Some(key) = key else {
+            let encrypted = is_encrypted(key_pem.unwrap_or(chain_pem));
+            let reason = if encrypted {
+                "its private key is encrypted"
+            } else {
+                "no private key in it"
+            };
+            return Err(InvalidIdentity::Key(reason.into()));
+        };
+        Self::new(chain, &key)
+    }
+
+    /// A throw-away identity for one DNS name or IP address: a new ECDSA P-256 key and a
+    /// certificate by itself, valid for a week.
+    ///
+    /// Errors: the name is not one that a certificate could carry.
+    pub fn self_signed(name: &str) -> Result<Self, String> {
+        let now = SystemTime::now();
+        let mut params = CertificateParams::new([name.to_owned()]).map_err(|e| e.to_string())?;
+        params.not_before = (now - CLOCK_SKEW).into();
+        params.not_after = (now + SELF_SIGNED_LIFETIME).into();
+        params.distinguished_name = DistinguishedName::new();
+        params
+            .distinguished_name
+            .push(DnType::CommonName, "tlssrv throw-away certificate");
+
+        let key_pair = KeyPair::generate().map_err(|e| e.to_string())?;
+        let certificate = params.self_signed(&key_pair).map_err(|e| e.to_string())?;
+        let key = PrivatePkcs8KeyDer::from(key_pair.serialize_der());
+        let key = Zeroizing::new(PrivateKeyDer::Pkcs8(key));
+        Self::new(vec![certificate.der().clone()], &key).map_err(|e| e.to_string())
+    }
+
+    /// Whether the certificate is good for every name that the pattern stands for, by the rules of
+    /// RFC 6125 §6.4: the common name does not count, and a `*` is one whole label, the first.
+    pub fn covers(&self, pattern: &Pattern) -> bool {
+        let wildcard = |base: &str| self.dns_names.contains(&format!("*.{base}"));
+        match pattern {
+            Pattern::Exact(name) => {
+                let name = name.as_str();
+                self.dns_names.contains(name)
+                    || name.split_once('.').is_some_and(|(_, base)| wildcard(base))
+            }
+            Pattern::Wildcard(base) => wildcard(base.as_str()),
+        }
+    }
+
+    /// The identity of a chain that is not empty.
+    fn new(
+        chain: Vec<CertificateDer<'static>>,
+        key: &PrivateKeyDer<'static>,
+    ) -> Result<Self, InvalidIdentity> {
+        let key = any_supported_type(key)
+            .map_err(|_| InvalidIdentity::Key("not a key that TLS can use".into()))?;
+        let certified = CertifiedKey::new(chain, key);
+        certified.keys_match().map_err(|e| match e {
+            rustls::Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => {
+                InvalidIdentity::Mismatch
+            }
+            rustls::Error::InvalidCertificate(CertificateError::BadEncoding) => {
+                InvalidIdentity::Certificate("not an X.509 certificate".into())
+            }
+            other => InvalidIdentity::Certificate(other.to_string()),
+        })?;
+
+        let leaf = certified
+            .end_entity_cert()
+            .map_err(|e| InvalidIdentity::Certificate(e.to_string()))?;
+        let dns_names = EndEntityCert::try_from(leaf)
+            .map_err(|e| InvalidIdentity::Certificate(e.to_string()))?
+            .valid_dns_names()
+            .map(str::to_ascii_lowercase)
+            .collect();
+        // x509-cert reads more strictly than TLS needs it (the size of serial numbers, for one).
+        let validity = Certificate::from_der(leaf).ok().map(|leaf| {
+            let validity = leaf.tbs_certificate().validity();
+            Validity {
+                not_before: validity.not_before.to_system_time(),
+                not_after: validity.not_after.to_system_time(),
+            }
+        });
+        Ok(Self {
+            certified: Arc::new(certified),
+            validity,
+            dns_names,
+        })
+    }
+}
+
+impl fmt::Display for InvalidIdentity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Certificate(reason) | Self::Key(reason) => f.write_str(reason),
+            Self::Mismatch => f.write_str("the private key is not that of the certificate"),
+        }
+    }
+}
+
+impl std::error::Error for InvalidIdentity {}
+
+/// The certificates of PEM text, in their order, and the first of its private keys.
+///
+/// One pass over everything, so that no key is decoded into memory that is not wiped.
+#[expect(clippy::type_complexity, reason = "used twice, above")]
+fn sections(
+    pem: &[u8],
+) -> Result<
+    (
+        Vec<CertificateDer<'static>>,
+        Option<Zeroizing<PrivateKeyDer<'static>>>,
+    ),
+    String,
+> {
+    let mut chain = Vec::new();
+    let mut first_key = None;
+    for section in <(SectionKind, Vec<u8>)>::pem_slice_iter(pem) {
+        match section {
+            Ok((SectionKind::Certificate, der)) => chain.push(CertificateDer::from(der)),
+            Ok((kind, der)) => {
+                let key = PrivateKeyDer::from_pem(kind, der).map(Zeroizing::new);
+                first_key = first_key.or(key);
+            }
+            Err(_) if is_encrypted(pem) => return Err("its private key is encrypted".into()),
+            Err(_) => return Err("not PEM text, or damaged".into()),
+        }
+    }
+    Ok((chain, first_key))
+}
+
+/// Whether PEM text has an encrypted key: `ENCRYPTED PRIVATE KEY` (RFC 7468 §11), or the header
+/// `Proc-Type: 4,ENCRYPTED` (RFC 1421 §4.6.1.1).
+fn is_encrypted(pem: &[u8]) -> bool {
+    pem.windows(b"ENCRYPTED".len())
+        .any(|window| window == b"ENCRYPTED")
+}
+
+/// How far the clock of a client may be behind ours.
+const CLOCK_SKEW: Duration = Duration::from_secs(60 * 60);
+const SELF_SIGNED_LIFETIME: Duration = Duration::from_secs(7 * 24 * 60 * 60);
