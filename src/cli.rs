@@ -8,7 +8,7 @@ use clap::error::{Error, ErrorKind};
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser};
 
 use crate::config::{CommandLine, Form, Identities, LogTo, Options, Source, Trace, server_name};
-use crate::tls::name::{InvalidName, ServerName};
+use crate::tls::name::ServerName;
 
 /// What a command line asks for.
 pub struct Request {
@@ -185,7 +185,7 @@ fn pairs(cli: &Cli, matches: &ArgMatches) -> Result<Vec<(PathBuf, Option<PathBuf
 fn explained(name: &str) -> Result<Option<ServerName>, Error> {
     match name {
         "" => Ok(None),
-        name => server_name(name).map(Some).map_err(|InvalidName| {
+        name => server_name(name).map(Some).map_err(|_| {
             let message = format!("no client can ask for {name:?}: it is not a host name");
             usage(ErrorKind::ValueValidation, &message)
         }),

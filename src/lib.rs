@@ -24,8 +24,6 @@
 //! - A byte read from one side is written to the other, or the connection is reported as broken.
 //! - Every process has one thread.
 
-#![deny(unsafe_code)]
-
 use std::ffi::OsString;
 use std::io::{self, Write};
 
@@ -38,8 +36,13 @@ use config::{Form, Problems, Severity};
 pub mod cli;
 mod complain;
 pub mod config;
+pub mod engine;
+pub mod environment;
 mod exit;
+pub mod log;
+pub mod message;
 pub mod monitor;
+pub mod process;
 pub mod tls;
 
 /// Does what the arguments say, the first being our own name.

@@ -35,7 +35,7 @@ impl Pattern {
         if name.contains('*') {
             return Err(InvalidPattern::Star);
         }
-        let name = server_name(name).map_err(|InvalidName| InvalidPattern::Name)?;
+        let name = server_name(name).map_err(|_| InvalidPattern::Name)?;
         Ok(if wildcard {
             Self::Wildcard(name)
         } else {
@@ -48,7 +48,7 @@ impl Pattern {
 pub fn server_name(text: &str) -> Result<ServerName, InvalidName> {
     let ascii = match text.is_ascii() {
         true => Cow::Borrowed(text),
-        false => Cow::Owned(idna::domain_to_ascii(text).map_err(|_| InvalidName)?),
+        false => Cow::Owned(idna::domain_to_ascii(text).map_err(|_| InvalidName::NotDns)?),
     };
     ServerName::parse(ascii.as_bytes())
 }

@@ -1,7 +1,12 @@
 //! Bytes → session: everything that knows TLS, and nothing that knows a descriptor or a process.
 
 pub mod alert;
+pub mod buffer;
 pub mod hello;
+pub mod identity;
 pub mod name;
+pub mod provider;
+pub mod server;
+pub mod session;
 pub mod tickets;
 mod wire;

@@ -5,9 +5,11 @@ use std::borrow::Borrow;
 use std::fmt;
 
 use rustls::pki_types;
+use serde::{Deserialize, Serialize};
 
 /// A DNS host name in A-labels: lower case, without a trailing dot (RFC 6066 §3).
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct ServerName(String);
 
 /// Why some bytes are no [`ServerName`].
@@ -55,6 +57,21 @@ impl ServerName {
 impl Borrow<str> for ServerName {
     fn borrow(&self) -> &str {
         &self.0
+    }
+}
+
+/// As messages between processes carry it: checked again on arrival.
+impl TryFrom<String> for ServerName {
+    type Error = InvalidName;
+
+    fn try_from(name: String) -> Result<Self, InvalidName> {
+        Self::parse(name.as_bytes())
+    }
+}
+
+impl From<ServerName> for String {
+    fn from(name: ServerName) -> Self {
+        name.0
     }
 }
 

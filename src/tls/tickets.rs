@@ -28,7 +28,7 @@ pub const ROTATION: Duration = Duration::from_secs(6 * 60 * 60);
 ///
 /// They can be serialized, for the monitor's message to its engines and for nothing else; the
 /// buffer of that message is as secret as the keys.
-#[derive(Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 pub struct TicketKeys {
     current: TicketKey,
     previous: Option<TicketKey>,
@@ -58,7 +58,7 @@ impl fmt::Debug for TicketKeys {
     }
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 struct TicketKey {
     /// Tells the keys apart; public.
     name: [u8; NAME_LEN],

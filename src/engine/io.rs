@@ -1,0 +1,78 @@
+//! Reading and writing descriptors that never make us wait.
+#![forbid(unsafe_code)]
+
+use std::os::fd::{AsFd, AsRawFd};
+
+use nix::errno::Errno;
+use nix::sys::socket::{MsgFlags, recv, send};
+
+/// What a read found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Read {
+    /// So many bytes, at least one.
+    Bytes(usize),
+    /// Nothing for now.
+    Nothing,
+    /// End-of-file.
+    End,
+    /// The other side broke it off.
+    Broken,
+}
+
+/// What a write did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Written {
+    /// So many bytes were taken, perhaps none.
+    Bytes(usize),
+    /// Nobody will ever read there.
+    Broken,
+}
+
+/// Reads from the client's socket.
+pub(super) fn receive(socket: &impl AsRawFd, room: &mut [u8]) -> Read {
+    read_result(retry(|| {
+        recv(socket.as_raw_fd(), room, MsgFlags::MSG_DONTWAIT)
+    }))
+}
+
+/// Writes to the client's socket.
+pub(super) fn transmit(socket: &impl AsRawFd, bytes: &[u8]) -> Written {
+    let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
+    written_result(retry(|| send(socket.as_raw_fd(), bytes, flags)))
+}
+
+/// Reads from a command's socket or pipe; our end of it is non-blocking.
+pub(super) fn read(from: impl AsFd, room: &mut [u8]) -> Read {
+    read_result(retry(|| nix::unistd::read(from.as_fd(), room)))
+}
+
+/// Writes to a command's socket or pipe; our end of it is non-blocking.
+pub(super) fn write(to: impl AsFd, bytes: &[u8]) -> Written {
+    written_result(retry(|| nix::unistd::write(to.as_fd(), bytes)))
+}
+
+fn retry(mut call: impl FnMut() -> nix::Result<usize>) -> nix::Result<usize> {
+    loop {
+        match call() {
+            Err(Errno::EINTR) => {}
+            result => return result,
+        }
+    }
+}
+
+fn read_result(result: nix::Result<usize>) -> Read {
+    match result {
+        Ok(0) => Read::End,
+        Ok(n) => Read::Bytes(n),
+        Err(Errno::EAGAIN) => Read::Nothing,
+        Err(_) => Read::Broken,
+    }
+}
+
+fn written_result(result: nix::Result<usize>) -> Written {
+    match result {
+        Ok(n) => Written::Bytes(n),
+        Err(Errno::EAGAIN | Errno::ENOBUFS) => Written::Bytes(0),
+        Err(_) => Written::Broken,
+    }
+}

@@ -1,0 +1,428 @@
+//! The unprivileged side: one event loop over thousands of connections; TLS and relay, nothing else.
+#![forbid(unsafe_code)]
+
+mod connection;
+mod io;
+mod relay;
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+use std::time::Instant;
+
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+use rustls::ServerConfig;
+
+use crate::config::{Config, Trace};
+use crate::log::Severity;
+use crate::message::{Id, ToEngine, ToMonitor, bounded, decode, encode};
+use crate::process::{Channel, Received};
+use crate::tls::buffer::Buffer;
+use crate::tls::tickets::TicketKeyRing;
+use connection::{Connection, Next};
+use relay::Plain;
+
+/// Events taken from the kernel at a time.
+const EVENTS: usize = 256;
+/// Messages taken from the monitor before connections get their turn.
+const MESSAGES: usize = 64;
+/// The channel's token; connections have `id << 2 | side`.
+const CHANNEL: u64 = u64::MAX;
+
+/// What an engine is made of, before its first connection.
+pub struct Engine<'a> {
+    /// Hosts, limits, whether to trace.
+    pub config: &'a Config,
+    /// A rustls configuration for each host, in the order of the table.
+    pub acceptors: &'a [Arc<ServerConfig>],
+    /// Where the monitor's ticket keys go.
+    pub tickets: &'a TicketKeyRing,
+    /// The way to the monitor.
+    pub channel: Channel,
+}
+
+impl Engine<'_> {
+    /// Serves until the monitor says `Drain` (or is gone) and the last connection has ended.
+    ///
+    /// Errors: those of epoll(7), and a channel that broke or spoke nonsense.
+    pub fn run(self) -> nix::Result<()> {
+        let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
+        epoll.add(&self.channel, EpollEvent::new(EpollFlags::EPOLLIN, CHANNEL))?;
+        let mut running = Running {
+            shared: Shared {
+                config: self.config,
+                acceptors: self.acceptors,
+                scratch: Scratch::default(),
+                now: Instant::now(),
+                traced: Vec::new(),
+            },
+            tickets: self.tickets,
+            channel: Some(self.channel),
+            channel_takes: false,
+            epoll,
+            connections: HashMap::new(),
+            timers: BinaryHeap::new(),
+            draining: false,
+        };
+        let mut events = vec![EpollEvent::empty(); EVENTS];
+        while !running.is_done() {
+            let timeout = running.timeout();
+            let count = match running.epoll.wait(&mut events, timeout) {
+                Err(nix::errno::Errno::EINTR) => 0,
+                result => result?,
+            };
+            running.shared.now = Instant::now();
+            for event in events.get(..count).unwrap_or_default() {
+                match event.data() {
+                    CHANNEL => running.messages()?,
+                    token => running.ready(token, event.events()),
+                }
+            }
+            running.expire();
+            running.flush();
+        }
+        Ok(())
+    }
+}
+
+/// What all connections of an engine use.
+struct Shared<'a> {
+    config: &'a Config,
+    acceptors: &'a [Arc<ServerConfig>],
+    scratch: Scratch,
+    /// The time of this turn of the loop.
+    now: Instant,
+    traced: Vec<(Id, String)>,
+}
+
+/// Buffers that one connection at a time uses, and that hold nothing in between.
+#[derive(Default)]
+struct Scratch {
+    input: Buffer,
+    plaintext: Buffer,
+    ciphertext: Buffer,
+}
+
+/// What the kernel says about a connection's descriptors.
+#[derive(Clone, Copy, Default)]
+struct Ready {
+    client: bool,
+    client_takes: bool,
+    command: bool,
+    command_takes: bool,
+}
+
+/// What a connection waits for.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+struct Wanted {
+    client: bool,
+    client_takes: bool,
+    command: bool,
+    command_takes: bool,
+}
+
+/// A connection, and what epoll knows of it.
+struct Entry {
+    connection: Connection,
+    /// What each side is registered for; empty: not at all.
+    registered: [EpollFlags; 3],
+    /// When the earliest of its timers goes off.
+    timer: Option<Instant>,
+}
+
+/// The sides of a connection in a token.
+const CLIENT: usize = 0;
+const COMMAND: usize = 1;
+/// The pipe that a command reads, where it is not the socket that it writes.
+const COMMAND_INPUT: usize = 2;
+
+struct Running<'a> {
+    shared: Shared<'a>,
+    tickets: &'a TicketKeyRing,
+    /// `None`: the monitor is gone; what runs is finished.
+    channel: Option<Channel>,
+    channel_takes: bool,
+    epoll: Epoll,
+    connections: HashMap<Id, Entry>,
+    timers: BinaryHeap<Reverse<(Instant, Id)>>,
+    draining: bool,
+}
+
+impl Running<'_> {
+    fn is_done(&self) -> bool {
+        let sent = self
+            .channel
+            .as_ref()
+            .is_none_or(|channel| !channel.wants_write());
+        self.draining && self.connections.is_empty() && sent
+    }
+
+    fn timeout(&self) -> EpollTimeout {
+        let Some(Reverse((when, _))) = self.timers.peek() else {
+            return EpollTimeout::NONE;
+        };
+        let wait = when.saturating_duration_since(self.shared.now);
+        // A millisecond late rather than early, and at most a minute at a time.
+        let milliseconds = u16::try_from(wait.as_millis().saturating_add(1)).unwrap_or(60_000);
+        EpollTimeout::from(milliseconds)
+    }
+
+    /// Takes messages from the monitor.
+    fn messages(&mut self) -> nix::Result<()> {
+        for _ in 0..MESSAGES {
+            let Some(channel) = &mut self.channel else {
+                break;
+            };
+            let (message, descriptors) = match channel.receive()? {
+                Received::Empty => break,
+                Received::Message(bytes, descriptors) => (decode::<ToEngine>(bytes), descriptors),
+                Received::Closed => {
+                    // Nobody is left who could start a command or write a log; what runs may end by itself.
+                    self.channel = None;
+                    self.draining = true;
+                    break;
+                }
+            };
+            let mut descriptors = descriptors.into_iter();
+            match (message, descriptors.next(), descriptors.next()) {
+                (Some(ToEngine::Accepted { id, listener }), Some(socket), None) => {
+                    self.accept(id, socket, listener as usize);
+                }
+                (Some(ToEngine::Opened { id }), Some(socket), None) => {
+                    self.opened(id, Plain::Socket(socket));
+                }
+                (Some(ToEngine::Opened { id }), Some(read), Some(write)) => {
+                    self.opened(id, Plain::Pipes(read, Some(write)));
+                }
+                (Some(ToEngine::Refused { id }), None, None) => {
+                    self.turn(id, |connection, shared| connection.refused(shared));
+                }
+                (Some(ToEngine::TicketKeys(keys)), None, None) => {
+                    channel.wipe();
+                    // Keys that AWS-LC refuses leave the old ones in place.
+                    let _ = self.tickets.set(&keys);
+                }
+                (Some(ToEngine::Drain), None, None) => self.draining = true,
+                _ => return Err(nix::errno::Errno::EPROTO),
+            }
+        }
+        Ok(())
+    }
+
+    fn accept(&mut self, id: Id, socket: OwnedFd, listener: usize) {
+        let connection = Connection::new(id, socket, listener, &self.shared);
+        let entry = Entry {
+            connection,
+            registered: [EpollFlags::empty(); 3],
+            timer: None,
+        };
+        self.connections.insert(id, entry);
+        // The hello is often there already.
+        self.turn(id, |connection, shared| {
+            connection.turn(Ready::default(), shared)
+        });
+    }
+
+    fn opened(&mut self, id: Id, command: Plain) {
+        self.turn(id, |connection, shared| connection.opened(command, shared));
+    }
+
+    fn ready(&mut self, token: u64, events: EpollFlags) {
+        // Hang-up and error count as ready: reading or writing says what it is.
+        let broken = events.intersects(EpollFlags::EPOLLHUP | EpollFlags::EPOLLERR);
+        let reads = broken || events.contains(EpollFlags::EPOLLIN);
+        let takes = broken || events.contains(EpollFlags::EPOLLOUT);
+        let ready = match (token & 3) as usize {
+            CLIENT => Ready {
+                client: reads,
+                client_takes: takes,
+                ..Ready::default()
+            },
+            COMMAND => Ready {
+                command: reads,
+                command_takes: takes,
+                ..Ready::default()
+            },
+            _ => Ready {
+                command_takes: takes,
+                ..Ready::default()
+            },
+        };
+        self.turn(token >> 2, |connection, shared| {
+            connection.turn(ready, shared)
+        });
+    }
+
+    fn expire(&mut self) {
+        while let Some(&Reverse((when, id))) = self.timers.peek() {
+            if when > self.shared.now {
+                break;
+            }
+            self.timers.pop();
+            let Some(entry) = self
+                .connections
+                .get_mut(&id)
+                .filter(|e| e.timer == Some(when))
+            else {
+                continue; // it has ended, or has an earlier timer
+            };
+            entry.timer = None;
+            match entry.connection.deadline {
+                Some(deadline) if deadline <= self.shared.now => {
+                    self.turn(id, |connection, shared| connection.expire(shared));
+                }
+                _ => self.arm(id), // it has moved since
+            }
+        }
+    }
+
+    /// Gives a connection its turn, and does what it asks for afterwards.
+    fn turn(&mut self, id: Id, turn: impl FnOnce(&mut Connection, &mut Shared<'_>) -> Next) {
+        let Some(entry) = self.connections.get_mut(&id) else {
+            return; // it ended earlier in this turn of the loop
+        };
+        let next = turn(&mut entry.connection, &mut self.shared);
+        for (id, line) in std::mem::take(&mut self.shared.traced) {
+            let line = bounded(format!("tls reports {line}"));
+            self.tell(&ToMonitor::Log {
+                severity: Severity::Debug,
+                id: Some(id),
+                line,
+            });
+        }
+        match next {
+            Next::Wait => {}
+            Next::Open {
+                host,
+                facts,
+                handshake,
+            } => {
+                let handshake_ms = u32::try_from(handshake.as_millis()).unwrap_or(u32::MAX);
+                let host = u32::try_from(host).unwrap_or(u32::MAX);
+                self.tell(&ToMonitor::Open {
+                    id,
+                    host,
+                    facts,
+                    handshake_ms,
+                });
+            }
+            Next::Close(report) => {
+                self.connections.remove(&id); // closes its descriptors, which leave epoll by that
+                self.tell(&ToMonitor::Closed { id, report });
+                return;
+            }
+        }
+        self.register(id);
+        self.arm(id);
+    }
+
+    /// Tells epoll what a connection waits for, where that has changed. A descriptor that it waits for
+    /// nothing on leaves the set, because a hang-up cannot be masked.
+    fn register(&mut self, id: Id) {
+        let Some(entry) = self.connections.get_mut(&id) else {
+            return;
+        };
+        let wanted = entry.connection.wanted();
+        let flags = |reads, takes| {
+            let mut flags = EpollFlags::empty();
+            flags.set(EpollFlags::EPOLLIN, reads);
+            flags.set(EpollFlags::EPOLLOUT, takes);
+            flags
+        };
+        let command = entry.connection.relay().map(|relay| relay.descriptors());
+        let mut sides: [Option<(BorrowedFd<'_>, EpollFlags)>; 3] = [
+            Some((
+                entry.connection.socket().as_fd(),
+                flags(wanted.client, wanted.client_takes),
+            )),
+            None,
+            None,
+        ];
+        match command {
+            None => {}
+            Some((socket, None)) => {
+                sides[COMMAND] = Some((socket, flags(wanted.command, wanted.command_takes)));
+            }
+            Some((read, Some(write))) => {
+                sides[COMMAND] = Some((read, flags(wanted.command, false)));
+                sides[COMMAND_INPUT] = Some((write, flags(false, wanted.command_takes)));
+            }
+        }
+        for (side, (registered, wanted)) in entry.registered.iter_mut().zip(sides).enumerate() {
+            let Some((descriptor, flags)) = wanted else {
+                *registered = EpollFlags::empty(); // closed, so out of the set
+                continue;
+            };
+            let mut event = EpollEvent::new(flags, id << 2 | side as u64);
+            let result = match (registered.is_empty(), flags.is_empty()) {
+                _ if *registered == flags => continue,
+                (true, _) => self.epoll.add(descriptor, event),
+                (false, true) => self.epoll.delete(descriptor),
+                (false, false) => self.epoll.modify(descriptor, &mut event),
+            };
+            // Without memory for it the connection meets its deadline.
+            if result.is_ok() {
+                *registered = flags;
+            }
+        }
+    }
+
+    /// Sets a timer, unless one goes off before the deadline anyway.
+    fn arm(&mut self, id: Id) {
+        let Some(entry) = self.connections.get_mut(&id) else {
+            return;
+        };
+        let Some(deadline) = entry.connection.deadline else {
+            return;
+        };
+        if entry.timer.is_none_or(|timer| deadline < timer) {
+            entry.timer = Some(deadline);
+            self.timers.push(Reverse((deadline, id)));
+        }
+    }
+
+    fn tell(&mut self, message: &ToMonitor) {
+        if let Some(channel) = &mut self.channel
+            && channel.send(encode(message), Vec::new()).is_err()
+        {
+            self.channel = None;
+            self.draining = true;
+        }
+    }
+
+    /// Sends on what the monitor had no room for.
+    fn flush(&mut self) {
+        let Some(channel) = &mut self.channel else {
+            return;
+        };
+        if channel.wants_write() && channel.flush().is_err() {
+            self.channel = None;
+            self.draining = true;
+            return;
+        }
+        let takes = channel.wants_write();
+        if takes != self.channel_takes {
+            let flags = if takes {
+                EpollFlags::EPOLLIN | EpollFlags::EPOLLOUT
+            } else {
+                EpollFlags::EPOLLIN
+            };
+            let modified = self
+                .epoll
+                .modify(channel, &mut EpollEvent::new(flags, CHANNEL));
+            if modified.is_ok() {
+                self.channel_takes = takes;
+            }
+        }
+    }
+}
+
+impl Shared<'_> {
+    /// Notes a step of a handshake for `-D`.
+    fn trace(&mut self, id: Id, line: impl FnOnce() -> String) {
+        if self.config.trace == Trace::On {
+            self.traced.push((id, line()));
+        }
+    }
+}

@@ -1,0 +1,411 @@
+//! The pump between a session and a command: bytes both ways, half-close kept, memory bounded.
+//!
+//! *Up* is client → command, *down* is command → client. A side is read only when what it sent
+//! before has been written, so a stalled reader stops its own writer and nobody else.
+#![forbid(unsafe_code)]
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use nix::sys::socket::{Shutdown, shutdown};
+
+use super::io::{self, Read, Written};
+use super::{Ready, Scratch, Wanted};
+use crate::message::End;
+use crate::tls::buffer::Buffer;
+use crate::tls::session::{Failure, Session, Stage};
+
+/// Bytes read at a time, from either side.
+pub(super) const CHUNK: usize = 64 * 1024;
+/// Chunks moved one way before others get their turn.
+const TURNS: usize = 4;
+
+/// A session and a command, connected.
+pub(super) struct Relay {
+    session: Box<Session>,
+    command: Plain,
+    up: Up,
+    down: Down,
+    /// Plaintext that the command has not taken yet.
+    to_command: Buffer,
+    /// Ciphertext that the client has not taken yet.
+    to_client: Buffer,
+    /// How it will have ended, once it has.
+    end: End,
+    /// Plaintext bytes that went up and down.
+    pub(super) moved: Moved,
+}
+
+/// Plaintext bytes that have reached the other side.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Moved {
+    pub(super) up: u64,
+    pub(super) down: u64,
+}
+
+/// The command's side: one socket, or two pipes.
+pub(super) enum Plain {
+    Socket(OwnedFd),
+    /// What it writes and what it reads; the latter goes when the client has ended.
+    Pipes(OwnedFd, Option<OwnedFd>),
+}
+
+/// Client → command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Up {
+    Open,
+    /// The client has ended; the command gets the rest, then end-of-file.
+    Ending,
+    /// The command has been told.
+    Ended,
+    /// The command reads no more: what comes is dropped.
+    Deaf,
+}
+
+/// Command → client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Down {
+    Open,
+    /// The command has ended; the client gets the rest, then FIN.
+    Ending,
+    /// The client has been told.
+    Ended,
+}
+
+/// Where a relay stands after a turn.
+pub(super) enum Turn {
+    /// It goes on.
+    On,
+    /// Both sides have ended.
+    Over(End),
+    /// The session has failed; the alert, and what else the client is still to get.
+    Failed(Failure, Buffer),
+}
+
+impl Relay {
+    /// Connects a session to a command. `to_command` and `to_client` wait already.
+    pub(super) fn new(
+        session: Box<Session>,
+        stage: Stage,
+        command: Plain,
+        to_command: Buffer,
+        to_client: Buffer,
+    ) -> Self {
+        Self {
+            session,
+            command,
+            up: if stage == Stage::PeerClosed {
+                Up::Ending
+            } else {
+                Up::Open
+            },
+            down: Down::Open,
+            to_command,
+            to_client,
+            end: End::Closed,
+            moved: Moved::default(),
+        }
+    }
+
+    /// Moves what can be moved without waiting.
+    pub(super) fn turn(&mut self, socket: &OwnedFd, ready: Ready, scratch: &mut Scratch) -> Turn {
+        if ready.client_takes && !self.flush_to_client(socket) {
+            return Turn::Over(self.broken());
+        }
+        if ready.command_takes {
+            self.flush_to_command();
+        }
+        if ready.client {
+            for _ in 0..TURNS {
+                match self.pump_up(socket, scratch) {
+                    Pumped::More => {}
+                    Pumped::Enough => break,
+                    Pumped::Reset => {
+                        self.flush_to_command();
+                        return Turn::Over(self.broken());
+                    }
+                    Pumped::Failed(failure) => {
+                        self.flush_to_command();
+                        return Turn::Failed(failure, std::mem::take(&mut self.to_client));
+                    }
+                }
+            }
+        }
+        if ready.command {
+            for _ in 0..TURNS {
+                match self.pump_down(socket, scratch) {
+                    Pumped::More => {}
+                    Pumped::Enough => break,
+                    Pumped::Reset => return Turn::Over(self.broken()),
+                    Pumped::Failed(failure) => {
+                        return Turn::Failed(failure, std::mem::take(&mut self.to_client));
+                    }
+                }
+            }
+        }
+        self.end_sides(socket);
+        match (self.up, self.down) {
+            (Up::Ended, Down::Ended) => Turn::Over(self.end.clone()),
+            _ => Turn::On,
+        }
+    }
+
+    /// Whether one side has ended, so that `linger` counts instead of `idle`.
+    pub(super) fn lingers(&self) -> bool {
+        self.up != Up::Open || self.down != Down::Open
+    }
+
+    /// What to do when the time is over: how it ended, and what the client is still to get.
+    pub(super) fn expire(mut self, scratch: &mut Scratch) -> (End, Buffer) {
+        if self.down == Down::Open {
+            self.close_session(scratch);
+            // The command had not ended, or nothing had.
+            return (End::Timeout, self.to_client);
+        }
+        let end = match self.to_client.is_empty() {
+            true => self.end,
+            false => End::Timeout, // the client takes no more
+        };
+        (end, Buffer::default())
+    }
+
+    /// What to wait for on each descriptor.
+    pub(super) fn wanted(&self) -> Wanted {
+        Wanted {
+            client: self.reads_client(),
+            client_takes: !self.to_client.is_empty(),
+            command: self.down == Down::Open && self.to_client.is_empty(),
+            command_takes: !self.to_command.is_empty(),
+        }
+    }
+
+    /// The descriptors of the command that is read, and that is written.
+    pub(super) fn descriptors(&self) -> (BorrowedFd<'_>, Option<BorrowedFd<'_>>) {
+        match &self.command {
+            Plain::Socket(socket) => (socket.as_fd(), None),
+            Plain::Pipes(read, write) => (read.as_fd(), write.as_ref().map(AsFd::as_fd)),
+        }
+    }
+
+    fn reads_client(&self) -> bool {
+        matches!(self.up, Up::Open | Up::Deaf) && self.to_command.is_empty()
+    }
+
+    /// One chunk from the client to the command.
+    fn pump_up(&mut self, socket: &OwnedFd, scratch: &mut Scratch) -> Pumped {
+        if !self.reads_client() {
+            return Pumped::Enough;
+        }
+        let Scratch {
+            input,
+            plaintext,
+            ciphertext,
+        } = scratch;
+        self.session.begin(input);
+        let (room, _) = input.room(CHUNK).split_at_mut(CHUNK);
+        let read = io::receive(socket, room);
+        let length = match read {
+            Read::Bytes(length) => length,
+            Read::Nothing => return Pumped::Enough,
+            Read::End => return self.client_vanished(),
+            Read::Broken => return Pumped::Reset,
+        };
+        input.filled_by(length);
+        plaintext.clear();
+        ciphertext.clear();
+        let result = self.session.receive(input, plaintext, ciphertext);
+        if !self.deliver_up(plaintext.filled()) {
+            self.up = Up::Deaf;
+        }
+        if !self.deliver_down(socket, ciphertext.filled()) {
+            return Pumped::Reset;
+        }
+        match result {
+            Err(failure) => Pumped::Failed(failure),
+            Ok(Stage::PeerClosed) => {
+                self.up = if self.up == Up::Deaf {
+                    Up::Ended
+                } else {
+                    Up::Ending
+                };
+                Pumped::Enough
+            }
+            Ok(_) if length < CHUNK => Pumped::Enough,
+            Ok(_) => Pumped::More,
+        }
+    }
+
+    /// One chunk from the command to the client.
+    fn pump_down(&mut self, socket: &OwnedFd, scratch: &mut Scratch) -> Pumped {
+        if self.down != Down::Open || !self.to_client.is_empty() {
+            return Pumped::Enough;
+        }
+        let Scratch {
+            plaintext,
+            ciphertext,
+            ..
+        } = scratch;
+        plaintext.clear();
+        ciphertext.clear();
+        let (room, _) = plaintext.room(CHUNK).split_at_mut(CHUNK);
+        let (from, _) = self.descriptors();
+        match io::read(from, room) {
+            Read::Nothing => Pumped::Enough,
+            Read::Bytes(length) => {
+                plaintext.filled_by(length);
+                if let Err(error) = self.session.send(plaintext.filled(), ciphertext) {
+                    return Pumped::Failed(Failure { error, alert: None });
+                }
+                self.moved.down += length as u64;
+                match self.deliver_down(socket, ciphertext.filled()) {
+                    false => Pumped::Reset,
+                    // A short read is the end of what there was.
+                    true if length < CHUNK => Pumped::Enough,
+                    true => Pumped::More,
+                }
+            }
+            // A command that goes with unread input breaks the socket; what it wrote was read before.
+            Read::End | Read::Broken => {
+                self.close_session(scratch);
+                Pumped::Enough
+            }
+        }
+    }
+
+    /// Nothing more is sent, and the client is told so.
+    fn close_session(&mut self, scratch: &mut Scratch) {
+        scratch.ciphertext.clear();
+        self.session.close(&mut scratch.ciphertext);
+        self.to_client.append(scratch.ciphertext.filled());
+        self.down = Down::Ending;
+    }
+
+    /// FIN without `close_notify`.
+    fn client_vanished(&mut self) -> Pumped {
+        // After our close_notify a bare FIN is as good an answer as any.
+        if self.down != Down::Ended {
+            self.end = End::Truncated;
+        }
+        self.up = if self.up == Up::Deaf {
+            Up::Ended
+        } else {
+            Up::Ending
+        };
+        Pumped::Enough
+    }
+
+    /// How it ends when the client's side breaks.
+    fn broken(&self) -> End {
+        match (self.down, &self.end) {
+            (Down::Ended, _) | (_, End::Truncated) => self.end.clone(),
+            _ => End::Reset,
+        }
+    }
+
+    /// Whether the client has vanished without `close_notify`.
+    pub(super) fn is_truncated(&self) -> bool {
+        self.end == End::Truncated
+    }
+
+    /// Passes on end-of-file, where all that came before it has been written.
+    fn end_sides(&mut self, socket: &OwnedFd) {
+        if self.up == Up::Ending && self.to_command.is_empty() {
+            match &mut self.command {
+                // A command that is gone already needs no end-of-file.
+                Plain::Socket(socket) => {
+                    let _ = shutdown_write(socket);
+                }
+                Plain::Pipes(_, write) => *write = None,
+            }
+            self.up = Up::Ended;
+        }
+        if self.down == Down::Ending && self.to_client.is_empty() {
+            // A client that is gone already needs no FIN.
+            let _ = shutdown_write(socket);
+            self.down = Down::Ended;
+        }
+    }
+
+    /// Writes plaintext to the command, and keeps what it does not take; `false`: it reads no more.
+    fn deliver_up(&mut self, plaintext: &[u8]) -> bool {
+        if plaintext.is_empty() || self.up == Up::Deaf {
+            return true;
+        }
+        let to = match &self.command {
+            Plain::Socket(to) | Plain::Pipes(_, Some(to)) => to,
+            Plain::Pipes(_, None) => return false,
+        };
+        match io::write(to, plaintext) {
+            Written::Broken => false,
+            Written::Bytes(n) => {
+                self.moved.up += n as u64;
+                self.to_command
+                    .append(plaintext.get(n..).unwrap_or_default());
+                true
+            }
+        }
+    }
+
+    /// Writes ciphertext to the client, after what waits, and keeps what it does not take; `false`:
+    /// the client is gone.
+    fn deliver_down(&mut self, socket: &OwnedFd, ciphertext: &[u8]) -> bool {
+        if !self.to_client.is_empty() {
+            self.to_client.append(ciphertext);
+            return true;
+        }
+        if ciphertext.is_empty() {
+            return true;
+        }
+        match io::transmit(socket, ciphertext) {
+            Written::Broken => false,
+            Written::Bytes(n) => {
+                self.to_client
+                    .append(ciphertext.get(n..).unwrap_or_default());
+                true
+            }
+        }
+    }
+
+    fn flush_to_client(&mut self, socket: &OwnedFd) -> bool {
+        match io::transmit(socket, self.to_client.filled()) {
+            Written::Broken => false,
+            Written::Bytes(n) => {
+                self.to_client.consume_and_free(n);
+                true
+            }
+        }
+    }
+
+    fn flush_to_command(&mut self) {
+        let waiting = std::mem::take(&mut self.to_command);
+        let to = match &self.command {
+            Plain::Socket(to) | Plain::Pipes(_, Some(to)) => to,
+            Plain::Pipes(_, None) => return,
+        };
+        match io::write(to, waiting.filled()) {
+            Written::Bytes(n) => {
+                self.moved.up += n as u64;
+                self.to_command = waiting;
+                self.to_command.consume_and_free(n);
+            }
+            Written::Broken => {
+                self.up = if self.up == Up::Ending {
+                    Up::Ended
+                } else {
+                    Up::Deaf
+                }
+            }
+        }
+    }
+}
+
+enum Pumped {
+    More,
+    Enough,
+    Reset,
+    Failed(Failure),
+}
+
+pub(super) fn shutdown_write(socket: &OwnedFd) -> nix::Result<()> {
+    use std::os::fd::AsRawFd;
+    shutdown(socket.as_raw_fd(), Shutdown::Write)
+}

@@ -1,0 +1,150 @@
+//! What monitor and engine say to each other: one datagram a message, in postcard's encoding.
+//!
+//! The monitor takes every message of an engine as hostile: it is decoded strictly, and an engine
+//! that breaks the protocol is ended.
+#![forbid(unsafe_code)]
+
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use zeroize::Zeroizing;
+
+use crate::log::Severity;
+use crate::tls::name::ServerName;
+use crate::tls::tickets::TicketKeys;
+
+/// Names a connection in messages, log lines and `TLSSRV_ID`; never used twice by one monitor.
+pub type Id = u64;
+
+/// The longest text that an engine sends, in bytes: a reason, a line for the log.
+pub const MAX_TEXT: usize = 4096;
+
+/// Monitor → engine.
+#[derive(Serialize, Deserialize)]
+pub enum ToEngine {
+    /// A client has connected. Carries its socket.
+    Accepted {
+        /// The connection from now on.
+        id: Id,
+        /// The place of its listener in the configuration.
+        listener: u32,
+    },
+    /// The plaintext side is ready. Carries one descriptor that is read and written, or two: one to
+    /// read, one to write.
+    Opened {
+        /// Which connection.
+        id: Id,
+    },
+    /// There is no plaintext side.
+    Refused {
+        /// Which connection.
+        id: Id,
+    },
+    /// Session ticket keys from now on. An engine is born with those of its day.
+    TicketKeys(TicketKeys),
+    /// No more connections come; leave when the last one has ended.
+    Drain,
+}
+
+/// Engine → monitor.
+#[derive(Serialize, Deserialize)]
+pub enum ToMonitor {
+    /// A handshake is complete: the host's program is wanted.
+    Open {
+        /// Which connection.
+        id: Id,
+        /// The place of its host in the configuration.
+        host: u32,
+        /// What the handshake found out.
+        facts: Facts,
+        /// From accept to the end of the handshake.
+        handshake_ms: u32,
+    },
+    /// A connection has ended, and its socket is closed.
+    Closed {
+        /// Which connection.
+        id: Id,
+        /// How it went.
+        report: Report,
+    },
+    /// Something for the log.
+    Log {
+        /// How much it matters.
+        severity: Severity,
+        /// The connection that it is about.
+        id: Option<Id>,
+        /// One line.
+        line: String,
+    },
+}
+
+/// What a handshake found out, as far as it came.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Facts {
+    /// The name that the client asked for (RFC 6066 §3).
+    pub server_name: Option<ServerName>,
+    /// The protocol agreed on (RFC 7301).
+    pub alpn: Option<String>,
+    /// `ProtocolVersion` (RFC 8446 §4.2.1).
+    pub version: Option<u16>,
+    /// `CipherSuite` (RFC 8446 §B.4).
+    pub suite: Option<u16>,
+    /// `NamedGroup` (RFC 8446 §4.2.7).
+    pub group: Option<u16>,
+    /// Whether a session was resumed.
+    pub resumed: Option<bool>,
+}
+
+/// How a connection went.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Report {
+    /// The host, where one was chosen.
+    pub host: Option<u32>,
+    /// What is known of the client, unless [`ToMonitor::Open`] has said it.
+    pub facts: Option<Facts>,
+    /// Plaintext bytes from the client that the command's side took.
+    pub received: u64,
+    /// Plaintext bytes from the command that went to the client.
+    pub sent: u64,
+    /// How it ended.
+    pub end: End,
+}
+
+/// How a connection ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum End {
+    /// In good order.
+    Closed,
+    /// The client vanished without `close_notify`.
+    Truncated,
+    /// The client's side broke.
+    Reset,
+    /// A deadline passed: handshake, idle or linger.
+    Timeout,
+    /// It was never served, for a reason of ours.
+    Refused,
+    /// The handshake failed; whose fault, and what.
+    Handshake(String),
+    /// The client broke the protocol after the handshake.
+    Tls(String),
+    /// The program did not start; the monitor knows why.
+    Launch,
+}
+
+/// A text of at most [`MAX_TEXT`] bytes: the front of this one.
+pub fn bounded(mut text: String) -> String {
+    text.truncate(text.floor_char_boundary(MAX_TEXT));
+    text
+}
+
+/// A message as a datagram. It may hold ticket keys, so it is wiped in the end.
+pub fn encode(message: &impl Serialize) -> Zeroizing<Vec<u8>> {
+    // Only types that postcard cannot represent (unsized sequences) make it fail; there are none here.
+    Zeroizing::new(postcard::to_stdvec(message).unwrap_or_default())
+}
+
+/// A datagram as a message; `None`: it is not one, wholly.
+pub fn decode<T: DeserializeOwned>(datagram: &[u8]) -> Option<T> {
+    match postcard::take_from_bytes(datagram) {
+        Ok((message, [])) => Some(message),
+        _ => None,
+    }
+}

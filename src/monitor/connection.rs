@@ -1,0 +1,250 @@
+//! What the monitor knows of a connection, and the one log line that it gets.
+#![forbid(unsafe_code)]
+
+use std::io::{PipeReader, Read};
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::sys::wait::WaitStatus;
+use nix::unistd::Pid;
+
+use crate::config::Config;
+use crate::environment::{group_name, suite_name, version_name};
+use crate::log::{Allowance, Fields, Logger, Severity};
+use crate::message::{End, Facts, Id, Report};
+use crate::process::LaunchError;
+
+/// Bytes of a command's stderr that make a line, at most; the rest is another line.
+const MAX_LINE: usize = 1024;
+/// Lines that all commands together may write to stderr in a second.
+const STDERR_LINES: u32 = 1000;
+/// Connections of a kind that fail before they get a command, and get a line, in a second.
+const HANDSHAKES: u32 = 50;
+/// Bytes of stderr taken before others get their turn.
+const STDERR_CHUNK: usize = 4096;
+
+/// A connection, from accept to the end of both its client and its command.
+pub(super) struct Connection {
+    /// As the log and `TLSSRV_ID` have it.
+    pub(super) name: String,
+    /// The place of its engine.
+    pub(super) engine: usize,
+    pub(super) listener: usize,
+    pub(super) addresses: Option<(SocketAddr, SocketAddr)>,
+    pub(super) accepted: Instant,
+    pub(super) host: Option<usize>,
+    pub(super) facts: Facts,
+    pub(super) handshake_ms: Option<u32>,
+    pub(super) command: Command,
+    pub(super) stderr: Option<StderrLog>,
+    pub(super) client: Client,
+}
+
+/// What has become of the command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Command {
+    /// It was not asked for yet.
+    Unwanted,
+    /// It could not be started.
+    Failed(LaunchError),
+    Running(Pid),
+    Exited(Pid, WaitStatus),
+}
+
+/// What has become of the client's side.
+#[derive(Debug)]
+pub(super) enum Client {
+    /// An engine serves it.
+    Served,
+    /// It has ended at this time.
+    Ended(Report, Instant),
+}
+
+/// A command's descriptor 2.
+pub(super) struct StderrLog {
+    pub(super) pipe: PipeReader,
+    partial: Vec<u8>,
+}
+
+impl Connection {
+    /// Whether nothing of it is left: neither the client nor the command.
+    pub(super) fn is_over(&self) -> bool {
+        matches!(self.client, Client::Ended(..)) && !matches!(self.command, Command::Running(_))
+    }
+
+    /// Writes its line.
+    pub(super) fn log(&self, config: &Config, logger: &mut Logger) {
+        let Client::Ended(report, ended) = &self.client else {
+            return;
+        };
+        let end = self.end(&report.end);
+        let severity = match self.command {
+            Command::Failed(_) => Severity::Err,
+            _ => Severity::Info,
+        };
+        // Once a command was wanted, each one counts; before, it is any stranger who knocks.
+        let allowance = match self.command {
+            Command::Unwanted => Allowance::PerSecond(HANDSHAKES, &end),
+            _ => Allowance::Unlimited,
+        };
+        let ended = ended.duration_since(self.accepted);
+        logger.fields(
+            severity,
+            &self.fields(config, report, &end, ended),
+            allowance,
+        );
+    }
+
+    fn fields(&self, config: &Config, report: &Report, end: &str, duration: Duration) -> Fields {
+        let facts = &self.facts;
+        let mut fields = Fields::with_capacity(20);
+        let mut set =
+            |key, value: Option<serde_json::Value>| fields.extend(value.map(|value| (key, value)));
+        set("id", Some(self.name.as_str().into()));
+        set(
+            "peer",
+            Some(
+                self.addresses
+                    .map_or("unix".to_owned(), |(peer, _)| canonical(peer).to_string())
+                    .into(),
+            ),
+        );
+        set(
+            "listen",
+            config
+                .listeners
+                .get(self.listener)
+                .map(|l| l.name.as_str().into()),
+        );
+        set(
+            "sni",
+            facts.server_name.as_ref().map(|name| name.as_str().into()),
+        );
+        set(
+            "host",
+            self.host
+                .and_then(|host| config.hosts.get(host))
+                .map(|host| host.label.as_str().into()),
+        );
+        set("tls", facts.version.and_then(version_name).map(Into::into));
+        set("suite", facts.suite.and_then(suite_name).map(Into::into));
+        set("group", facts.group.and_then(group_name).map(Into::into));
+        set("alpn", facts.alpn.as_deref().map(Into::into));
+        set("resumed", facts.resumed.map(Into::into));
+        set("auth", self.handshake_ms.map(|_| "cert".into()));
+        let (pid, exit) = match self.command {
+            Command::Unwanted | Command::Failed(_) => (None, None),
+            Command::Running(pid) => (Some(pid), None),
+            Command::Exited(pid, status) => (Some(pid), exit_text(status)),
+        };
+        set("pid", pid.map(|pid| pid.as_raw().into()));
+        set(
+            "exit",
+            exit.map(|exit| exit.parse::<i32>().map_or(exit.into(), Into::into)),
+        );
+        set("in", Some(report.received.into()));
+        set("out", Some(report.sent.into()));
+        set("handshake_ms", self.handshake_ms.map(Into::into));
+        set(
+            "duration_ms",
+            Some(
+                u64::try_from(duration.as_millis())
+                    .unwrap_or(u64::MAX)
+                    .into(),
+            ),
+        );
+        set("end", Some(end.into()));
+        fields
+    }
+
+    /// How it ended, in words.
+    pub(super) fn end(&self, end: &End) -> String {
+        match (end, self.command) {
+            (_, Command::Failed(e)) => {
+                format!("launch: {e} ({:?})", e.errno)
+            }
+            (End::Closed, _) => "closed".to_owned(),
+            (End::Truncated, _) => "truncated".to_owned(),
+            (End::Reset, _) => "reset".to_owned(),
+            (End::Timeout, _) => "timeout".to_owned(),
+            (End::Refused | End::Launch, _) => "refused".to_owned(),
+            (End::Handshake(reason), _) => format!("handshake: {reason}"),
+            (End::Tls(reason), _) => format!("tls: {reason}"),
+        }
+    }
+}
+
+impl StderrLog {
+    /// The log of what comes through this pipe, which is non-blocking.
+    pub(super) fn new(pipe: PipeReader) -> Self {
+        Self {
+            pipe,
+            partial: Vec::new(),
+        }
+    }
+
+    /// Logs the lines that have come, and says how many bytes that was; `None`: no more will come.
+    pub(super) fn read(&mut self, name: &str, logger: &mut Logger) -> Option<usize> {
+        let mut chunk = [0; STDERR_CHUNK];
+        match self.pipe.read(&mut chunk) {
+            Ok(n @ 1..) => {
+                for &byte in chunk.get(..n).unwrap_or_default() {
+                    match byte {
+                        b'\n' => self.line(name, logger),
+                        byte => self.partial.push(byte),
+                    }
+                    if self.partial.len() >= MAX_LINE {
+                        self.line(name, logger);
+                    }
+                }
+                Some(n)
+            }
+            Err(e) if e.raw_os_error().map(Errno::from_raw) == Some(Errno::EAGAIN) => Some(0),
+            Err(e) if e.kind() == std::io::ErrorKind::Interrupted => Some(0),
+            Ok(_) | Err(_) => None,
+        }
+    }
+
+    /// Logs what is there, and gives up the pipe.
+    pub(super) fn finish(mut self, name: &str, logger: &mut Logger) {
+        // As much as a pipe holds, no more: a grandchild may go on writing.
+        for _ in 0..16 {
+            if !matches!(self.read(name, logger), Some(1..)) {
+                break;
+            }
+        }
+        if !self.partial.is_empty() {
+            self.line(name, logger);
+        }
+    }
+
+    fn line(&mut self, name: &str, logger: &mut Logger) {
+        let line = String::from_utf8_lossy(&self.partial).into_owned();
+        self.partial.clear();
+        let fields = vec![("id", name.into()), ("stderr", line.into())];
+        logger.fields(
+            Severity::Info,
+            &fields,
+            Allowance::PerSecond(STDERR_LINES, "stderr"),
+        );
+    }
+}
+
+/// What the log calls a connection: unique on this machine for as long as the monitor lives.
+pub(super) fn name(id: Id) -> String {
+    format!("{}.{id}", std::process::id())
+}
+
+/// An exit status as a number, a signal by its name.
+pub(super) fn exit_text(status: WaitStatus) -> Option<String> {
+    match status {
+        WaitStatus::Exited(_, status) => Some(status.to_string()),
+        WaitStatus::Signaled(_, signal, _) => Some(signal.as_str().to_owned()),
+        _ => None,
+    }
+}
+
+fn canonical(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
+}

@@ -1,0 +1,142 @@
+//! The engines: started, replaced when they die, told to drain.
+#![forbid(unsafe_code)]
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use nix::sys::epoll::EpollFlags;
+use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::waitpid;
+use nix::unistd::Pid;
+use rustls::ServerConfig;
+
+use crate::config::Config;
+use crate::engine::Engine;
+use crate::log::Severity;
+use crate::message::{ToMonitor, bounded, encode};
+use crate::process::{Channel, Forked, Jail, exit_now, fork_engine};
+use crate::tls::tickets::TicketKeyRing;
+
+/// An engine that lived this long may be replaced at once.
+const SETTLED: Duration = Duration::from_secs(60);
+/// The longest wait before an engine that keeps dying is started again.
+const MAX_BACKOFF: Duration = Duration::from_secs(10);
+/// The wait after its first early death.
+const MIN_BACKOFF: Duration = Duration::from_millis(100);
+
+/// What every engine of a configuration is made from.
+pub(super) struct Blueprint {
+    pub(super) config: Arc<Config>,
+    pub(super) acceptors: Vec<Arc<ServerConfig>>,
+    pub(super) ring: TicketKeyRing,
+}
+
+/// The place of one engine, whether it lives or not.
+pub(super) struct Slot {
+    engine: Option<Running>,
+    /// When the next one may be started.
+    not_before: Instant,
+    backoff: Duration,
+}
+
+/// A living engine.
+pub(super) struct Running {
+    pub(super) pid: Pid,
+    pub(super) channel: Channel,
+    /// What the epoll set has its channel for.
+    pub(super) interest: EpollFlags,
+    started: Instant,
+    /// Connections that it has.
+    pub(super) load: usize,
+}
+
+impl Slot {
+    /// An empty place.
+    pub(super) fn new(now: Instant) -> Self {
+        Self {
+            engine: None,
+            not_before: now,
+            backoff: Duration::ZERO,
+        }
+    }
+
+    /// The engine, where it lives.
+    pub(super) fn running(&mut self) -> Option<&mut Running> {
+        self.engine.as_mut()
+    }
+
+    /// How many connections the engine has, where it lives.
+    pub(super) fn load(&self) -> Option<usize> {
+        self.engine.as_ref().map(|engine| engine.load)
+    }
+
+    /// When an engine is to be started here; `None`: one lives.
+    pub(super) fn due(&self) -> Option<Instant> {
+        self.engine.is_none().then_some(self.not_before)
+    }
+
+    /// Starts an engine.
+    ///
+    /// Errors: those of fork(2) and socketpair(2).
+    pub(super) fn start(&mut self, blueprint: &Blueprint, now: Instant) -> nix::Result<&Running> {
+        let (ours, theirs) = Channel::pair()?;
+        let pid = match fork_engine(theirs)? {
+            Forked::Engine(channel) => be_engine(blueprint, channel),
+            Forked::Monitor(pid) => pid,
+        };
+        Ok(self.engine.insert(Running {
+            pid,
+            channel: ours,
+            interest: EpollFlags::EPOLLIN,
+            started: now,
+            load: 0,
+        }))
+    }
+
+    /// Ends the engine, if it has not ended already, and says how it ended. The next one may come
+    /// after a while that grows with every early death.
+    pub(super) fn bury(&mut self, now: Instant) -> Option<(Pid, String)> {
+        let engine = self.engine.take()?;
+        self.backoff = match now.duration_since(engine.started) < SETTLED {
+            true => (self.backoff * 2).clamp(MIN_BACKOFF, MAX_BACKOFF),
+            false => Duration::ZERO,
+        };
+        self.not_before = now + self.backoff;
+        drop(engine.channel);
+        let _ = kill(engine.pid, Signal::SIGKILL);
+        let how = match waitpid(engine.pid, None) {
+            Ok(status) => super::connection::exit_text(status).unwrap_or_default(),
+            Err(e) => e.desc().to_owned(),
+        };
+        Some((engine.pid, how))
+    }
+}
+
+/// The life of an engine process.
+fn be_engine(blueprint: &Blueprint, mut channel: Channel) -> ! {
+    let jail = Jail {
+        credentials: blueprint.config.engine_credentials.as_ref(),
+    };
+    let mut complain = |line: String| {
+        let line = ToMonitor::Log {
+            severity: Severity::Err,
+            id: None,
+            line: bounded(line),
+        };
+        let _ = channel.send(encode(&line), Vec::new());
+    };
+    if let Err(e) = jail.enter() {
+        complain(format!("engine: {e}"));
+        exit_now(97);
+    }
+    let engine = Engine {
+        config: &blueprint.config,
+        acceptors: &blueprint.acceptors,
+        tickets: &blueprint.ring,
+        channel,
+    };
+    match engine.run() {
+        Ok(()) => exit_now(0),
+        Err(_) => exit_now(111),
+    }
+}

@@ -1,0 +1,139 @@
+//! A host's program → a running command, and the ends of it that we keep.
+#![forbid(unsafe_code)]
+
+use std::ffi::CString;
+use std::fs::File;
+use std::io::{self, PipeReader};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::unistd::Pid;
+
+use crate::config::{Program, Stderr, Stdio};
+use crate::process::{Launch, LaunchError, Launcher, Step};
+
+/// A running command.
+pub(super) struct Launched {
+    /// Who it is.
+    pub(super) pid: Pid,
+    /// What the engine relays: a socket, or the pipes that the command writes and reads. Non-blocking.
+    pub(super) plaintext: Vec<OwnedFd>,
+    /// What it writes to descriptor 2, where that goes into the log. Non-blocking.
+    pub(super) stderr: Option<PipeReader>,
+}
+
+/// Starts commands, each on descriptors of its own.
+pub(super) struct Commands {
+    launcher: Launcher,
+    null: File,
+    /// Whether descriptor 2 of ours may be given to commands.
+    stderr_is_connection: bool,
+}
+
+impl Commands {
+    /// Commands get back `descriptor_limit`; where descriptor 2 is the connection, they don't get that.
+    ///
+    /// Errors: those of opening `/dev/null`.
+    pub(super) fn new(
+        descriptor_limit: (u64, u64),
+        stderr_is_connection: bool,
+    ) -> io::Result<Self> {
+        Ok(Self {
+            launcher: Launcher::new(descriptor_limit),
+            null: File::options().read(true).write(true).open("/dev/null")?,
+            stderr_is_connection,
+        })
+    }
+
+    /// Starts a program with these variables beside its own.
+    ///
+    /// Errors: the step that failed; nothing is left of the command then.
+    pub(super) fn start(
+        &mut self,
+        program: &Program,
+        variables: Vec<CString>,
+    ) -> Result<Launched, LaunchError> {
+        let mut environment = program.environment.clone();
+        environment.extend(variables);
+        let Plaintext {
+            ours,
+            stdin,
+            stdout,
+        } = Plaintext::make(program.stdio).map_err(|e| no_descriptors(&e))?;
+        let (log, stderr) = match program.stderr {
+            Stderr::Log => {
+                let (reader, writer) = io::pipe().map_err(|e| no_descriptors(&e))?;
+                set_nonblocking(reader.as_fd()).map_err(|e| no_descriptors(&e))?;
+                (Some(reader), Some(OwnedFd::from(writer)))
+            }
+            Stderr::Inherit if !self.stderr_is_connection => (None, None),
+            Stderr::Inherit | Stderr::Null => (
+                None,
+                Some(OwnedFd::from(
+                    self.null.try_clone().map_err(|e| no_descriptors(&e))?,
+                )),
+            ),
+        };
+        let pid = self.launcher.start(&Launch {
+            program,
+            environment: &environment,
+            stdin: stdin.as_fd(),
+            stdout: stdout.as_ref().unwrap_or(&stdin).as_fd(),
+            stderr: stderr.as_ref().map(AsFd::as_fd),
+        })?;
+        Ok(Launched {
+            pid,
+            plaintext: ours,
+            stderr: log,
+        })
+    }
+}
+
+/// Our ends, which are non-blocking, and the command's descriptors 0 and 1; without the latter 0 is
+/// both.
+struct Plaintext {
+    ours: Vec<OwnedFd>,
+    stdin: OwnedFd,
+    stdout: Option<OwnedFd>,
+}
+
+impl Plaintext {
+    fn make(stdio: Stdio) -> io::Result<Self> {
+        match stdio {
+            Stdio::Socket => {
+                let (ours, theirs) = UnixStream::pair()?;
+                ours.set_nonblocking(true)?;
+                Ok(Self {
+                    ours: vec![ours.into()],
+                    stdin: theirs.into(),
+                    stdout: None,
+                })
+            }
+            Stdio::Pipe => {
+                let (read, stdout) = io::pipe()?;
+                let (stdin, write) = io::pipe()?;
+                set_nonblocking(read.as_fd())?;
+                set_nonblocking(write.as_fd())?;
+                Ok(Self {
+                    ours: vec![read.into(), write.into()],
+                    stdin: stdin.into(),
+                    stdout: Some(stdout.into()),
+                })
+            }
+        }
+    }
+}
+
+fn set_nonblocking(fd: BorrowedFd<'_>) -> io::Result<()> {
+    fcntl(fd, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
+    Ok(())
+}
+
+fn no_descriptors(e: &io::Error) -> LaunchError {
+    LaunchError {
+        step: Step::Descriptors,
+        errno: Errno::from_raw(e.raw_os_error().unwrap_or_default()),
+    }
+}

@@ -1,0 +1,179 @@
+//! Sockets that clients connect to.
+#![forbid(unsafe_code)]
+
+use std::fmt;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::FileTypeExt;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::sys::socket::sockopt::{Ipv6V6Only, KeepAlive, ReuseAddr, TcpNoDelay};
+use nix::sys::socket::{
+    AddressFamily, Backlog, SockFlag, SockType, SockaddrStorage, bind, listen, setsockopt, socket,
+};
+
+use crate::config::Address;
+
+/// Connections that the kernel holds ready for us.
+const BACKLOG: i32 = 4096;
+
+/// A socket that listens.
+pub(super) struct Listener {
+    /// Its place in the configuration.
+    pub(super) index: usize,
+    socket: Socket,
+}
+
+enum Socket {
+    Tcp(TcpListener),
+    Unix(UnixListener, PathBuf),
+}
+
+/// A client, as accept(2) gives it.
+pub(super) struct Accepted {
+    pub(super) socket: OwnedFd,
+    /// Its address and ours; none over a Unix-domain socket.
+    pub(super) addresses: Option<(SocketAddr, SocketAddr)>,
+}
+
+/// What accept(2) said instead of giving a client.
+pub(super) enum Refusal {
+    /// Nobody is there, or the client has gone already.
+    Nobody,
+    /// The process or the system has run out of something; it is best to wait.
+    Exhausted(io::Error),
+}
+
+impl Listener {
+    /// Binds what a `[[listen]]` says: a socket for each of its addresses.
+    ///
+    /// Errors: the address, and what the kernel said.
+    pub(super) fn bind(index: usize, address: &Address) -> Result<Vec<Self>, String> {
+        let sockets = match address {
+            Address::Inetd => Vec::new(),
+            Address::Unix(path) => {
+                let listener = bind_unix(path);
+                let listener = listener
+                    .map_err(|e| format!("unable to listen on unix:{}: {e}", path.display()))?;
+                vec![Socket::Unix(listener, path.clone())]
+            }
+            Address::Tcp(addresses) => addresses
+                .iter()
+                .map(|a| {
+                    match bind_tcp(*a) {
+                        // `:PORT` on a system without IPv6.
+                        Err(Errno::EAFNOSUPPORT) if a.ip().is_unspecified() => {
+                            bind_tcp((Ipv4Addr::UNSPECIFIED, a.port()).into())
+                        }
+                        result => result,
+                    }
+                    .map(Socket::Tcp)
+                    .map_err(|e| format!("unable to listen on {a}: {}", e.desc()))
+                })
+                .collect::<Result<_, _>>()?,
+        };
+        Ok(sockets
+            .into_iter()
+            .map(|socket| Self { index, socket })
+            .collect())
+    }
+
+    /// Takes the next client; its socket is non-blocking.
+    pub(super) fn accept(&self) -> Result<Accepted, Refusal> {
+        match &self.socket {
+            Socket::Tcp(listener) => {
+                let (client, peer) = listener.accept().map_err(refusal)?;
+                client.set_nonblocking(true).map_err(refusal)?;
+                let local = client.local_addr().map_err(refusal)?;
+                Ok(Accepted {
+                    socket: client.into(),
+                    addresses: Some((peer, local)),
+                })
+            }
+            Socket::Unix(listener, _) => {
+                let (client, _) = listener.accept().map_err(refusal)?;
+                client.set_nonblocking(true).map_err(refusal)?;
+                Ok(Accepted {
+                    socket: client.into(),
+                    addresses: None,
+                })
+            }
+        }
+    }
+}
+
+impl fmt::Display for Listener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.socket {
+            Socket::Tcp(listener) => match listener.local_addr() {
+                Ok(address) => address.fmt(f),
+                Err(e) => e.fmt(f),
+            },
+            Socket::Unix(_, path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+impl AsFd for Listener {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match &self.socket {
+            Socket::Tcp(listener) => listener.as_fd(),
+            Socket::Unix(listener, _) => listener.as_fd(),
+        }
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        if let Socket::Unix(_, path) = &self.socket {
+            // Somebody may have removed it; then there is nothing to do.
+            let _ = std::fs::remove_file(path);
+        }
+    }
+}
+
+fn bind_tcp(address: SocketAddr) -> Result<TcpListener, Errno> {
+    let family = match address.ip() {
+        IpAddr::V4(_) => AddressFamily::Inet,
+        IpAddr::V6(_) => AddressFamily::Inet6,
+    };
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    let fd = socket(family, SockType::Stream, flags, None)?;
+    setsockopt(&fd, ReuseAddr, &true)?;
+    if let IpAddr::V6(ip) = address.ip() {
+        // `[::]` takes IPv4 as well, whatever the system's default is.
+        setsockopt(&fd, Ipv6V6Only, &!ip.is_unspecified())?;
+    }
+    // Accepted sockets inherit both. Without the first a KeyUpdate's answer waits for an acknowledgement;
+    // without the second a client that has lost its network is never missed.
+    setsockopt(&fd, TcpNoDelay, &true)?;
+    setsockopt(&fd, KeepAlive, &true)?;
+    bind(fd.as_raw_fd(), &SockaddrStorage::from(address))?;
+    listen(&fd, Backlog::new(BACKLOG)?)?;
+    Ok(fd.into())
+}
+
+/// Binds a path; what a server that has died left there is removed first.
+fn bind_unix(path: &Path) -> io::Result<UnixListener> {
+    let is_socket = std::fs::symlink_metadata(path).is_ok_and(|m| m.file_type().is_socket());
+    if is_socket
+        && UnixStream::connect(path).is_err_and(|e| e.kind() == io::ErrorKind::ConnectionRefused)
+    {
+        std::fs::remove_file(path)?;
+    }
+    let listener = UnixListener::bind(path)?;
+    listener.set_nonblocking(true)?;
+    Ok(listener)
+}
+
+fn refusal(e: io::Error) -> Refusal {
+    match e.raw_os_error().map(Errno::from_raw) {
+        Some(Errno::EMFILE | Errno::ENFILE | Errno::ENOBUFS | Errno::ENOMEM) => {
+            Refusal::Exhausted(e)
+        }
+        _ => Refusal::Nobody,
+    }
+}

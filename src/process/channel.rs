@@ -1,0 +1,151 @@
+//! One end of a `SOCK_SEQPACKET` socketpair: datagrams in order, each with up to two descriptors.
+//!
+//! Neither side ever waits for the other: what the socket does not take is queued here, and the
+//! queue is bounded by the connections that exist.
+
+use std::collections::VecDeque;
+use std::io::{IoSlice, IoSliceMut};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+
+use nix::errno::Errno;
+use nix::sys::socket::{
+    AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, recvmsg,
+    sendmsg, socketpair,
+};
+use zeroize::{Zeroize, Zeroizing};
+
+/// Descriptors that one message may carry: the two pipes of a command, or its one socket.
+pub const MAX_DESCRIPTORS: usize = 2;
+
+/// The longest message, in bytes.
+const MAX_MESSAGE: usize = 64 * 1024;
+
+/// One end of the socketpair between monitor and engine.
+pub struct Channel {
+    socket: OwnedFd,
+    unsent: VecDeque<(Zeroizing<Vec<u8>>, Vec<OwnedFd>)>,
+    buffer: Zeroizing<Vec<u8>>,
+}
+
+/// What [`Channel::receive`] found.
+pub enum Received<'a> {
+    /// A message, and the descriptors that came with it.
+    Message(&'a [u8], Vec<OwnedFd>),
+    /// Nothing for now.
+    Empty,
+    /// The other side is gone.
+    Closed,
+}
+
+impl Channel {
+    /// Two connected ends, both non-blocking and close-on-exec.
+    ///
+    /// Errors: those of socketpair(2).
+    pub fn pair() -> nix::Result<(Self, Self)> {
+        let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+        let (a, b) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, flags)?;
+        Ok((Self::new(a), Self::new(b)))
+    }
+
+    fn new(socket: OwnedFd) -> Self {
+        Self {
+            socket,
+            unsent: VecDeque::new(),
+            buffer: Zeroizing::default(),
+        }
+    }
+
+    /// Sends a message, or queues it when the other side is slow. The descriptors are closed here
+    /// once they are on their way.
+    ///
+    /// Errors: those of sendmsg(2) that waiting does not cure; the other side is gone, then.
+    pub fn send(
+        &mut self,
+        message: Zeroizing<Vec<u8>>,
+        descriptors: Vec<OwnedFd>,
+    ) -> nix::Result<()> {
+        debug_assert!(message.len() <= MAX_MESSAGE && descriptors.len() <= MAX_DESCRIPTORS);
+        self.unsent.push_back((message, descriptors));
+        self.flush()
+    }
+
+    /// Sends what is queued, as far as the socket takes it.
+    ///
+    /// Errors: as [`Channel::send`].
+    pub fn flush(&mut self) -> nix::Result<()> {
+        while let Some((message, descriptors)) = self.unsent.front() {
+            let raw: Vec<RawFd> = descriptors.iter().map(AsRawFd::as_raw_fd).collect();
+            let rights = [ControlMessage::ScmRights(&raw)];
+            let control = if raw.is_empty() { &[] } else { &rights[..] };
+            match sendmsg::<()>(
+                self.socket.as_raw_fd(),
+                &[IoSlice::new(message)],
+                control,
+                MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL,
+                None,
+            ) {
+                Ok(_) => self.unsent.pop_front(),
+                // ETOOMANYREFS: more descriptors are in flight than RLIMIT_NOFILE allows.
+                Err(Errno::EAGAIN | Errno::ENOBUFS | Errno::ETOOMANYREFS) => return Ok(()),
+                Err(Errno::EINTR) => continue,
+                Err(e) => return Err(e),
+            };
+        }
+        Ok(())
+    }
+
+    /// Wipes the message that was received last: it had a secret in it.
+    pub fn wipe(&mut self) {
+        self.buffer.zeroize();
+    }
+
+    /// Whether a message waits for the socket to take it.
+    pub fn wants_write(&self) -> bool {
+        !self.unsent.is_empty()
+    }
+
+    /// Takes the next message.
+    ///
+    /// Errors: those of recvmsg(2), and `EMSGSIZE` when a message or its descriptors were cut.
+    pub fn receive(&mut self) -> nix::Result<Received<'_>> {
+        self.buffer.resize(MAX_MESSAGE, 0);
+        let mut control = nix::cmsg_space!([RawFd; MAX_DESCRIPTORS]);
+        let (length, flags, descriptors) = loop {
+            let mut iov = [IoSliceMut::new(&mut self.buffer)];
+            let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_CMSG_CLOEXEC;
+            match recvmsg::<()>(self.socket.as_raw_fd(), &mut iov, Some(&mut control), flags) {
+                Ok(message) => {
+                    let mut descriptors = Vec::new();
+                    for part in message.cmsgs()? {
+                        if let ControlMessageOwned::ScmRights(raw) = part {
+                            for fd in raw {
+                                // SAFETY: the kernel made this descriptor for us in this very call, and
+                                // nobody else has seen its number.
+                                descriptors.push(unsafe { OwnedFd::from_raw_fd(fd) });
+                            }
+                        }
+                    }
+                    break (message.bytes, message.flags, descriptors);
+                }
+                Err(Errno::EINTR) => {}
+                Err(Errno::EAGAIN) => return Ok(Received::Empty),
+                Err(Errno::ECONNRESET) => return Ok(Received::Closed),
+                Err(e) => return Err(e),
+            }
+        };
+        if flags.intersects(MsgFlags::MSG_TRUNC | MsgFlags::MSG_CTRUNC) {
+            return Err(Errno::EMSGSIZE);
+        }
+        // No message is empty: an empty one is the other side's end.
+        match self.buffer.get(..length) {
+            Some(message) if length > 0 => Ok(Received::Message(message, descriptors)),
+            _ => Ok(Received::Closed),
+        }
+    }
+}
+
+impl AsFd for Channel {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}

@@ -1,0 +1,97 @@
+//! A new engine process.
+
+use std::os::fd::{AsRawFd, RawFd};
+
+use nix::sys::signal::{SigSet, SigmaskHow, Signal};
+use nix::unistd::{ForkResult, Pid, fork};
+
+use super::Channel;
+
+/// In which process [`fork_engine`] returned.
+pub enum Forked {
+    /// In the monitor: the engine's process id.
+    Monitor(Pid),
+    /// In the engine: its end of the channel, the only descriptor it has besides 0, 1 and 2 (which
+    /// are `/dev/null`).
+    Engine(Channel),
+}
+
+/// The signals that are the monitor's business: an engine stops when the monitor says so, and a
+/// terminal's interrupt reaches the whole foreground group.
+const MONITORS: [Signal; 6] = [
+    Signal::SIGHUP,
+    Signal::SIGINT,
+    Signal::SIGTERM,
+    Signal::SIGUSR1,
+    Signal::SIGUSR2,
+    Signal::SIGPIPE,
+];
+
+/// Forks an engine, which keeps nothing but `channel`.
+///
+/// What the monitor had open is closed in the engine behind the back of the values that own it: the
+/// caller must, in the engine, neither drop nor use any of them, and leave by `_exit`.
+///
+/// Errors: those of fork(2); what fails in the engine ends it.
+pub fn fork_engine(channel: Channel) -> nix::Result<Forked> {
+    let mut before = SigSet::empty();
+    nix::sys::signal::sigprocmask(
+        SigmaskHow::SIG_BLOCK,
+        Some(&SigSet::all()),
+        Some(&mut before),
+    )?;
+    // SAFETY: every process here has one thread, so the child finds no lock held by another.
+    let forked = unsafe { fork() };
+    if !matches!(forked, Ok(ForkResult::Child)) {
+        before.thread_set_mask()?;
+    }
+    match forked? {
+        ForkResult::Parent { child } => Ok(Forked::Monitor(child)),
+        ForkResult::Child => match keep_only(&channel).and_then(|()| before.thread_set_mask()) {
+            Ok(()) => Ok(Forked::Engine(channel)),
+            Err(_) => exit_now(111),
+        },
+    }
+}
+
+/// Leaves without running anything that the parent had registered.
+pub fn exit_now(status: i32) -> ! {
+    // SAFETY: _exit(2) only ends the process.
+    unsafe { libc::_exit(status) }
+}
+
+fn keep_only(channel: &Channel) -> nix::Result<()> {
+    use std::os::fd::AsFd;
+    for signal in MONITORS {
+        // SAFETY: ignoring a signal installs no handler.
+        unsafe { nix::sys::signal::signal(signal, nix::sys::signal::SigHandler::SigIgn) }?;
+    }
+    // SAFETY: the default disposition installs no handler.
+    unsafe { nix::sys::signal::signal(Signal::SIGCHLD, nix::sys::signal::SigHandler::SigDfl) }?;
+    // Descriptors of an engine:
+    //   0, 1, 2  /dev/null
+    //   kept     the channel, under the number it has
+    let null = std::fs::File::options()
+        .read(true)
+        .write(true)
+        .open("/dev/null")
+        .map_err(|e| nix::errno::Errno::from_raw(e.raw_os_error().unwrap_or(libc::EIO)))?;
+    nix::unistd::dup2_stdin(&null)?;
+    nix::unistd::dup2_stdout(&null)?;
+    nix::unistd::dup2_stderr(&null)?;
+    std::mem::forget(null); // close_range below closes it
+    let kept = channel.as_fd().as_raw_fd();
+    close_range(3, kept - 1)?;
+    close_range(kept + 1, RawFd::MAX)
+}
+
+fn close_range(first: RawFd, last: RawFd) -> nix::Result<()> {
+    if first > last {
+        return Ok(());
+    }
+    let (first, last) = (first.unsigned_abs(), last.unsigned_abs());
+    // SAFETY: closing descriptors touches no memory. Values that own them live on in this process's
+    // copy of the monitor's memory, and `fork_engine`'s contract says that nobody uses or drops them.
+    let result = unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) };
+    nix::errno::Errno::result(result).map(drop)
+}

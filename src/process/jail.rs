@@ -1,0 +1,184 @@
+//! What an engine gives up before its first connection, for good.
+//!
+//! The order matters: what needs privileges comes before they go, and nothing that must be opened is
+//! opened afterwards. Started by an ordinary user, an engine does all of it that such a user can.
+#![forbid(unsafe_code)]
+
+use std::collections::BTreeMap;
+use std::fmt::Display;
+
+use landlock::{
+    ABI, Access, AccessFs, AccessNet, CompatLevel, Compatible, Ruleset, RulesetAttr, Scope,
+};
+use nix::sys::prctl;
+use nix::sys::resource::{Resource, setrlimit};
+use nix::unistd::{Gid, Uid, chdir, chroot, setgroups, setresgid, setresuid, setuid};
+use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, SeccompRule, TargetArch};
+
+use crate::config::Credentials;
+
+/// What an engine becomes.
+pub struct Jail<'a> {
+    /// Whom; `None`: it stays who started tlssrv, which was not root.
+    pub credentials: Option<&'a Credentials>,
+}
+
+/// The step that failed, and why.
+#[derive(Debug)]
+pub struct JailError(String);
+
+impl Display for JailError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "unable to {}", self.0)
+    }
+}
+
+impl Jail<'_> {
+    /// Gives everything up. Without landlock or seccomp in the kernel the rest holds.
+    ///
+    /// Errors: the step that failed; the engine must not serve then.
+    pub fn enter(&self) -> Result<(), JailError> {
+        let filter = seccomp_filter()?;
+        if let Some(credentials) = self.credentials {
+            enter_empty_root()?;
+            become_user(credentials)?;
+        }
+        // Other processes of this user can neither trace us nor read our memory; no core dump has a key in it.
+        prctl::set_dumpable(false).map_err(unable("become undumpable"))?;
+        prctl::set_no_new_privs().map_err(unable("set no_new_privs"))?;
+        for resource in [
+            Resource::RLIMIT_NPROC,
+            Resource::RLIMIT_FSIZE,
+            Resource::RLIMIT_CORE,
+        ] {
+            setrlimit(resource, 0, 0).map_err(unable("lower resource limits"))?;
+        }
+        for set in [
+            caps::CapSet::Ambient,
+            caps::CapSet::Inheritable,
+            caps::CapSet::Effective,
+            caps::CapSet::Permitted,
+        ] {
+            caps::clear(None, set).map_err(unable("clear capabilities"))?;
+        }
+        landlock_everything()?;
+        match seccompiler::apply_filter(&filter) {
+            // A kernel without seccomp filters.
+            Err(seccompiler::Error::Prctl(e) | seccompiler::Error::Seccomp(e))
+                if e.raw_os_error() == Some(libc::EINVAL) =>
+            {
+                Ok(())
+            }
+            result => result.map_err(unable("filter system calls")),
+        }
+    }
+}
+
+fn unable<E: Display>(what: &'static str) -> impl FnOnce(E) -> JailError {
+    move |e| JailError(format!("{what}: {e}"))
+}
+
+/// A root directory that is empty and stays so: it is already deleted.
+fn enter_empty_root() -> Result<(), JailError> {
+    let enter = || -> std::io::Result<()> {
+        let directory = nix::unistd::mkdtemp(&std::env::temp_dir().join("tlssrv.XXXXXX"))?;
+        chdir(&directory)?;
+        std::fs::remove_dir(&directory)?;
+        chroot(".")?;
+        Ok(chdir("/")?)
+    };
+    enter().map_err(unable("enter an empty root directory"))
+}
+
+fn become_user(credentials: &Credentials) -> Result<(), JailError> {
+    let (uid, gid) = (
+        Uid::from_raw(credentials.uid),
+        Gid::from_raw(credentials.gid),
+    );
+    let groups: Vec<Gid> = credentials
+        .groups
+        .iter()
+        .map(|&g| Gid::from_raw(g))
+        .collect();
+    setgroups(&groups).map_err(unable("set the engine's groups"))?;
+    setresgid(gid, gid, gid).map_err(unable("become the engine's group"))?;
+    setresuid(uid, uid, uid).map_err(unable("become the engine's user"))?;
+    if setuid(Uid::from_raw(0)).is_ok() {
+        return Err(JailError("give up root for good".to_owned()));
+    }
+    Ok(())
+}
+
+/// Not one file, not one TCP port, no signal and no abstract socket outside. Best effort: an older
+/// kernel enforces what it knows.
+fn landlock_everything() -> Result<(), JailError> {
+    let abi = ABI::V6;
+    let restrict = || -> Result<_, landlock::RulesetError> {
+        Ruleset::default()
+            .set_compatibility(CompatLevel::BestEffort)
+            .handle_access(AccessFs::from_all(abi))?
+            .handle_access(AccessNet::from_all(abi))?
+            .scope(Scope::from_all(abi))?
+            .create()?
+            .restrict_self()
+    };
+    restrict()
+        .map(drop)
+        .map_err(unable("restrict itself with landlock"))
+}
+
+/// The system calls of an engine. Anything else ends it: something is very wrong then.
+fn seccomp_filter() -> Result<BpfProgram, JailError> {
+    const CALLS: &[libc::c_long] = &[
+        // the event loop
+        libc::SYS_epoll_ctl,
+        libc::SYS_epoll_pwait,
+        libc::SYS_epoll_create1,
+        libc::SYS_clock_gettime,
+        libc::SYS_restart_syscall,
+        // connections, and the channel to the monitor
+        libc::SYS_read,
+        libc::SYS_write,
+        libc::SYS_recvfrom,
+        libc::SYS_sendto,
+        libc::SYS_recvmsg,
+        libc::SYS_sendmsg,
+        libc::SYS_shutdown,
+        libc::SYS_close,
+        libc::SYS_fcntl,
+        // memory
+        libc::SYS_brk,
+        libc::SYS_mmap,
+        libc::SYS_munmap,
+        libc::SYS_mremap,
+        libc::SYS_mprotect,
+        libc::SYS_madvise,
+        libc::SYS_futex,
+        // randomness, and whether it has been forked
+        libc::SYS_getrandom,
+        libc::SYS_getpid,
+        // the end
+        libc::SYS_rt_sigreturn,
+        libc::SYS_rt_sigprocmask,
+        libc::SYS_sigaltstack,
+        libc::SYS_exit,
+        libc::SYS_exit_group,
+        // abort(3) after a panic
+        libc::SYS_gettid,
+        libc::SYS_tgkill,
+        libc::SYS_rt_sigaction,
+        #[cfg(target_arch = "x86_64")]
+        libc::SYS_epoll_wait,
+    ];
+    let failed = || unable("make a system call filter");
+    let arch = TargetArch::try_from(std::env::consts::ARCH).map_err(failed())?;
+    let rules: BTreeMap<i64, Vec<SeccompRule>> = CALLS.iter().map(|&call| (call, vec![])).collect();
+    SeccompFilter::new(
+        rules,
+        SeccompAction::KillProcess,
+        SeccompAction::Allow,
+        arch,
+    )
+    .and_then(TryInto::try_into)
+    .map_err(failed())
+}

@@ -1,0 +1,19 @@
+//! What the kernel does for us: new processes, given-up privileges, descriptors that travel.
+//!
+//! The only room with `unsafe`; it knows no TLS and no configuration file. Every process has one
+//! thread, so `fork` and `clone` leave no lock behind that somebody else held.
+#![expect(unsafe_code, reason = "system calls that no safe interface covers")]
+
+mod channel;
+mod descriptors;
+mod fork;
+mod jail;
+mod signals;
+mod spawn;
+
+pub use channel::{Channel, MAX_DESCRIPTORS, Received};
+pub use descriptors::{Standard, null_standard, raise_descriptor_limit, take_standard};
+pub use fork::{Forked, exit_now, fork_engine};
+pub use jail::{Jail, JailError};
+pub use signals::Signals;
+pub use spawn::{Launch, LaunchError, Launcher, Step};

@@ -1,0 +1,77 @@
+//! The virtual hosts as rustls wants them: one `ServerConfig` each.
+#![forbid(unsafe_code)]
+
+use std::sync::Arc;
+
+use aws_lc_rs::digest::{self, SHA256};
+use rustls::crypto::CryptoProvider;
+use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
+use rustls::{ServerConfig, version};
+
+use super::tickets::TicketKeyRing;
+use crate::config::{Host, Pattern};
+
+/// The rustls configuration of a host.
+///
+/// Errors: rustls's, when the provider lacks what TLS 1.2 and 1.3 need.
+pub fn config(
+    host: &Host,
+    provider: &Arc<CryptoProvider>,
+    tickets: &TicketKeyRing,
+) -> Result<Arc<ServerConfig>, rustls::Error> {
+    let resolver = Arc::new(Identities(host.identities.clone()));
+    let mut config = ServerConfig::builder_with_provider(Arc::clone(provider))
+        .with_protocol_versions(&[&version::TLS13, &version::TLS12])?
+        .with_no_client_auth()
+        .with_cert_resolver(resolver);
+    config.alpn_protocols = host.alpn.iter().map(|p| p.clone().into_bytes()).collect();
+    // Tickets carry the session: nothing is kept here for clients that come back.
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.ticketer = tickets.ticketer(binding(host));
+    Ok(Arc::new(config))
+}
+
+/// The certificates of one host, side by side.
+#[derive(Debug)]
+struct Identities(Vec<Arc<CertifiedKey>>);
+
+impl ResolvesServerCert for Identities {
+    /// The first one whose key can sign what the client can verify (RFC 8446 §4.4.2.2).
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        let offered = hello.signature_schemes();
+        let fits = |identity: &&Arc<CertifiedKey>| identity.key.choose_scheme(offered).is_some();
+        // Where none fits, rustls finds that out with the first, and sends the alert.
+        self.0.iter().find(fits).or(self.0.first()).cloned()
+    }
+}
+
+/// What a session ticket is bound to: a host is its names and its certificates, in whatever process
+/// and generation (RFC 6066 §3: no resumption under another name).
+fn binding(host: &Host) -> [u8; 32] {
+    let mut context = digest::Context::new(&SHA256);
+    let mut add = |bytes: &[u8]| {
+        context.update(&(bytes.len() as u64).to_be_bytes());
+        context.update(bytes);
+    };
+    add(host.label.as_bytes());
+    for name in &host.names {
+        let (kind, name) = match name {
+            Pattern::Exact(name) => ("", name),
+            Pattern::Wildcard(name) => ("*.", name),
+        };
+        add(kind.as_bytes());
+        add(name.as_str().as_bytes());
+    }
+    for protocol in &host.alpn {
+        add(protocol.as_bytes());
+    }
+    for identity in &host.identities {
+        for certificate in &identity.cert {
+            add(certificate);
+        }
+    }
+    let mut binding = [0; 32];
+    binding.copy_from_slice(context.finish().as_ref());
+    binding
+}
