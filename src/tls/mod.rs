@@ -3,5 +3,6 @@
 pub mod alert;
 pub mod hello;
 pub mod name;
+pub mod provider;
 pub mod tickets;
 mod wire;
