@@ -30,6 +30,8 @@ pub struct Session {
     pending: Vec<u8>,
     /// How much of `pending` rustls has seen. It gets whole records only.
     seen: usize,
+    /// Whether `close_notify` is sent. No alert may follow it.
+    closed: bool,
 }
 
 /// How far a session is.
@@ -61,6 +63,7 @@ impl Session {
             tls: UnbufferedServerConnection::new(config)?,
             pending: Vec::new(),
             seen: 0,
+            closed: false,
         })
     }
 
@@ -107,6 +110,9 @@ impl Session {
                 stage
             }
             Err(error) => {
+                if self.closed {
+                    return Err(Failure { error, alert: None });
+                }
                 let mut rest = rest.get(..whole - start).unwrap_or_default().to_vec();
                 let mut records = Vec::new();
                 let alert = alert::after_error(&mut self.tls, &error, &mut rest, &mut records);
@@ -179,6 +185,7 @@ impl Session {
     /// Ends our side in good order: `close_notify` (RFC 8446 §6.1). Nothing can be sent afterwards.
     pub fn close(&mut self, ciphertext: &mut Buffer) {
         // It can only fail before the handshake is complete, where nothing is owed.
+        self.closed = true;
         let _ = self.write(ciphertext, HEADROOM, |traffic, out| {
             traffic.queue_close_notify(out)
         });

@@ -1,18 +1,14 @@
 //! Session resumption across engines, with a rustls client.
 
-// Tests, and what helps them, may stop where they stand.
-#![allow(clippy::unwrap_used)]
-
 use std::sync::Arc;
 
-use rustls::crypto::aws_lc_rs;
-use rustls::pki_types::PrivateKeyDer;
-use rustls::server::NoServerSessionStorage;
 use rustls::{
-    ClientConfig, ClientConnection, HandshakeKind, RootCertStore, ServerConfig, ServerConnection,
+    ClientConfig, ClientConnection, HandshakeKind, ServerConfig, ServerConnection,
     SupportedProtocolVersion,
 };
 use tlssrv::tls::tickets::{TicketKeyRing, TicketKeys};
+
+use crate::peers::configs;
 
 #[test]
 fn a_session_resumes_at_its_own_host_on_any_engine() {
@@ -67,23 +63,7 @@ struct Peers {
 
 impl Peers {
     fn new(version: &'static SupportedProtocolVersion) -> Self {
-        let provider = Arc::new(aws_lc_rs::default_provider());
-        let certificate = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-        let mut roots = RootCertStore::empty();
-        roots.add(certificate.cert.der().clone()).unwrap();
-        let client = ClientConfig::builder_with_provider(provider.clone())
-            .with_protocol_versions(&[version])
-            .unwrap()
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        let key = PrivateKeyDer::try_from(certificate.signing_key.serialize_der()).unwrap();
-        let mut server = ServerConfig::builder_with_provider(provider)
-            .with_protocol_versions(&[version])
-            .unwrap()
-            .with_no_client_auth()
-            .with_single_cert(vec![certificate.cert.der().clone()], key)
-            .unwrap();
-        server.session_storage = Arc::new(NoServerSessionStorage {});
+        let (client, server) = configs(version, None);
         Self {
             client: Arc::new(client),
             server,
