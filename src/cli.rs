@@ -61,6 +61,11 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Request, Error>
             options,
         });
     }
+    if cli.inetd {
+        // clap's `requires` gives way here, since a command rules a file out.
+        let message = "--inetd needs --config: one connection is what a command serves by itself";
+        return Err(usage(ErrorKind::MissingRequiredArgument, message));
+    }
     let identities = match (&cli.self_signed, cli.cert.is_empty()) {
         (Some(name), _) => Identities::SelfSigned(name.clone()),
         (None, false) => Identities::Files(pairs(&cli, &matches)?),
@@ -143,7 +148,7 @@ struct Cli {
     explain: Option<String>,
 
     /// With --config: serve the one connection on descriptor 0
-    #[arg(long, requires = "config")]
+    #[arg(long)]
     inetd: bool,
 
     /// Command to serve, with its arguments

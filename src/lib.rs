@@ -57,14 +57,21 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> Exit {
     let loaded = match config::load(&source, form, &options) {
         Ok(loaded) => loaded,
         Err(refusal) => {
-            report(&refusal.problems);
+            report(&refusal.problems, Severity::Notice);
             return match task {
                 Task::Run => refusal.exit,
                 Task::Check | Task::Explain(_) => Exit::BadConfiguration,
             };
         }
     };
-    report(&loaded.problems);
+    // inetd starts us for each connection; what holds for all of them is not worth a line of each.
+    let each_connection = matches!((&task, form), (Task::Run, Form::OneConnection));
+    let lowest = if each_connection {
+        Severity::Warning
+    } else {
+        Severity::Notice
+    };
+    report(&loaded.problems, lowest);
     match task {
         Task::Check => answer(&format!("{}\n", loaded.summary())),
         Task::Explain(name) => answer(&loaded.explain(name.as_ref())),
@@ -88,9 +95,12 @@ fn answer_or_complain(error: &clap::Error) -> Exit {
     Exit::Usage
 }
 
-fn report(problems: &Problems) {
+/// Tells the operator everything that is as bad as `lowest`, or worse.
+fn report(problems: &Problems, lowest: Severity) {
     for (severity, text) in problems.reports() {
-        complain(severity, &text);
+        if severity >= lowest {
+            complain(severity, &text);
+        }
     }
 }
 
