@@ -127,7 +127,9 @@ struct Cli {
     #[arg(short, long, value_name = "NAME")]
     remote: Option<String>,
 
-    /// Listen on HOST:PORT, [IPV6]:PORT, :PORT or unix:PATH; may repeat; port 0 picks one
+    #[arg(
+        help = "Listen on HOST:PORT, [IPV6]:PORT, :PORT or unix:PATH; may repeat; port 0 picks one"
+    )]
     #[arg(long, value_name = "ADDR", conflicts_with = "config")]
     listen: Vec<String>,
 

@@ -3,6 +3,7 @@
 //! The rooms, in reading order:
 //!
 //! - [`cli`]: the command line, as one struct, and what it asks for;
+//! - [`mod@complain`]: what is wrong, as long as there is no log to say it in;
 //! - [`config`]: text → checked values; every error with file, line and the line itself;
 //! - [`tls`]: bytes → session; no descriptors, no processes;
 //! - [`message`]: what monitor and engine say to each other;
@@ -24,8 +25,6 @@
 //! - A byte read from one side is written to the other, or the connection is reported as broken.
 //! - Every process has one thread.
 
-#![deny(unsafe_code)]
-
 use std::ffi::OsString;
 use std::io::{self, Write};
 
@@ -36,7 +35,7 @@ use complain::{complain, stderr_is_the_connection};
 use config::{Form, Problems, Severity};
 
 pub mod cli;
-mod complain;
+pub mod complain;
 pub mod config;
 mod exit;
 pub mod monitor;

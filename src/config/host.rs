@@ -250,7 +250,7 @@ impl Checker<'_> {
         let mut rlimits = Some(Vec::new());
         for (name, limit) in raw.rlimits.iter().flatten() {
             let (place, limit) = (limit.span(), limit.get_ref());
-            match rlimit::parse(name, limit.soft, limit.hard, self.invoker.is_root()) {
+            match rlimit::parse(name, limit.soft, limit.hard, self.invoker) {
                 Ok(limit) => rlimits.iter_mut().for_each(|rlimits| rlimits.push(limit)),
                 Err(reason) => {
                     self.problems

@@ -93,7 +93,7 @@ pub(super) fn tables(
                 problems.error(default.span(), message);
             }
         }
-        if let Some(reason) = unreachable(host.get_ref(), default.is_some(), &on, &tables) {
+        if let Some(reason) = unreachable(host.get_ref(), &on, &tables) {
             problems.error(
                 host.span(),
                 format!("no client can reach this host: {reason}"),
@@ -164,12 +164,11 @@ fn listeners_of(
 }
 
 /// Why nobody can reach a host; `None`: somebody can, or it can't be told.
-fn unreachable(
-    host: &RawHost,
-    is_default: bool,
-    on: &[usize],
-    tables: &[Table],
-) -> Option<&'static str> {
+fn unreachable(host: &RawHost, on: &[usize], tables: &[Table]) -> Option<&'static str> {
+    let is_default = host
+        .default
+        .as_ref()
+        .is_some_and(|default| *default.get_ref());
     let nameless = host.names.as_ref().is_some_and(Vec::is_empty);
     let mut tables = on.iter().filter_map(|listener| tables.get(*listener));
     if on.is_empty() {
