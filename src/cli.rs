@@ -61,6 +61,11 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Request, Error>
             options,
         });
     }
+    if cli.inetd {
+        // clap's `requires` gives way here, since a command rules a file out.
+        let message = "--inetd needs --config: one connection is what a command serves by itself";
+        return Err(usage(ErrorKind::MissingRequiredArgument, message));
+    }
     let identities = match (&cli.self_signed, cli.cert.is_empty()) {
         (Some(name), _) => Identities::SelfSigned(name.clone()),
         (None, false) => Identities::Files(pairs(&cli, &matches)?),
@@ -122,7 +127,9 @@ struct Cli {
     #[arg(short, long, value_name = "NAME")]
     remote: Option<String>,
 
-    /// Listen on HOST:PORT, [IPV6]:PORT, :PORT or unix:PATH; may repeat; port 0 picks one
+    #[arg(
+        help = "Listen on HOST:PORT, [IPV6]:PORT, :PORT or unix:PATH; may repeat; port 0 picks one"
+    )]
     #[arg(long, value_name = "ADDR", conflicts_with = "config")]
     listen: Vec<String>,
 
@@ -143,7 +150,7 @@ struct Cli {
     explain: Option<String>,
 
     /// With --config: serve the one connection on descriptor 0
-    #[arg(long, requires = "config")]
+    #[arg(long)]
     inetd: bool,
 
     /// Command to serve, with its arguments

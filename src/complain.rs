@@ -11,7 +11,7 @@ use crate::config::Severity;
 
 /// Writes text to descriptor 2; line by line to the system's log where that is the connection
 /// itself, as it is under inetd: a client must never read what is meant for the operator.
-pub(crate) fn complain(severity: Severity, text: &str) {
+pub fn complain(severity: Severity, text: &str) {
     if !stderr_is_the_connection() {
         // Nobody is left to tell when this fails.
         let _ = io::stderr().write_all(text.trim_end().as_bytes());
@@ -37,7 +37,7 @@ pub(crate) fn complain(severity: Severity, text: &str) {
 }
 
 /// Whether descriptors 0 and 2 are one socket.
-pub(crate) fn stderr_is_the_connection() -> bool {
+pub fn stderr_is_the_connection() -> bool {
     let is_socket = |stat: &FileStat| {
         SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT == SFlag::S_IFSOCK
     };

@@ -3,6 +3,7 @@
 //! The rooms, in reading order:
 //!
 //! - [`cli`]: the command line, as one struct, and what it asks for;
+//! - [`mod@complain`]: what is wrong, as long as there is no log to say it in;
 //! - [`config`]: text → checked values; every error with file, line and the line itself;
 //! - [`tls`]: bytes → session; no descriptors, no processes;
 //! - [`message`]: what monitor and engine say to each other;
@@ -34,7 +35,7 @@ use complain::{complain, stderr_is_the_connection};
 use config::{Form, Problems, Severity};
 
 pub mod cli;
-mod complain;
+pub mod complain;
 pub mod config;
 pub mod engine;
 pub mod environment;
@@ -60,14 +61,21 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> Exit {
     let loaded = match config::load(&source, form, &options) {
         Ok(loaded) => loaded,
         Err(refusal) => {
-            report(&refusal.problems);
+            report(&refusal.problems, Severity::Notice);
             return match task {
                 Task::Run => refusal.exit,
                 Task::Check | Task::Explain(_) => Exit::BadConfiguration,
             };
         }
     };
-    report(&loaded.problems);
+    // inetd starts us for each connection; what holds for all of them is not worth a line of each.
+    let each_connection = matches!((&task, form), (Task::Run, Form::OneConnection));
+    let lowest = if each_connection {
+        Severity::Warning
+    } else {
+        Severity::Notice
+    };
+    report(&loaded.problems, lowest);
     match task {
         Task::Check => answer(&format!("{}\n", loaded.summary())),
         Task::Explain(name) => answer(&loaded.explain(name.as_ref())),
@@ -91,9 +99,12 @@ fn answer_or_complain(error: &clap::Error) -> Exit {
     Exit::Usage
 }
 
-fn report(problems: &Problems) {
+/// Tells the operator everything that is as bad as `lowest`, or worse.
+fn report(problems: &Problems, lowest: Severity) {
     for (severity, text) in problems.reports() {
-        complain(severity, &text);
+        if severity >= lowest {
+            complain(severity, &text);
+        }
     }
 }
 

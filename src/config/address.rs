@@ -158,4 +158,13 @@ mod tests {
         assert!(!overlapping("127.0.0.1:1", "127.0.0.1:2"));
         assert!(!overlapping("127.0.0.1:0", "127.0.0.1:0"));
     }
+
+    #[test]
+    fn a_connection_is_most_like_the_socket_on_its_own_address() {
+        let likeness = |bound: &str, local: &str| likeness(tcp(bound)[0], tcp(local)[0]);
+        assert_eq!(likeness("192.0.2.1:993", "[::ffff:192.0.2.1]:993"), 3);
+        assert_eq!(likeness("[::]:993", "192.0.2.1:993"), 2);
+        assert_eq!(likeness("192.0.2.2:993", "192.0.2.1:993"), 1);
+        assert_eq!(likeness("192.0.2.1:993", "192.0.2.1:143"), 0);
+    }
 }

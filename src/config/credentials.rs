@@ -12,7 +12,7 @@ use super::problem::Problems;
 use super::raw::RawHost;
 
 /// Who a command will be.
-pub(super) struct Identity {
+pub(super) struct Person {
     /// What it takes; `None`: it stays who it is.
     pub(super) credentials: Option<Credentials>,
     /// Its entry in the user database, where it has one.
@@ -26,7 +26,7 @@ pub(super) fn of_host(
     invoker: &Invoker,
     accounts: &mut Accounts,
     problems: &mut Problems,
-) -> Option<Identity> {
+) -> Option<Person> {
     let own = &invoker.credentials;
     let user = match &host.user {
         Some(name) => found(accounts.user(name.get_ref()), "user", name, problems).map(Some),
@@ -81,13 +81,13 @@ pub(super) fn of_host(
             problems.error(place.clone(), message);
         }
         let account = invoker.account.clone();
-        return own.iter().all(|(own, ..)| *own).then_some(Identity {
+        return own.iter().all(|(own, ..)| *own).then_some(Person {
             credentials: None,
             account,
         });
     }
     if user.is_none() && group.is_none() && groups.is_none() {
-        return Some(Identity {
+        return Some(Person {
             credentials: None,
             account: invoker.account.clone(),
         });
@@ -113,7 +113,7 @@ pub(super) fn of_host(
         },
     };
     let account = user.or_else(|| invoker.account.clone());
-    Some(Identity {
+    Some(Person {
         credentials: Some(Credentials { uid, gid, groups }),
         account,
     })

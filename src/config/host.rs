@@ -157,7 +157,7 @@ impl Checker<'_> {
     }
 
     fn program(&mut self, raw: &RawHost, place: &Range<usize>) -> Option<Program> {
-        let identity = credentials::of_host(
+        let person = credentials::of_host(
             raw,
             place,
             self.invoker,
@@ -168,9 +168,7 @@ impl Checker<'_> {
         let directory = self.directory(raw);
         let umask = self.umask(raw);
         let rlimits = self.rlimits(raw);
-        let account = identity
-            .as_ref()
-            .and_then(|identity| identity.account.as_ref());
+        let account = person.as_ref().and_then(|person| person.account.as_ref());
         let mut variables = program::environment(account, PathVariable::Default);
         let environment = self.environment(raw, &mut variables);
         let (path, argv) = command?;
@@ -178,7 +176,7 @@ impl Checker<'_> {
             path,
             argv,
             environment: environment?,
-            credentials: identity?.credentials,
+            credentials: person?.credentials,
             directory: Some(directory?),
             umask: umask?,
             rlimits: rlimits?,
@@ -252,7 +250,7 @@ impl Checker<'_> {
         let mut rlimits = Some(Vec::new());
         for (name, limit) in raw.rlimits.iter().flatten() {
             let (place, limit) = (limit.span(), limit.get_ref());
-            match rlimit::parse(name, limit.soft, limit.hard, self.invoker.is_root()) {
+            match rlimit::parse(name, limit.soft, limit.hard, self.invoker) {
                 Ok(limit) => rlimits.iter_mut().for_each(|rlimits| rlimits.push(limit)),
                 Err(reason) => {
                     self.problems
@@ -300,12 +298,15 @@ impl Checker<'_> {
     }
 
     fn c_string(&mut self, text: &Spanned<String>) -> Option<CString> {
-        let result = program::c_string(OsStr::new(text.get_ref()));
-        result
-            .map_err(|reason| {
-                self.problems
-                    .error(text.span(), format!("unable to use it: {reason}"))
-            })
-            .ok()
+        match program::c_string(OsStr::new(text.get_ref())) {
+            Ok(text) => Some(text),
+            Err(reason) => {
+                self.problems.error(
+                    text.span(),
+                    format!("unable to use {:?}: {reason}", text.get_ref()),
+                );
+                None
+            }
+        }
     }
 }

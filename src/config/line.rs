@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 use std::ffi::{CString, OsStr, OsString};
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -14,7 +15,9 @@ use super::hosts::{Hosts, Table};
 use super::problem::Problems;
 use super::program::{self, NoProgram, PathVariable};
 use super::{Config, Form, Host, Limits, Listener, Loaded, Log, LogFormat, LogTo, Nameless};
-use super::{OnTruncation, Options, Program, Refusal, Stderr, Stdio, credentials, default_engines};
+use super::{
+    OnTruncation, Options, Pattern, Program, Refusal, Stderr, Stdio, credentials, default_engines,
+};
 use crate::Exit;
 use crate::tls::identity::Identity;
 
@@ -167,18 +170,18 @@ fn identities(identities: &Identities, problems: &mut Problems) -> Option<Vec<Rc
     let files = match identities {
         Identities::Files(files) => files,
         Identities::SelfSigned(name) => {
-            let identity = Identity::self_signed(name)
-                .map_err(|reason| {
-                    problems.error(
-                        None,
-                        format!("unable to make a certificate for {name:?}: {reason}"),
-                    );
-                })
-                .ok()?;
-            let message =
-                format!("the certificate for {name:?} is a throw-away: no client trusts it");
-            problems.warning(None, message);
-            return Some(vec![Rc::new(identity)]);
+            return match self_signed(name) {
+                Ok(identity) => {
+                    let message = format!("certificate for {name:?} made up: no client trusts it");
+                    problems.warning(None, message);
+                    Some(vec![Rc::new(identity)])
+                }
+                Err(reason) => {
+                    let message = format!("unable to make a certificate for {name:?}: {reason}");
+                    problems.error(None, message);
+                    None
+                }
+            };
         }
     };
     let mut certificates = Certificates::default();
@@ -193,6 +196,14 @@ fn identities(identities: &Identities, problems: &mut Problems) -> Option<Vec<Rc
         })
         .collect();
     loaded.into_iter().collect()
+}
+
+fn self_signed(name: &str) -> Result<Identity, String> {
+    if name.parse::<IpAddr>().is_ok() {
+        return Identity::self_signed(name);
+    }
+    let pattern = Pattern::parse(name).map_err(|reason| reason.to_string())?;
+    Identity::self_signed(&pattern.to_string())
 }
 
 /// Errors: the message, and the status to exit with.

@@ -55,19 +55,19 @@ pub(super) fn tables(
         let Some(on) = listeners_of(host.get_ref(), listeners, problems) else {
             continue;
         };
-        let line = |taken: &usize, problems: &Problems| {
+        let line = |taken: usize, problems: &Problems| {
             raw.hosts
-                .get(*taken)
+                .get(taken)
                 .map_or(0, |host| problems.line(&host.span()))
         };
         for (pattern, name) in names {
-            // Once is enough, however many listeners the two hosts share.
-            let clash = on.iter().find_map(|listener| {
+            let clashes = on.iter().filter_map(|listener| {
                 let taken = tables.get_mut(*listener)?.add(pattern, place).err()?;
                 Some((taken, listeners.get(*listener)?))
             });
-            if let Some((taken, listener)) = clash {
-                let (line, listener) = (line(&taken, problems), &listener.name);
+            // Every listener learns the name; one report is enough.
+            if let Some((taken, listener)) = clashes.last() {
+                let (line, listener) = (line(taken, problems), &listener.name);
                 let message = format!(
                     "name {:?} belongs to the host on line {line} already, on listener {listener:?}",
                     pattern.to_string()
@@ -81,20 +81,19 @@ pub(super) fn tables(
             .as_ref()
             .filter(|default| *default.get_ref());
         if let Some(default) = default {
-            for listener in &on {
-                let taken = tables
-                    .get_mut(*listener)
-                    .and_then(|table| table.set_default(place).err());
-                if let (Some(taken), Some(listener)) = (taken, listeners.get(*listener)) {
-                    let (line, listener) = (line(&taken, problems), &listener.name);
-                    let message = format!(
-                        "the host on line {line} is the default of listener {listener:?} already"
-                    );
-                    problems.error(default.span(), message);
-                }
+            let clashes = on.iter().filter_map(|listener| {
+                let taken = tables.get_mut(*listener)?.set_default(place).err()?;
+                Some((taken, listeners.get(*listener)?))
+            });
+            if let Some((taken, listener)) = clashes.last() {
+                let (line, listener) = (line(taken, problems), &listener.name);
+                let message = format!(
+                    "the host on line {line} is the default of listener {listener:?} already"
+                );
+                problems.error(default.span(), message);
             }
         }
-        if let Some(reason) = unreachable(host.get_ref(), default.is_some(), &on, &tables) {
+        if let Some(reason) = unreachable(host.get_ref(), &on, &tables) {
             problems.error(
                 host.span(),
                 format!("no client can reach this host: {reason}"),
@@ -165,12 +164,11 @@ fn listeners_of(
 }
 
 /// Why nobody can reach a host; `None`: somebody can, or it can't be told.
-fn unreachable(
-    host: &RawHost,
-    is_default: bool,
-    on: &[usize],
-    tables: &[Table],
-) -> Option<&'static str> {
+fn unreachable(host: &RawHost, on: &[usize], tables: &[Table]) -> Option<&'static str> {
+    let is_default = host
+        .default
+        .as_ref()
+        .is_some_and(|default| *default.get_ref());
     let nameless = host.names.as_ref().is_some_and(Vec::is_empty);
     let mut tables = on.iter().filter_map(|listener| tables.get(*listener));
     if on.is_empty() {

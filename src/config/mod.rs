@@ -263,11 +263,11 @@ pub struct Host {
     pub alpn: Vec<String>,
     /// What its clients are connected to.
     pub program: Program,
-    /// What the command sees when its peer vanishes without close_notify.
+    /// What the command sees when its peer vanishes without `close_notify`.
     pub on_truncation: OnTruncation,
 }
 
-/// What the command sees when its peer vanishes without close_notify.
+/// What the command sees when its peer vanishes without `close_notify`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OnTruncation {
     /// End-of-file.

@@ -30,14 +30,14 @@ struct Problem {
 }
 
 /// How bad a problem is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
-    /// Nothing runs.
-    Error,
-    /// It runs, and hardly as meant.
-    Warning,
     /// A decision that tlssrv took by itself.
     Notice,
+    /// It runs, and hardly as meant.
+    Warning,
+    /// Nothing runs.
+    Error,
 }
 
 /// Bytes of the file that a problem is about; `None`: the whole of it, or there is no file.

@@ -5,12 +5,13 @@ use std::collections::BTreeMap;
 use std::env;
 use std::ffi::{CString, OsStr, OsString};
 use std::fmt;
+use std::fs::Metadata;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
-use nix::unistd::{AccessFlags, User, eaccess};
+use nix::unistd::{AccessFlags, User, eaccess, geteuid};
 
 use super::problem::cause;
 
@@ -31,7 +32,14 @@ pub(super) fn find(name: &OsStr, base: &Path) -> Result<PathBuf, NoProgram> {
     }
     if name.as_bytes().contains(&b'/') {
         let path = base.join(name);
-        return executable(&path).map(|()| path);
+        let metadata = path.metadata().map_err(|error| {
+            let reason = cause(&error);
+            match error.raw_os_error().map(Errno::from_raw) {
+                Some(Errno::ENOENT | Errno::ENOTDIR) => NoProgram::NotFound(reason),
+                _ => NoProgram::NotExecutable(reason),
+            }
+        })?;
+        return executable(&path, &metadata).map(|()| path);
     }
     let directories = env::var_os("PATH").unwrap_or_else(|| DEFAULT_PATH.into());
     let mut reason = NoProgram::NotFound("not in PATH".into());
@@ -40,9 +48,12 @@ pub(super) fn find(name: &OsStr, base: &Path) -> Result<PathBuf, NoProgram> {
         let Ok(path) = std::path::absolute(directory.join(name)) else {
             continue;
         };
-        match executable(&path) {
+        // A directory that we may not search has nothing for us, as for a shell.
+        let Ok(metadata) = path.metadata() else {
+            continue;
+        };
+        match executable(&path, &metadata) {
             Ok(()) => return Ok(path),
-            Err(NoProgram::NotFound(_)) => {}
             Err(not_executable) => reason = not_executable,
         }
     }
@@ -96,23 +107,13 @@ pub(super) fn environment_block(
     variables.iter().map(entry).collect()
 }
 
-fn executable(path: &Path) -> Result<(), NoProgram> {
-    let metadata = match path.metadata() {
-        Ok(metadata) => metadata,
-        Err(error) => {
-            let reason = cause(&error);
-            return Err(match error.raw_os_error().map(Errno::from_raw) {
-                Some(Errno::ENOENT | Errno::ENOTDIR) => NoProgram::NotFound(reason),
-                _ => NoProgram::NotExecutable(reason),
-            });
-        }
-    };
+fn executable(path: &Path, metadata: &Metadata) -> Result<(), NoProgram> {
     if !metadata.is_file() {
         return Err(NoProgram::NotExecutable("not a file".into()));
     }
     // Root is refused only where nobody may; anybody else is asked for as itself. Whether the
     // command's own user may, which mode bits do not always tell, exec will say.
-    let denied = match nix::unistd::geteuid().is_root() {
+    let denied = match geteuid().is_root() {
         true => metadata.permissions().mode() & 0o111 == 0,
         false => eaccess(path, AccessFlags::X_OK).is_err(),
     };

@@ -89,9 +89,15 @@ impl Raw {
     /// `None`: something is not TOML, so what the rest means is anyone's guess.
     pub(super) fn parse(text: &str, form: Form, problems: &mut Problems) -> Option<Self> {
         let (file, errors) = DeTable::parse_recoverable(text);
+        // What follows a mistake on its line is mostly its echo.
+        let mut last_line = 0;
         for error in &errors {
             let place = error.span().unwrap_or(0..0);
-            problems.error(place, format!("unable to read TOML: {}", error.message()));
+            let line = problems.line(&place);
+            if line != last_line {
+                problems.error(place, format!("unable to read TOML: {}", error.message()));
+            }
+            last_line = line;
         }
         if !errors.is_empty() {
             return None;

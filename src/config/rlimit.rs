@@ -4,11 +4,12 @@
 use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit};
 
 use super::Rlimit;
+use super::account::Invoker;
 
 /// A limit that this process can set.
 ///
 /// Errors: the reason, for `unable to limit "NAME": REASON`.
-pub(super) fn parse(name: &str, soft: u64, hard: u64, is_root: bool) -> Result<Rlimit, String> {
+pub(super) fn parse(name: &str, soft: u64, hard: u64, invoker: &Invoker) -> Result<Rlimit, String> {
     let Some((_, resource)) = RESOURCES.iter().find(|(known, _)| *known == name) else {
         let known: Vec<&str> = RESOURCES.iter().map(|(name, _)| *name).collect();
         return Err(format!("unknown; known are {}", known.join(", ")));
@@ -17,7 +18,7 @@ pub(super) fn parse(name: &str, soft: u64, hard: u64, is_root: bool) -> Result<R
         return Err("the soft limit is above the hard limit".into());
     }
     let ours = getrlimit(*resource).map_or(RLIM_INFINITY, |(_, hard)| hard);
-    if hard > ours && !is_root {
+    if hard > ours && !invoker.is_root() {
         return Err(format!(
             "tlssrv's own hard limit is {ours}, and only root may raise it"
         ));

@@ -6,7 +6,7 @@ use std::ops::Range;
 use std::time::Duration;
 
 use toml::Spanned;
-use toml::de::{DeTable, DeValue};
+use toml::de::{DeString, DeTable, DeValue};
 
 use super::problem::Problems;
 
@@ -177,10 +177,7 @@ impl FromToml for u64 {
         };
         let number = Self::from_str_radix(integer.as_str(), integer.radix()).ok();
         if number.is_none() {
-            problems.error(
-                value.span(),
-                format!("{integer} is out of range: it must be 0 or more"),
-            );
+            problems.error(value.span(), format!("{integer} is out of range"));
         }
         number
     }
@@ -243,11 +240,11 @@ impl<T: FromToml> FromToml for BTreeMap<String, T> {
         let Some(table) = value.get_ref().as_table() else {
             return wrong_type(value, Self::ONE, problems);
         };
-        let entries: Vec<_> = table
-            .iter()
-            .map(|(key, value)| Some((key.get_ref().to_string(), T::from_toml(value, problems)?)))
-            .collect();
-        entries.into_iter().collect()
+        let entry = |(key, value): (&Spanned<DeString<'_>>, &Spanned<DeValue<'_>>)| {
+            Some((key.get_ref().to_string(), T::from_toml(value, problems)?))
+        };
+        // Entries mean something without the others, so that those which are right are looked at.
+        Some(table.iter().filter_map(entry).collect())
     }
 }
 

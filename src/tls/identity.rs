@@ -167,7 +167,6 @@ impl std::error::Error for InvalidIdentity {}
 /// The certificates of PEM text, in their order, and the first of its private keys.
 ///
 /// One pass over everything, so that no key is decoded into memory that is not wiped.
-#[expect(clippy::type_complexity, reason = "used twice, above")]
 fn sections(
     pem: &[u8],
 ) -> Result<

@@ -1,0 +1,28 @@
+//! What the configuration may say, and what is said about mistakes in it: `--check`, `--explain`
+//! and the command line, by the real binary.
+#![forbid(unsafe_code)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stderr,
+    reason = "tests may stop where they stand, and say what they skip"
+)]
+
+#[path = "config/accounts.rs"]
+mod accounts;
+#[path = "config/certificates.rs"]
+mod certificates;
+#[path = "config/commands.rs"]
+mod commands;
+#[path = "config/explain.rs"]
+mod explain;
+#[path = "config/file.rs"]
+mod file;
+#[path = "config/names.rs"]
+mod names;
+#[path = "common/pki.rs"]
+mod pki;
+#[path = "config/site.rs"]
+mod site;
+#[path = "config/usage.rs"]
+mod usage;

@@ -1,0 +1,121 @@
+//! `--explain`: which host a client gets, and why.
+
+use crate::site::{LISTENER, Site, host, with_host};
+
+#[track_caller]
+fn explained(text: &str, name: &str) -> String {
+    let outcome = Site::new().run_with(text, &["--explain", name]);
+    assert_eq!(outcome.status, Some(0), "{}", outcome.stderr);
+    outcome.stdout
+}
+
+#[test]
+fn an_exact_name_goes_before_a_wildcard_and_that_before_the_default() {
+    let text = format!(
+        "{}{}{}default = true\n",
+        with_host("").replace(
+            "name = \"tls\"",
+            "name = \"tls\"\nunknown-name = \"default\""
+        ),
+        host("*.a.example"),
+        host("c.a.example")
+    );
+    for (name, answer) in [
+        (
+            "A.example.",
+            "host a.example (line 6): the name is one of its names",
+        ),
+        (
+            "b.a.example",
+            "host *.a.example (line 13): its wildcard *.a.example stands for the name",
+        ),
+        (
+            "c.a.example",
+            "host c.a.example (line 18): the name is one of its names",
+        ),
+        (
+            "b.b.a.example",
+            "host c.a.example (line 18): no host has the name, and this is the default",
+        ),
+        ("", "host c.a.example (line 18): this is the default"),
+    ] {
+        // Without the line that gives the command a user, lines are fewer.
+        let answer = answer.split(" (line").next().unwrap();
+        let explained = explained(&text, name);
+        assert!(
+            explained.contains(&format!("gets {answer} (line ")),
+            "{explained}"
+        );
+    }
+}
+
+#[test]
+fn the_host_is_shown_with_its_command_and_its_certificates() {
+    let site = Site::new();
+    let outcome = site.run_with(&with_host(""), &["--explain", "a.example"]);
+    let first = "a client that asks for a.example gets host a.example (line 5): the name is one of its names\n";
+    assert!(outcome.stdout.starts_with(first), "{}", outcome.stdout);
+    assert!(outcome.stdout.contains("/cat\"\n"), "{}", outcome.stdout);
+    let certificate = format!("  certificate: {}\n", site.path().join("a.pem").display());
+    assert!(outcome.stdout.ends_with(&certificate), "{}", outcome.stdout);
+}
+
+#[test]
+fn a_client_that_gets_no_host_is_told_to_be_rejected() {
+    let unknown = "a client that asks for b.example is rejected with unrecognized_name: no host has the name\n";
+    assert_eq!(explained(&with_host(""), "b.example"), unknown);
+    let missing =
+        "a client that sends no name is rejected with unrecognized_name: no default host for it\n";
+    assert_eq!(explained(&with_host(""), ""), missing);
+}
+
+#[test]
+fn listeners_that_differ_are_explained_each() {
+    let other = "[[listen]]\nname = \"other\"\naddress = \"127.0.0.1:0\"\n";
+    let text = format!(
+        "{LISTENER}{other}{}listen = [\"tls\"]\n{}listen = [\"other\"]\n",
+        host("a.example"),
+        host("b.a.example")
+    );
+    let explained = explained(&text, "a.example");
+    assert!(
+        explained.contains("asks for a.example on listener tls gets host a.example"),
+        "{explained}"
+    );
+    assert!(
+        explained.contains("on listener other is rejected with unrecognized_name"),
+        "{explained}"
+    );
+}
+
+#[test]
+fn what_no_client_can_ask_for_is_wrong_usage() {
+    let outcome = Site::new().run_with(&with_host(""), &["--explain", "192.0.2.1"]);
+    assert_eq!(outcome.status, Some(100));
+    let message = "no client can ask for \"192.0.2.1\": it is not a host name";
+    assert!(outcome.stderr.contains(message), "{}", outcome.stderr);
+}
+
+#[test]
+fn a_command_line_is_explained_too() {
+    let outcome = Site::new().run(&[
+        "-c",
+        "a.pem",
+        "--key",
+        "a.key",
+        "--explain",
+        "x.example",
+        "cat",
+        "-n",
+    ]);
+    assert_eq!(outcome.status, Some(0), "{}", outcome.stderr);
+    let answer = "a client that asks for x.example gets host default: no host has the name, and this is the default\n";
+    assert!(outcome.stdout.starts_with(answer), "{}", outcome.stdout);
+    assert!(
+        outcome
+            .stdout
+            .contains("/cat\" \"-n\"\n  certificate: a.pem\n"),
+        "{}",
+        outcome.stdout
+    );
+}

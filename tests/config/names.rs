@@ -1,0 +1,88 @@
+//! Server names, and which host has them.
+
+use crate::site::{LISTENER, Site, host, with_host};
+
+#[test]
+fn what_is_no_name_or_wildcard_is_refused() {
+    let site = Site::new();
+    for name in ["*", "*example.com", "a.*.com"] {
+        let reason = "a `*` must be the whole first label, as in *.example.com";
+        let message = format!("unable to use name {name:?}: {reason}");
+        site.check(&format!("{LISTENER}{}", host(name)))
+            .refuses("names", &message);
+    }
+    for name in ["", "a b", "192.0.2.1", "a..b"] {
+        let message = format!("unable to use name {name:?}: not a host name");
+        site.check(&format!("{LISTENER}{}", host(name)))
+            .refuses("names", &message);
+    }
+}
+
+#[test]
+fn a_name_belongs_to_one_host_on_each_listener() {
+    let site = Site::new();
+    let text = format!(
+        "{}{}",
+        with_host(""),
+        host("A.Example.").replace("[[host]]", "[[host]] # 2")
+    );
+    let message = "name \"a.example\" belongs to the host on line 5 already, on listener \"tls\"";
+    site.check(&text).refuses("A.Example.", message);
+
+    let other = "[[listen]]\nname = \"other\"\naddress = \"127.0.0.1:0\"\n";
+    let apart = format!(
+        "{LISTENER}{other}{}listen = [\"tls\"]\n{}listen = [\"other\"]\n",
+        host("a.example"),
+        host("a.example")
+    );
+    site.check(&apart).is_fine();
+}
+
+#[test]
+fn a_listener_has_one_default_host() {
+    let text = format!(
+        "{}{}default = true # 2\n",
+        with_host("default = true"),
+        host("b.a.example")
+    );
+    let message = "the host on line 5 is the default of listener \"tls\" already";
+    Site::new().check(&text).refuses("# 2", message);
+}
+
+#[test]
+fn a_host_is_on_listeners_that_exist() {
+    let text = with_host("listen = [\"tls\", \"imaps\"]");
+    let message = "unknown listener \"imaps\": known are tls";
+    Site::new().check(&text).refuses("imaps", message);
+}
+
+#[test]
+fn a_host_that_nobody_can_reach_is_refused() {
+    let site = Site::new();
+    let nameless = with_host("").replace("names = [\"a.example\"]", "");
+    let message = "no client can reach this host: it has no names, and is not the default";
+    site.check(&nameless).refuses("[[host]]", message);
+
+    let rejected = nameless.replace(
+        "name = \"tls\"",
+        "name = \"tls\"\nmissing-name = \"reject\"",
+    );
+    let message = "no client can reach this host: it has no names, and its listeners give nobody the default host";
+    site.check(&format!("{rejected}default = true\n"))
+        .refuses("[[host]]", message);
+
+    let message = "no client can reach this host: it is on no listener";
+    site.check(&with_host("listen = []"))
+        .refuses("[[host]]", message);
+}
+
+#[test]
+fn u_labels_become_a_labels() {
+    let text = format!("{LISTENER}{}", host("B\u{dc}CHER.a.example"));
+    let outcome = Site::new().run_with(&text, &["--explain", "b\u{fc}cher.a.example"]);
+    assert!(
+        outcome.stdout.contains("gets host xn--bcher-kva.a.example"),
+        "{}",
+        outcome.stdout
+    );
+}
