@@ -200,7 +200,9 @@ impl Session {
             &mut [u8],
         ) -> Result<usize, EncryptError>,
     ) -> Result<(), rustls::Error> {
-        let Self { tls, pending, seen } = self;
+        let Self {
+            tls, pending, seen, ..
+        } = self;
         loop {
             let records = pending.get_mut(..*seen).unwrap_or_default();
             match tls.process_tls_records(records).state? {
