@@ -7,7 +7,7 @@ use nix::unistd::User;
 use toml::Spanned;
 
 use super::Credentials;
-use super::account::{Accounts, Invoker, NoAccount};
+use super::account::{Accounts, Invoker, NoAccount, local_ids};
 use super::problem::Problems;
 use super::raw::RawHost;
 
@@ -134,26 +134,27 @@ pub(super) fn of_engines(
         }
         return None;
     }
-    let user = match engine_user {
-        Some(name) => found(accounts.user(name.get_ref()), "user", name, problems)?,
-        None => match ENGINE_USERS.map(|name| accounts.user(name)) {
-            [Ok(user), _] => user,
-            [Err(_), Ok(user)] => {
-                let [missing, instead] = ENGINE_USERS;
-                problems.notice(format!("no user {missing:?}: engines run as {instead:?}"));
-                user
+    let (uid, gid) = match engine_user {
+        Some(name) => {
+            let user = found(accounts.user(name.get_ref()), "user", name, problems)?;
+            (user.uid.as_raw(), user.gid.as_raw())
+        }
+        None => match (local_ids(ENGINE_USER), local_ids(STAND_IN)) {
+            (Some(ids), _) => ids,
+            (None, Some(ids)) => {
+                problems.notice(format!(
+                    "no user {ENGINE_USER:?}: engines run as {STAND_IN:?}"
+                ));
+                ids
             }
-            [Err(error), Err(_)] => {
-                let [missing, _] = ENGINE_USERS;
-                problems.error(
-                    None,
-                    format!("{}: engines need a user", error.message("user", missing)),
-                );
+            (None, None) => {
+                let message = format!("unable to find a user {ENGINE_USER:?} for the engines");
+                problems.error(None, message);
                 return None;
             }
         },
     };
-    if user.uid.is_root() {
+    if uid == 0 {
         problems.error(
             engine_user.map(Spanned::span),
             "engines must not run as root",
@@ -161,8 +162,8 @@ pub(super) fn of_engines(
         return None;
     }
     Some(Credentials {
-        uid: user.uid.as_raw(),
-        gid: user.gid.as_raw(),
+        uid,
+        gid,
         groups: Vec::new(),
     })
 }
@@ -178,5 +179,7 @@ fn found<T>(
         .ok()
 }
 
-/// Whom the engines become when nobody is named: our own user, else the system's nobody.
-const ENGINE_USERS: [&str; 2] = ["tlssrv", "nobody"];
+/// Whom the engines become when nobody is named.
+const ENGINE_USER: &str = "tlssrv";
+/// Whom they become where that user does not exist.
+const STAND_IN: &str = "nobody";

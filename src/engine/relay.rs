@@ -108,10 +108,10 @@ impl Relay {
 
     /// Moves what can be moved without waiting.
     pub(super) fn turn(&mut self, socket: &OwnedFd, ready: Ready, scratch: &mut Scratch) -> Turn {
-        if ready.client_takes && !self.flush_to_client(socket) {
+        if ready.client_takes && !self.to_client.is_empty() && !self.flush_to_client(socket) {
             return Turn::Over(self.broken());
         }
-        if ready.command_takes {
+        if ready.command_takes && !self.to_command.is_empty() {
             self.flush_to_command();
         }
         if ready.client {
@@ -266,7 +266,10 @@ impl Relay {
             // A command that goes with unread input breaks the socket; what it wrote was read before.
             Read::End | Read::Broken => {
                 self.close_session(scratch);
-                Pumped::Enough
+                match self.flush_to_client(socket) {
+                    true => Pumped::Enough,
+                    false => Pumped::Reset,
+                }
             }
         }
     }

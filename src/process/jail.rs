@@ -8,7 +8,8 @@ use std::collections::BTreeMap;
 use std::fmt::Display;
 
 use landlock::{
-    ABI, Access, AccessFs, AccessNet, CompatLevel, Compatible, Ruleset, RulesetAttr, Scope,
+    ABI, Access, AccessFs, AccessNet, CompatLevel, Compatible, Ruleset, RulesetAttr, RulesetStatus,
+    Scope,
 };
 use nix::sys::prctl;
 use nix::sys::resource::{Resource, setrlimit};
@@ -39,11 +40,14 @@ impl Jail<'_> {
     /// Errors: the step that failed; the engine must not serve then.
     pub fn enter(&self) -> Result<(), JailError> {
         let filter = seccomp_filter()?;
+        let confined = landlock_everything()?;
         if let Some(credentials) = self.credentials {
-            enter_empty_root()?;
+            if confined == RulesetStatus::NotEnforced {
+                enter_empty_root()?;
+            }
             become_user(credentials)?;
         }
-        // Other processes of this user can neither trace us nor read our memory; no core dump has a key in it.
+        // The monitor was undumpable, too; a change of user sets that anew.
         prctl::set_dumpable(false).map_err(unable("become undumpable"))?;
         prctl::set_no_new_privs().map_err(unable("set no_new_privs"))?;
         for resource in [
@@ -61,7 +65,6 @@ impl Jail<'_> {
         ] {
             caps::clear(None, set).map_err(unable("clear capabilities"))?;
         }
-        landlock_everything()?;
         match seccompiler::apply_filter(&filter) {
             // A kernel without seccomp filters.
             Err(seccompiler::Error::Prctl(e) | seccompiler::Error::Seccomp(e))
@@ -111,7 +114,7 @@ fn become_user(credentials: &Credentials) -> Result<(), JailError> {
 
 /// Not one file, not one TCP port, no signal and no abstract socket outside. Best effort: an older
 /// kernel enforces what it knows.
-fn landlock_everything() -> Result<(), JailError> {
+fn landlock_everything() -> Result<RulesetStatus, JailError> {
     let abi = ABI::V6;
     let restrict = || -> Result<_, landlock::RulesetError> {
         Ruleset::default()
@@ -123,7 +126,7 @@ fn landlock_everything() -> Result<(), JailError> {
             .restrict_self()
     };
     restrict()
-        .map(drop)
+        .map(|status| status.ruleset)
         .map_err(unable("restrict itself with landlock"))
 }
 
