@@ -21,7 +21,7 @@ use crate::process::{Channel, Received};
 use crate::tls::buffer::Buffer;
 use crate::tls::tickets::TicketKeyRing;
 use connection::{Connection, Next};
-use relay::Plain;
+use relay::{CHUNK, Plain};
 
 /// Events taken from the kernel at a time.
 const EVENTS: usize = 256;
@@ -53,7 +53,7 @@ impl Engine<'_> {
             shared: Shared {
                 config: self.config,
                 acceptors: self.acceptors,
-                scratch: Scratch::default(),
+                scratch: Scratch::new(),
                 now: Instant::now(),
                 traced: Vec::new(),
             },
@@ -97,11 +97,20 @@ struct Shared<'a> {
 }
 
 /// Buffers that one connection at a time uses, and that hold nothing in between.
-#[derive(Default)]
 struct Scratch {
     input: Buffer,
     plaintext: Buffer,
     ciphertext: Buffer,
+}
+
+impl Scratch {
+    fn new() -> Self {
+        Self {
+            input: Buffer::with_capacity(4 * CHUNK),
+            plaintext: Buffer::with_capacity(4 * CHUNK),
+            ciphertext: Buffer::with_capacity(4 * CHUNK),
+        }
+    }
 }
 
 /// What the kernel says about a connection's descriptors.

@@ -251,15 +251,14 @@ impl Monitor {
         let slots = (0..config.engines).map(|_| Slot::new(now)).collect();
         let commands = Commands::new(limit, stderr_is_connection)
             .map_err(system("unable to open /dev/null"))?;
-        let signals = Signals::catch(&SIGNALS).map_err(system("unable to catch signals"))?;
+        let signals =
+            Signals::catch(&SIGNALS).map_err(|e| Failure::system("unable to take signals", e))?;
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)
             .map_err(|e| Failure::system("unable to make an epoll set", e))?;
-        for descriptor in signals.descriptors() {
-            let event = EpollEvent::new(EpollFlags::EPOLLIN, Source::Signals.token());
-            epoll
-                .add(descriptor, event)
-                .map_err(|e| Failure::system("unable to wait for signals", e))?;
-        }
+        let event = EpollEvent::new(EpollFlags::EPOLLIN, Source::Signals.token());
+        epoll
+            .add(&signals, event)
+            .map_err(|e| Failure::system("unable to wait for signals", e))?;
         Ok(Self {
             blueprint: Blueprint {
                 config: Arc::new(config),
@@ -401,15 +400,11 @@ impl Monitor {
     }
 
     fn take_signals(&mut self) {
-        for (signal, count) in self.signals.take() {
+        while let Some(signal) = self.signals.take() {
             match signal {
                 Signal::SIGCHLD => self.reap(),
                 Signal::SIGUSR1 => self.logger.reopen(),
-                _ => {
-                    for _ in 0..count.min(2) {
-                        self.stop_further(signal);
-                    }
-                }
+                signal => self.stop_further(signal),
             }
         }
     }

@@ -18,13 +18,13 @@ use zeroize::{Zeroize, Zeroizing};
 pub const MAX_DESCRIPTORS: usize = 2;
 
 /// The longest message, in bytes.
-const MAX_MESSAGE: usize = 64 * 1024;
+const MAX_MESSAGE: usize = 16 * 1024;
 
 /// One end of the socketpair between monitor and engine.
 pub struct Channel {
     socket: OwnedFd,
     unsent: VecDeque<(Zeroizing<Vec<u8>>, Vec<OwnedFd>)>,
-    buffer: Zeroizing<Vec<u8>>,
+    buffer: Vec<u8>,
 }
 
 /// What [`Channel::receive`] found.
@@ -51,7 +51,7 @@ impl Channel {
         Self {
             socket,
             unsent: VecDeque::new(),
-            buffer: Zeroizing::default(),
+            buffer: vec![0; MAX_MESSAGE],
         }
     }
 
@@ -108,7 +108,6 @@ impl Channel {
     ///
     /// Errors: those of recvmsg(2), and `EMSGSIZE` when a message or its descriptors were cut.
     pub fn receive(&mut self) -> nix::Result<Received<'_>> {
-        self.buffer.resize(MAX_MESSAGE, 0);
         let mut control = nix::cmsg_space!([RawFd; MAX_DESCRIPTORS]);
         let (length, flags, descriptors) = loop {
             let mut iov = [IoSliceMut::new(&mut self.buffer)];

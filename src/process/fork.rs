@@ -2,7 +2,6 @@
 
 use std::os::fd::{AsRawFd, RawFd};
 
-use nix::sys::signal::{SigSet, SigmaskHow, Signal};
 use nix::unistd::{ForkResult, Pid, fork};
 
 use super::Channel;
@@ -16,17 +15,6 @@ pub enum Forked {
     Engine(Channel),
 }
 
-/// The signals that are the monitor's business: an engine stops when the monitor says so, and a
-/// terminal's interrupt reaches the whole foreground group.
-const MONITORS: [Signal; 6] = [
-    Signal::SIGHUP,
-    Signal::SIGINT,
-    Signal::SIGTERM,
-    Signal::SIGUSR1,
-    Signal::SIGUSR2,
-    Signal::SIGPIPE,
-];
-
 /// Forks an engine, which keeps nothing but `channel`.
 ///
 /// What the monitor had open is closed in the engine behind the back of the values that own it: the
@@ -34,20 +22,13 @@ const MONITORS: [Signal; 6] = [
 ///
 /// Errors: those of fork(2); what fails in the engine ends it.
 pub fn fork_engine(channel: Channel) -> nix::Result<Forked> {
-    let mut before = SigSet::empty();
-    nix::sys::signal::sigprocmask(
-        SigmaskHow::SIG_BLOCK,
-        Some(&SigSet::all()),
-        Some(&mut before),
-    )?;
     // SAFETY: every process here has one thread, so the child finds no lock held by another.
     let forked = unsafe { fork() };
-    if !matches!(forked, Ok(ForkResult::Child)) {
-        before.thread_set_mask()?;
-    }
     match forked? {
         ForkResult::Parent { child } => Ok(Forked::Monitor(child)),
-        ForkResult::Child => match keep_only(&channel).and_then(|()| before.thread_set_mask()) {
+        // The signals that the monitor waits for stay blocked: an engine stops when the monitor says so,
+        // and a terminal's interrupt reaches the whole foreground group.
+        ForkResult::Child => match keep_only(&channel) {
             Ok(()) => Ok(Forked::Engine(channel)),
             Err(_) => exit_now(111),
         },
@@ -62,12 +43,6 @@ pub fn exit_now(status: i32) -> ! {
 
 fn keep_only(channel: &Channel) -> nix::Result<()> {
     use std::os::fd::AsFd;
-    for signal in MONITORS {
-        // SAFETY: ignoring a signal installs no handler.
-        unsafe { nix::sys::signal::signal(signal, nix::sys::signal::SigHandler::SigIgn) }?;
-    }
-    // SAFETY: the default disposition installs no handler.
-    unsafe { nix::sys::signal::signal(Signal::SIGCHLD, nix::sys::signal::SigHandler::SigDfl) }?;
     // Descriptors of an engine:
     //   0, 1, 2  /dev/null
     //   kept     the channel, under the number it has

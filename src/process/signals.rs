@@ -1,48 +1,34 @@
-//! Signals as readable descriptors (the self-pipe trick), through signal-hook.
+//! Signals as something to read: blocked, and taken from a `signalfd(2)`. No handler ever runs.
 #![forbid(unsafe_code)]
 
-use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::net::UnixStream;
 
-use nix::sys::signal::Signal;
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
 
-/// The signals that a process waits for, one socket each.
-pub struct Signals(Vec<(Signal, UnixStream)>);
+/// The signals that a process waits for.
+pub struct Signals(SignalFd);
 
 impl Signals {
-    /// Catches these signals from now on.
+    /// Takes these signals from now on.
     ///
-    /// Errors: those of socketpair(2) and sigaction(2).
-    pub fn catch(signals: &[Signal]) -> io::Result<Self> {
-        let mut caught = Vec::new();
-        for &signal in signals {
-            let (ours, handlers) = UnixStream::pair()?;
-            ours.set_nonblocking(true)?;
-            signal_hook::low_level::pipe::register(signal as i32, handlers)?;
-            caught.push((signal, ours));
-        }
-        Ok(Self(caught))
+    /// Errors: those of `sigprocmask(2)` and `signalfd(2)`.
+    pub fn catch(signals: &[Signal]) -> nix::Result<Self> {
+        let set: SigSet = signals.iter().copied().collect();
+        set.thread_block()?;
+        let flags = SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC;
+        SignalFd::with_flags(&set, flags).map(Self)
     }
 
-    /// What to wait on: each signal's descriptor, in the order given to [`Signals::catch`].
-    pub fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
-        self.0.iter().map(|(_, socket)| socket.as_fd())
+    /// The next one that has come.
+    pub fn take(&self) -> Option<Signal> {
+        let taken = self.0.read_signal().ok().flatten()?;
+        Signal::try_from(i32::try_from(taken.ssi_signo).ok()?).ok()
     }
+}
 
-    /// Which of them came since the last call, and how often, in that same order.
-    pub fn take(&mut self) -> Vec<(Signal, usize)> {
-        let mut came = Vec::new();
-        for (signal, socket) in &mut self.0 {
-            let mut marks = [0; 256];
-            let mut count = 0;
-            while let Ok(n @ 1..) = socket.read(&mut marks) {
-                count += n;
-            }
-            if count > 0 {
-                came.push((*signal, count));
-            }
-        }
-        came
+impl AsFd for Signals {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
     }
 }

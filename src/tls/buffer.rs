@@ -10,7 +10,8 @@ pub struct Buffer {
 }
 
 impl Buffer {
-    /// An empty buffer that holds this many bytes before it has to grow.
+    /// An empty buffer that holds this many bytes before it has to grow. Memory of which nothing is
+    /// used is not there: the allocator gets it zeroed, so nobody touches it.
     pub fn with_capacity(capacity: usize) -> Self {
         Self {
             bytes: vec![0; capacity],
