@@ -1,0 +1,89 @@
+//! Certificates for tests.
+#![allow(dead_code, reason = "each test uses some of it")]
+#![allow(clippy::unwrap_used, reason = "tests may stop where they stand")]
+
+use std::fs::{self, OpenOptions};
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use rcgen::{CertificateParams, KeyPair, PKCS_RSA_SHA256, RsaKeySize};
+
+/// A self-signed certificate and its key, in PEM.
+pub(crate) struct Certificate {
+    pub(crate) certificate: String,
+    pub(crate) key: String,
+}
+
+/// What kind of key a certificate has.
+#[derive(Clone, Copy)]
+pub(crate) enum KeyType {
+    /// ECDSA on P-256.
+    Ecdsa,
+    /// RSA of 2048 bits.
+    Rsa,
+}
+
+/// When a certificate is valid.
+#[derive(Clone, Copy)]
+pub(crate) enum Valid {
+    Now,
+    Yesterday,
+    Tomorrow,
+}
+
+/// A certificate for these names, with an ECDSA key, valid now.
+pub(crate) fn certificate(names: &[&str]) -> Certificate {
+    certificate_with(names, KeyType::Ecdsa, Valid::Now)
+}
+
+/// A certificate for these names.
+pub(crate) fn certificate_with(names: &[&str], key_type: KeyType, valid: Valid) -> Certificate {
+    const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+    let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+    let mut params = CertificateParams::new(names).unwrap();
+    let now = SystemTime::now();
+    let (from, until) = match valid {
+        Valid::Now => (now - DAY, now + DAY),
+        Valid::Yesterday => (now - 2 * DAY, now - DAY),
+        Valid::Tomorrow => (now + DAY, now + 2 * DAY),
+    };
+    params.not_before = from.into();
+    params.not_after = until.into();
+    let key = match key_type {
+        KeyType::Ecdsa => KeyPair::generate().unwrap(),
+        KeyType::Rsa => KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, RsaKeySize::_2048).unwrap(),
+    };
+    let certificate = params.self_signed(&key).unwrap().pem();
+    Certificate {
+        certificate,
+        key: key.serialize_pem(),
+    }
+}
+
+impl Certificate {
+    /// Writes `NAME.pem` and, for our eyes only, `NAME.key`.
+    pub(crate) fn write(&self, directory: &Path, name: &str) {
+        fs::write(directory.join(format!("{name}.pem")), &self.certificate).unwrap();
+        write_secret(&directory.join(format!("{name}.key")), &self.key);
+    }
+
+    /// Writes both into one file, for our eyes only.
+    pub(crate) fn write_combined(&self, file: &Path) {
+        write_secret(file, &format!("{}{}", self.certificate, self.key));
+    }
+}
+
+/// Writes a file that nobody else can read.
+pub(crate) fn write_secret(file: &Path, text: &str) {
+    let mut options = OpenOptions::new();
+    let mut file = options
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(file)
+        .unwrap();
+    file.write_all(text.as_bytes()).unwrap();
+}
