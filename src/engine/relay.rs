@@ -379,6 +379,9 @@ impl Relay {
     }
 
     fn flush_to_command(&mut self) {
+        if self.to_command.is_empty() {
+            return; // a write of nothing would tell that the command is gone; reading tells that in its time
+        }
         let waiting = std::mem::take(&mut self.to_command);
         let to = match &self.command {
             Plain::Socket(to) | Plain::Pipes(_, Some(to)) => to,

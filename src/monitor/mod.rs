@@ -354,7 +354,9 @@ impl Monitor {
 
     fn timeout(&self, now: Instant) -> EpollTimeout {
         let outlived = self.outlived.front().map(|(when, _)| *when);
-        let engines = self.slots.iter().filter_map(Slot::due).min();
+        // While draining none is started.
+        let slots = self.slots.iter().filter(|_| self.stop == Stop::No);
+        let engines = slots.filter_map(Slot::due).min();
         let next = [
             outlived,
             engines,

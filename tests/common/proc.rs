@@ -1,0 +1,120 @@
+//! What `/proc` says about a process.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+
+use nix::unistd::Pid;
+
+/// The children of a process, zombies too.
+pub(crate) fn children(parent: Pid) -> Vec<Pid> {
+    let mut children = Vec::new();
+    for entry in fs::read_dir("/proc").unwrap().flatten() {
+        let name = entry.file_name();
+        let Some(pid) = name.to_str().and_then(|name| name.parse().ok()) else {
+            continue;
+        };
+        let pid = Pid::from_raw(pid);
+        if stat(pid).is_some_and(|stat| stat.parent == parent) {
+            children.push(pid);
+        }
+    }
+    children
+}
+
+/// The zombies among the children of a process.
+pub(crate) fn zombies(parent: Pid) -> Vec<Pid> {
+    let mut children = children(parent);
+    children.retain(|pid| stat(*pid).is_some_and(|stat| stat.state == 'Z'));
+    children
+}
+
+/// Whether there is such a process, and it is no zombie.
+pub(crate) fn runs(pid: Pid) -> bool {
+    stat(pid).is_some_and(|stat| stat.state != 'Z')
+}
+
+/// What `/proc/PID/stat` says.
+pub(crate) struct Stat {
+    pub(crate) state: char,
+    pub(crate) parent: Pid,
+    /// User and system time, in clock ticks.
+    pub(crate) ticks: u64,
+}
+
+/// `None`: there is no such process.
+pub(crate) fn stat(pid: Pid) -> Option<Stat> {
+    let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name is in parentheses, and may have anything in it.
+    let fields: Vec<&str> = text[text.rfind(')')? + 1..].split_whitespace().collect();
+    Some(Stat {
+        state: fields[0].chars().next()?,
+        parent: Pid::from_raw(fields[1].parse().ok()?),
+        ticks: fields[11].parse::<u64>().ok()? + fields[12].parse::<u64>().ok()?,
+    })
+}
+
+/// The name of the program that a process runs, 15 bytes of it.
+pub(crate) fn name(pid: Pid) -> Option<String> {
+    let name = fs::read_to_string(format!("/proc/{pid}/comm")).ok()?;
+    Some(name.trim_end().to_owned())
+}
+
+/// Its arguments, its own name first.
+pub(crate) fn arguments(pid: Pid) -> Vec<String> {
+    strings(pid, "cmdline")
+}
+
+/// Its environment, as it was when it started.
+pub(crate) fn environment(pid: Pid) -> BTreeMap<String, String> {
+    let variable = |variable: String| {
+        let (name, value) = variable.split_once('=').unwrap();
+        (name.to_owned(), value.to_owned())
+    };
+    strings(pid, "environ").into_iter().map(variable).collect()
+}
+
+fn strings(pid: Pid, file: &str) -> Vec<String> {
+    let bytes = fs::read(format!("/proc/{pid}/{file}")).unwrap();
+    let Some(bytes) = bytes.strip_suffix(&[0]) else {
+        return Vec::new();
+    };
+    let strings = bytes.split(|byte| *byte == 0);
+    strings
+        .map(|s| String::from_utf8(s.to_vec()).unwrap())
+        .collect()
+}
+
+/// The numbers of its open descriptors.
+pub(crate) fn descriptors(pid: Pid) -> BTreeSet<u32> {
+    let entries = fs::read_dir(format!("/proc/{pid}/fd")).unwrap();
+    let names = entries.flatten().map(|entry| entry.file_name());
+    names
+        .map(|n| n.to_str().unwrap().parse().unwrap())
+        .collect()
+}
+
+/// How many descriptors it has open. Since Linux 6.2 the size of the directory says so, even of a
+/// process that we may not look into.
+pub(crate) fn descriptor_count(pid: Pid) -> Option<usize> {
+    let directory = format!("/proc/{pid}/fd");
+    match fs::metadata(&directory).ok()?.len() {
+        0 => Some(fs::read_dir(&directory).ok()?.count()),
+        size => usize::try_from(size).ok(),
+    }
+}
+
+/// A line of `/proc/PID/status`: `Uid`, `SigIgn`, `VmRSS` …
+pub(crate) fn status(pid: Pid, key: &str) -> Option<String> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let value = |line: &str| {
+        let value = line.strip_prefix(key)?.strip_prefix(':')?;
+        Some(value.trim().to_owned())
+    };
+    status.lines().find_map(value)
+}
+
+/// How much memory it occupies, in KiB.
+pub(crate) fn resident(pid: Pid) -> u64 {
+    let size = status(pid, "VmRSS").unwrap_or_default();
+    size.trim_end_matches(" kB").parse().unwrap_or(0)
+}

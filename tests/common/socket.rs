@@ -1,0 +1,120 @@
+//! A client's socket: TCP or Unix-domain, as one type.
+
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+
+use nix::sys::socket::{setsockopt, sockopt};
+
+use super::DEADLINE;
+
+/// A connected socket, with a limit on how long a read or write may take.
+pub(crate) enum Socket {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+impl Socket {
+    /// Connects.
+    pub(crate) fn connect(address: SocketAddr) -> Self {
+        let socket = TcpStream::connect(address).unwrap();
+        socket.set_nodelay(true).unwrap();
+        Self::from(socket)
+    }
+
+    /// Connects to a Unix-domain socket.
+    pub(crate) fn connect_unix(path: &Path) -> Self {
+        Self::from(UnixStream::connect(path).unwrap())
+    }
+
+    /// Sends FIN.
+    pub(crate) fn shutdown_write(&self) {
+        match self {
+            Self::Tcp(socket) => socket.shutdown(Shutdown::Write),
+            Self::Unix(socket) => socket.shutdown(Shutdown::Write),
+        }
+        .unwrap();
+    }
+
+    /// Sends RST.
+    pub(crate) fn reset(self) {
+        let linger = nix::libc::linger {
+            l_onoff: 1,
+            l_linger: 0,
+        };
+        setsockopt(&self, sockopt::Linger, &linger).unwrap();
+    }
+
+    /// Whether a read or write fails at once instead of waiting.
+    pub(crate) fn set_nonblocking(&self, nonblocking: bool) {
+        match self {
+            Self::Tcp(socket) => socket.set_nonblocking(nonblocking),
+            Self::Unix(socket) => socket.set_nonblocking(nonblocking),
+        }
+        .unwrap();
+    }
+
+    /// Our own address, as the server sees it.
+    pub(crate) fn local_address(&self) -> SocketAddr {
+        match self {
+            Self::Tcp(socket) => socket.local_addr().unwrap(),
+            Self::Unix(_) => panic!("a Unix-domain socket has none"),
+        }
+    }
+
+    /// Everything that comes until the end, and whether that was FIN or RST.
+    pub(crate) fn read_to_end(&mut self) -> (Vec<u8>, io::Result<()>) {
+        let mut bytes = Vec::new();
+        let result = Read::read_to_end(self, &mut bytes).map(drop);
+        (bytes, result)
+    }
+}
+
+impl From<TcpStream> for Socket {
+    fn from(socket: TcpStream) -> Self {
+        socket.set_read_timeout(Some(DEADLINE)).unwrap();
+        socket.set_write_timeout(Some(DEADLINE)).unwrap();
+        Self::Tcp(socket)
+    }
+}
+
+impl From<UnixStream> for Socket {
+    fn from(socket: UnixStream) -> Self {
+        socket.set_read_timeout(Some(DEADLINE)).unwrap();
+        socket.set_write_timeout(Some(DEADLINE)).unwrap();
+        Self::Unix(socket)
+    }
+}
+
+impl Read for Socket {
+    fn read(&mut self, room: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Tcp(socket) => socket.read(room),
+            Self::Unix(socket) => socket.read(room),
+        }
+    }
+}
+
+impl Write for Socket {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Tcp(socket) => socket.write(bytes),
+            Self::Unix(socket) => socket.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl AsFd for Socket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Tcp(socket) => socket.as_fd(),
+            Self::Unix(socket) => socket.as_fd(),
+        }
+    }
+}

@@ -1,0 +1,14 @@
+//! The server at work: the real binary, and real clients that talk to it.
+#![forbid(unsafe_code)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::print_stderr,
+    reason = "tests may stop where they stand, and say what they skip"
+)]
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod stop;
