@@ -47,6 +47,8 @@ pub enum ToEngine {
 /// Engine → monitor.
 #[derive(Serialize, Deserialize)]
 pub enum ToMonitor {
+    /// The engine has given up what it had to, and can serve.
+    Ready,
     /// A handshake is complete: the host's program is wanted.
     Open {
         /// Which connection.

@@ -108,10 +108,10 @@ impl Relay {
 
     /// Moves what can be moved without waiting.
     pub(super) fn turn(&mut self, socket: &OwnedFd, ready: Ready, scratch: &mut Scratch) -> Turn {
-        if ready.client_takes && !self.to_client.is_empty() && !self.flush_to_client(socket) {
+        if ready.client_takes && !self.flush_to_client(socket) {
             return Turn::Over(self.broken());
         }
-        if ready.command_takes && !self.to_command.is_empty() {
+        if ready.command_takes {
             self.flush_to_command();
         }
         if ready.client {
@@ -369,6 +369,9 @@ impl Relay {
     }
 
     fn flush_to_client(&mut self, socket: &OwnedFd) -> bool {
+        if self.to_client.is_empty() {
+            return true;
+        }
         match io::transmit(socket, self.to_client.filled()) {
             Written::Broken => false,
             Written::Bytes(n) => {

@@ -1,7 +1,8 @@
 //! The engines: started, replaced when they die, told to drain.
 #![forbid(unsafe_code)]
 
-use std::sync::Arc;
+use std::panic;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use nix::sys::epoll::EpollFlags;
@@ -117,18 +118,27 @@ fn be_engine(blueprint: &Blueprint, mut channel: Channel) -> ! {
     let jail = Jail {
         credentials: blueprint.config.engine_credentials.as_ref(),
     };
-    let mut complain = |line: String| {
+    let complain = |channel: &mut Channel, line: String| {
         let line = ToMonitor::Log {
             severity: Severity::Err,
             id: None,
-            line: bounded(line),
+            line: bounded(format!("engine {}: {line}", std::process::id())),
         };
         let _ = channel.send(encode(&line), Vec::new());
     };
+    if let Ok(channel) = channel.try_clone() {
+        let channel = Mutex::new(channel);
+        panic::set_hook(Box::new(move |panic| {
+            if let Ok(mut channel) = channel.lock() {
+                complain(&mut channel, panic.to_string());
+            }
+        }));
+    }
     if let Err(e) = jail.enter() {
-        complain(format!("engine: {e}"));
+        complain(&mut channel, e.to_string());
         exit_now(97);
     }
+    let _ = channel.send(encode(&ToMonitor::Ready), Vec::new());
     let engine = Engine {
         config: &blueprint.config,
         acceptors: &blueprint.acceptors,

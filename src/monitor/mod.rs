@@ -95,9 +95,9 @@ pub fn inetd(mut config: Config) -> Exit {
     };
     let local = connection.addresses.map(|(_, local)| local);
     let listener = monitor.blueprint.config.listener_for(local);
-    monitor.begin_stop();
     monitor.start_engines(Instant::now());
     monitor.admit(listener, connection);
+    monitor.begin_stop();
     match monitor.run() {
         Exit::Success => monitor.last_exit,
         exit => exit,
@@ -170,8 +170,12 @@ struct Monitor {
     outlived: VecDeque<(Instant, Id)>,
     next_id: Id,
     stop: Stop,
-    /// How the connection that ended last ended.
+    /// How the connection that ended last ended; until then, that none has.
     last_exit: Exit,
+    /// Whether an engine has ever been ready to serve.
+    ready: bool,
+    /// Why it has to stop, where nobody told it to.
+    failed: Option<Exit>,
 }
 
 /// How far the end is.
@@ -280,7 +284,9 @@ impl Monitor {
             outlived: VecDeque::new(),
             next_id: 1,
             stop: Stop::No,
-            last_exit: Exit::Success,
+            last_exit: Exit::System,
+            ready: false,
+            failed: None,
         })
     }
 
@@ -292,10 +298,6 @@ impl Monitor {
                 .extend(Listener::bind(index, &listener.address)?);
         }
         self.start_engines(Instant::now());
-        for listener in &self.listeners {
-            self.logger
-                .say(Severity::Notice, &format!("listening on {listener}"));
-        }
         Ok(())
     }
 
@@ -328,8 +330,12 @@ impl Monitor {
                 }
             }
         }
+        // They have nothing left to do.
+        for slot in &mut self.slots {
+            slot.bury(Instant::now());
+        }
         self.logger.finish();
-        Exit::Success
+        self.failed.unwrap_or(Exit::Success)
     }
 
     fn is_done(&self) -> bool {
@@ -348,6 +354,9 @@ impl Monitor {
                 break;
             }
             self.outlived.pop_front();
+            if self.stop == Stop::Now {
+                self.signal_commands(Signal::SIGKILL);
+            }
             self.conclude(id);
         }
     }
@@ -454,13 +463,18 @@ impl Monitor {
         for slot in &mut self.slots {
             slot.bury(now);
         }
+        self.signal_commands(Signal::SIGTERM);
+        let ids: Vec<Id> = self.connections.keys().copied().collect();
+        for &id in &ids {
+            self.client_ended(id, lost(End::Reset), now);
+        }
+        self.outlived = ids.into_iter().map(|id| (now + AT_ONCE, id)).collect();
+    }
+
+    fn signal_commands(&self, signal: Signal) {
         for &pid in self.children.keys() {
             // Its group is its own; it may have ended meanwhile.
-            let _ = killpg(pid, Signal::SIGTERM);
-        }
-        let ids: Vec<Id> = self.connections.keys().copied().collect();
-        for id in ids {
-            self.client_ended(id, lost(End::Reset), now + AT_ONCE);
+            let _ = killpg(pid, signal);
         }
     }
 
@@ -550,6 +564,15 @@ impl Monitor {
     /// Does what an engine asks for; `false`: it may not ask for that.
     fn obey(&mut self, place: usize, message: ToMonitor) -> bool {
         match message {
+            ToMonitor::Ready => {
+                if !std::mem::replace(&mut self.ready, true) {
+                    for listener in &self.listeners {
+                        let line = format!("listening on {listener}");
+                        self.logger.say(Severity::Notice, &line);
+                    }
+                }
+                true
+            }
             ToMonitor::Log { severity, id, line } => {
                 if line.len() > MAX_TEXT {
                     return false;
@@ -728,8 +751,7 @@ impl Monitor {
     fn start_engines(&mut self, now: Instant) {
         for (place, slot) in self.slots.iter_mut().enumerate() {
             // While draining, a dead engine's work is lost, and there is no new work.
-            let needed = self.stop == Stop::No || now <= self.rotate_at && self.next_id == 1;
-            if !needed || slot.due().is_none_or(|due| due > now) {
+            if self.stop != Stop::No || slot.due().is_none_or(|due| due > now) {
                 continue;
             }
             match slot.start(&self.blueprint, now) {
@@ -774,6 +796,11 @@ impl Monitor {
         let linger = self.blueprint.config.limits.linger;
         for id in ids {
             self.client_ended(id, lost(End::Reset), now.checked_add(linger).unwrap_or(now));
+        }
+        if !self.ready && self.stop == Stop::No {
+            self.logger.say(Severity::Err, "no engine can start");
+            self.failed = Some(Exit::CannotStart);
+            self.begin_stop();
         }
     }
 

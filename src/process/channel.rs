@@ -47,6 +47,13 @@ impl Channel {
         Ok((Self::new(a), Self::new(b)))
     }
 
+    /// The same end once more, with a queue of its own.
+    ///
+    /// Errors: those of `dup(2)`.
+    pub fn try_clone(&self) -> std::io::Result<Self> {
+        self.socket.try_clone().map(Self::new)
+    }
+
     fn new(socket: OwnedFd) -> Self {
         Self {
             socket,
