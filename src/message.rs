@@ -7,6 +7,7 @@
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use zeroize::Zeroizing;
 
+use crate::config::Stdio;
 use crate::log::Severity;
 use crate::tls::name::ServerName;
 use crate::tls::tickets::TicketKeys;
@@ -27,11 +28,12 @@ pub enum ToEngine {
         /// The place of its listener in the configuration.
         listener: u32,
     },
-    /// The plaintext side is ready. Carries one descriptor that is read and written, or two: one to
-    /// read, one to write.
+    /// The plaintext side is ready. Carries a socket, or two pipes: one to read, one to write.
     Opened {
         /// Which connection.
         id: Id,
+        /// Which of the two it is.
+        stdio: Stdio,
     },
     /// There is no plaintext side.
     Refused {
@@ -108,6 +110,19 @@ pub struct Report {
     pub sent: u64,
     /// How it ended.
     pub end: End,
+}
+
+impl Report {
+    /// Of a connection that nothing is known of.
+    pub fn unknown(end: End) -> Self {
+        Self {
+            host: None,
+            facts: None,
+            received: 0,
+            sent: 0,
+            end,
+        }
+    }
 }
 
 /// How a connection ended.

@@ -10,6 +10,7 @@ use std::thread::available_parallelism;
 use std::time::Duration;
 
 use rustls::sign::CertifiedKey;
+use serde::{Deserialize, Serialize};
 
 use crate::Exit;
 
@@ -322,7 +323,7 @@ pub struct Rlimit {
 }
 
 /// What a command's descriptors 0 and 1 are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Stdio {
     /// One end of a socketpair on both, as inetd does it.
     Socket,

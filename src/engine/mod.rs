@@ -14,9 +14,9 @@ use std::time::Instant;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use rustls::ServerConfig;
 
-use crate::config::{Config, Trace};
+use crate::config::{Config, Stdio, Trace};
 use crate::log::Severity;
-use crate::message::{Id, ToEngine, ToMonitor, bounded, decode, encode};
+use crate::message::{End, Id, Report, ToEngine, ToMonitor, bounded, decode, encode};
 use crate::process::{Channel, Received};
 use crate::tls::buffer::Buffer;
 use crate::tls::tickets::TicketKeyRing;
@@ -198,13 +198,32 @@ impl Running<'_> {
                 (Some(ToEngine::Accepted { id, listener }), Some(socket), None) => {
                     self.accept(id, socket, listener as usize);
                 }
-                (Some(ToEngine::Opened { id }), Some(socket), None) => {
+                (
+                    Some(ToEngine::Opened {
+                        id,
+                        stdio: Stdio::Socket,
+                    }),
+                    Some(socket),
+                    None,
+                ) => {
                     self.opened(id, Plain::Socket(socket));
                 }
-                (Some(ToEngine::Opened { id }), Some(read), Some(write)) => {
+                (
+                    Some(ToEngine::Opened {
+                        id,
+                        stdio: Stdio::Pipe,
+                    }),
+                    Some(read),
+                    Some(write),
+                ) => {
                     self.opened(id, Plain::Pipes(read, Some(write)));
                 }
-                (Some(ToEngine::Refused { id }), None, None) => {
+                // Descriptors are missing: this process has as many as it may have.
+                (Some(ToEngine::Accepted { id, .. }), None, None) => {
+                    let report = Report::unknown(End::Refused);
+                    self.tell(&ToMonitor::Closed { id, report });
+                }
+                (Some(ToEngine::Refused { id } | ToEngine::Opened { id, .. }), _, None) => {
                     self.turn(id, |connection, shared| connection.refused(shared));
                 }
                 (Some(ToEngine::TicketKeys(keys)), None, None) => {

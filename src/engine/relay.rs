@@ -158,8 +158,11 @@ impl Relay {
     pub(super) fn expire(mut self, scratch: &mut Scratch) -> (End, Buffer) {
         if self.down == Down::Open {
             self.close_session(scratch);
-            // The command had not ended, or nothing had.
-            return (End::Timeout, self.to_client);
+            let end = match self.end {
+                End::Truncated => End::Truncated,
+                _ => End::Timeout,
+            };
+            return (end, self.to_client);
         }
         let end = match self.to_client.is_empty() {
             true => self.end,

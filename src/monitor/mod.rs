@@ -10,6 +10,7 @@ mod listener;
 use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -39,6 +40,8 @@ use listener::{Accepted, Listener, Refusal};
 const EVENTS: usize = 256;
 /// Clients accepted, or messages of one engine taken, before others get their turn.
 const BATCH: usize = 32;
+/// Descriptors of a process that belong to no connection: generously.
+const OTHER_DESCRIPTORS: usize = 64;
 /// How long to accept nobody after the system has run out of something.
 const EXHAUSTED: Duration = Duration::from_millis(200);
 /// How long engines and commands may take to end when told to end at once.
@@ -104,7 +107,7 @@ pub fn inetd(mut config: Config) -> Exit {
     }
 }
 
-fn accepted(socket: std::os::fd::OwnedFd) -> io::Result<Accepted> {
+fn accepted(socket: OwnedFd) -> io::Result<Accepted> {
     use nix::sys::socket::sockopt::{KeepAlive, TcpNoDelay};
     use nix::sys::socket::{SockaddrStorage, getpeername, getsockname, setsockopt};
     use std::os::fd::AsRawFd;
@@ -164,6 +167,8 @@ struct Monitor {
     rotate_at: Instant,
     commands: Commands,
     connections: HashMap<Id, Connection>,
+    /// How many of them there may be at a time.
+    room: usize,
     children: HashMap<Pid, Id>,
     /// Connections whose clients have ended and whose commands have not, oldest first, with the time
     /// at which their line is written all the same.
@@ -232,7 +237,7 @@ impl Monitor {
             exit: Exit::CannotStart,
             why,
         };
-        let logger = Logger::open(&config.log).map_err(|e| {
+        let mut logger = Logger::open(&config.log).map_err(|e| {
             cannot_start(format!(
                 "unable to open the log {}: {e}",
                 log_name(&config.log.to)
@@ -251,6 +256,14 @@ impl Monitor {
             .collect::<Result<Vec<_>, _>>()
             .map_err(|e| cannot_start(format!("unable to set up TLS: {e}")))?;
 
+        let room = room(&config, limit.1);
+        if room < config.limits.connections {
+            let line = format!(
+                "limits: connections is {}, but {} open files for each process are enough for {room}",
+                config.limits.connections, limit.1
+            );
+            logger.say(Severity::Warning, &line);
+        }
         let now = Instant::now();
         let slots = (0..config.engines).map(|_| Slot::new(now)).collect();
         let commands = Commands::new(limit, stderr_is_connection)
@@ -280,6 +293,7 @@ impl Monitor {
             rotate_at: now + tls::tickets::ROTATION,
             commands,
             connections: HashMap::new(),
+            room,
             children: HashMap::new(),
             outlived: VecDeque::new(),
             next_id: 1,
@@ -387,7 +401,7 @@ impl Monitor {
         self.exhausted_until = self.exhausted_until.filter(|until| *until > now);
         let wanted = self.stop == Stop::No
             && self.exhausted_until.is_none()
-            && self.connections.len() < self.blueprint.config.limits.connections
+            && self.connections.len() < self.room
             && self.slots.iter().any(|slot| slot.load().is_some());
         if wanted == self.listening {
             return;
@@ -426,7 +440,9 @@ impl Monitor {
                 let open = self.connections.len();
                 self.logger.say(
                     Severity::Notice,
-                    &format!("{signal}: no more clients; {open} connections go on to their end"),
+                    &format!(
+                        "{signal}: no more clients; connections that go on to their end: {open}"
+                    ),
                 );
                 self.begin_stop();
             }
@@ -434,7 +450,7 @@ impl Monitor {
                 self.logger.say(
                     Severity::Notice,
                     &format!(
-                        "{signal} again: ending {} connections",
+                        "{signal} again: connections that are ended: {}",
                         self.connections.len()
                     ),
                 );
@@ -449,10 +465,8 @@ impl Monitor {
         self.stop = Stop::Draining;
         self.listeners.clear();
         self.listening = false;
-        for slot in &mut self.slots {
-            if let Some(engine) = slot.running() {
-                let _ = engine.channel.send(encode(&ToEngine::Drain), Vec::new());
-            }
+        for place in 0..self.slots.len() {
+            self.tell(place, &ToEngine::Drain, Vec::new());
         }
     }
 
@@ -466,7 +480,7 @@ impl Monitor {
         self.signal_commands(Signal::SIGTERM);
         let ids: Vec<Id> = self.connections.keys().copied().collect();
         for &id in &ids {
-            self.client_ended(id, lost(End::Reset), now);
+            self.client_ended(id, Report::unknown(End::Reset), now);
         }
         self.outlived = ids.into_iter().map(|id| (now + AT_ONCE, id)).collect();
     }
@@ -480,7 +494,7 @@ impl Monitor {
 
     fn accept(&mut self, index: usize) {
         for _ in 0..BATCH {
-            let room = self.connections.len() < self.blueprint.config.limits.connections;
+            let room = self.connections.len() < self.room;
             let Some(listener) = self.listeners.get(index).filter(|_| room) else {
                 break;
             };
@@ -519,8 +533,6 @@ impl Monitor {
             id,
             listener: u32::try_from(listener).unwrap_or(u32::MAX),
         };
-        // An engine that is gone is found out by the end of its channel, and its connections with it.
-        let _ = engine.channel.send(encode(&message), vec![client.socket]);
         engine.load += 1;
         let connection = Connection {
             name: connection::name(id),
@@ -536,7 +548,7 @@ impl Monitor {
             client: Client::Served,
         };
         self.connections.insert(id, connection);
-        self.set_channel_interest(place);
+        self.tell(place, &message, vec![client.socket]);
     }
 
     /// Takes messages from an engine.
@@ -558,7 +570,7 @@ impl Monitor {
                 return self.lose_engine(place, Some("it broke the protocol"));
             }
         }
-        self.set_channel_interest(place);
+        self.flush(place);
     }
 
     /// Does what an engine asks for; `false`: it may not ask for that.
@@ -654,20 +666,16 @@ impl Monitor {
                         connection.stderr = Some(StderrLog::new(pipe));
                     }
                 }
-                (ToEngine::Opened { id }, launched.plaintext)
+                let stdio = host.program.stdio;
+                (ToEngine::Opened { id, stdio }, launched.plaintext)
             }
             Err(e) => {
                 connection.command = Command::Failed(e);
                 (ToEngine::Refused { id }, Vec::new())
             }
         };
-        if let Some(engine) = self
-            .slots
-            .get_mut(connection.engine)
-            .and_then(Slot::running)
-        {
-            let _ = engine.channel.send(encode(&message), descriptors);
-        }
+        let place = connection.engine;
+        self.tell(place, &message, descriptors);
     }
 
     /// A client has ended; its command may go on until this time before the line is written.
@@ -788,14 +796,18 @@ impl Monitor {
             self.logger.say(
                 Severity::Err,
                 &format!(
-                    "engine {pid} ended: {why}; {} connections are lost with it",
+                    "engine {pid} ended: {why}; connections lost with it: {}",
                     ids.len()
                 ),
             );
         }
         let linger = self.blueprint.config.limits.linger;
         for id in ids {
-            self.client_ended(id, lost(End::Reset), now.checked_add(linger).unwrap_or(now));
+            self.client_ended(
+                id,
+                Report::unknown(End::Reset),
+                now.checked_add(linger).unwrap_or(now),
+            );
         }
         if !self.ready && self.stop == Stop::No {
             self.logger.say(Severity::Err, "no engine can start");
@@ -819,16 +831,22 @@ impl Monitor {
             );
             return;
         }
-        let message = encode(&ToEngine::TicketKeys(self.keys.clone()));
-        for slot in &mut self.slots {
-            if let Some(engine) = slot.running() {
-                let _ = engine.channel.send(message.clone(), Vec::new());
-            }
+        for place in 0..self.slots.len() {
+            self.tell(place, &ToEngine::TicketKeys(self.keys.clone()), Vec::new());
         }
     }
 
-    /// Waits for room in an engine's channel while something is queued for it.
-    fn set_channel_interest(&mut self, place: usize) {
+    /// Sends a message to an engine, if it lives.
+    fn tell(&mut self, place: usize, message: &ToEngine, descriptors: Vec<OwnedFd>) {
+        if let Some(engine) = self.slots.get_mut(place).and_then(Slot::running) {
+            // An engine that is gone is found out by the end of its channel.
+            let _ = engine.channel.send(encode(message), descriptors);
+            self.flush(place);
+        }
+    }
+
+    /// Sends what is queued for an engine, and waits for room while there is none.
+    fn flush(&mut self, place: usize) {
         let Some(engine) = self.slots.get_mut(place).and_then(Slot::running) else {
             return;
         };
@@ -845,15 +863,13 @@ impl Monitor {
     }
 }
 
-/// What is known of a connection whose engine is gone.
-fn lost(end: End) -> Report {
-    Report {
-        host: None,
-        facts: None,
-        received: 0,
-        sent: 0,
-        end,
-    }
+/// How many connections there may be at a time, if a process may have so many descriptors: an engine
+/// needs up to three for each of its own, the monitor one for each.
+fn room(config: &Config, descriptors: u64) -> usize {
+    let descriptors = usize::try_from(descriptors).unwrap_or(usize::MAX);
+    let spare = descriptors.saturating_sub(OTHER_DESCRIPTORS);
+    let engines = (spare / 3).saturating_mul(config.engines);
+    config.limits.connections.min(engines).min(spare).max(1)
 }
 
 /// The exit status of the one-connection form.

@@ -29,7 +29,8 @@ pub struct Channel {
 
 /// What [`Channel::receive`] found.
 pub enum Received<'a> {
-    /// A message, and the descriptors that came with it.
+    /// A message, and the descriptors that came with it: fewer than were sent where this process may
+    /// have no more.
     Message(&'a [u8], Vec<OwnedFd>),
     /// Nothing for now.
     Empty,
@@ -113,7 +114,7 @@ impl Channel {
 
     /// Takes the next message.
     ///
-    /// Errors: those of recvmsg(2), and `EMSGSIZE` when a message or its descriptors were cut.
+    /// Errors: those of recvmsg(2), and `EMSGSIZE` when a message was cut.
     pub fn receive(&mut self) -> nix::Result<Received<'_>> {
         let mut control = nix::cmsg_space!([RawFd; MAX_DESCRIPTORS]);
         let (length, flags, descriptors) = loop {
@@ -139,7 +140,7 @@ impl Channel {
                 Err(e) => return Err(e),
             }
         };
-        if flags.intersects(MsgFlags::MSG_TRUNC | MsgFlags::MSG_CTRUNC) {
+        if flags.contains(MsgFlags::MSG_TRUNC) {
             return Err(Errno::EMSGSIZE);
         }
         // No message is empty: an empty one is the other side's end.
