@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::epoll::EpollFlags;
 use nix::sys::signal::{Signal, kill};
-use nix::sys::wait::waitpid;
+use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::Pid;
 use rustls::ServerConfig;
 
@@ -49,6 +49,8 @@ pub(super) struct Running {
     started: Instant,
     /// Connections that it has.
     pub(super) load: usize,
+    /// How it has ended, once that is known: its process id is somebody else's then.
+    pub(super) ended: Option<WaitStatus>,
 }
 
 impl Slot {
@@ -91,6 +93,7 @@ impl Slot {
             interest: EpollFlags::EPOLLIN,
             started: now,
             load: 0,
+            ended: None,
         }))
     }
 
@@ -104,8 +107,14 @@ impl Slot {
         };
         self.not_before = now + self.backoff;
         drop(engine.channel);
-        let _ = kill(engine.pid, Signal::SIGKILL);
-        let how = match waitpid(engine.pid, None) {
+        let status = engine.ended.map_or_else(
+            || {
+                let _ = kill(engine.pid, Signal::SIGKILL);
+                waitpid(engine.pid, None)
+            },
+            Ok,
+        );
+        let how = match status {
             Ok(status) => super::connection::exit_text(status).unwrap_or_default(),
             Err(e) => e.desc().to_owned(),
         };

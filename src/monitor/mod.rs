@@ -711,9 +711,10 @@ impl Monitor {
                 Err(_) => continue,
             };
             let Some(pid) = status.pid() else { continue };
-            let engine = |slot: &mut Slot| slot.running().is_some_and(|engine| engine.pid == pid);
-            if let Some(place) = self.slots.iter_mut().position(engine) {
-                self.lose_engine(place, connection::exit_text(status).as_deref());
+            // What an engine has said before its end is still to be heard; then its channel ends.
+            let mut engines = self.slots.iter_mut().filter_map(Slot::running);
+            if let Some(engine) = engines.find(|engine| engine.pid == pid) {
+                engine.ended = Some(status);
             }
             // A child that is in neither table was there before us.
             let Some(id) = self.children.remove(&pid) else {

@@ -237,12 +237,11 @@ impl Lines {
                 return found;
             }
             let left = until.saturating_duration_since(Instant::now());
-            let over = left.is_zero() || seen.ended;
-            assert!(
-                !over,
-                "waited in vain for: {what}\n{}",
-                seen.lines.join("\n")
-            );
+            if left.is_zero() || seen.ended {
+                let said = seen.lines.join("\n");
+                drop(seen); // others may still want to look
+                panic!("waited in vain for: {what}\n{said}");
+            }
             seen = self.came.wait_timeout(seen, left).unwrap().0;
         }
     }

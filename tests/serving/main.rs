@@ -11,4 +11,8 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod inetd;
+mod listen;
+mod names;
 mod stop;
+mod tls;

@@ -1,0 +1,324 @@
+//! The one connection on descriptor 0, as inetd and its like give it.
+
+use std::fs::File;
+use std::io::Read;
+use std::net::{TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+
+use crate::common::{Dial, Ended, Line, Site, Socket, TLSSRV, eventually, skip};
+
+/// A tlssrv that has one connection.
+struct Inetd {
+    child: Child,
+}
+
+impl Inetd {
+    /// Starts tlssrv in a site, its descriptor 0 being one end of this.
+    fn start(site: &Site, args: &[&str], connection: OwnedFd) -> Self {
+        let child = Command::new(TLSSRV)
+            .args(args)
+            .current_dir(site.path())
+            .stdin(connection)
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        Self { child }
+    }
+
+    /// Waits for its end; what it wrote to descriptor 2.
+    fn end(mut self) -> (ExitStatus, String) {
+        let mut said = String::new();
+        let stderr = self.child.stderr.take();
+        if let Some(mut stderr) = stderr {
+            stderr.read_to_string(&mut said).unwrap();
+        }
+        let status = eventually("tlssrv ends", || self.child.try_wait().unwrap());
+        (status, said)
+    }
+}
+
+impl Drop for Inetd {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Both ends of a TCP connection.
+fn tcp_pair() -> (TcpStream, OwnedFd) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    (client, listener.accept().unwrap().0.into())
+}
+
+fn connection_line(said: &str) -> Line {
+    let lines = said.lines().filter(|line| line.contains("end="));
+    let lines: Vec<Line> = lines.map(Line::parse).collect();
+    assert_eq!(lines.len(), 1, "{said}");
+    lines[0].clone()
+}
+
+#[test]
+fn a_command_is_served_over_a_tcp_connection() {
+    let site = Site::new();
+    let (client, server) = tcp_pair();
+    let (here, there) = (client.local_addr().unwrap(), client.peer_addr().unwrap());
+    let script = "read x; echo $x $TCPREMOTEIP:$TCPREMOTEPORT $TCPLOCALIP:$TCPLOCALPORT";
+    let tlssrv = Inetd::start(&site, &["-c", "cert.pem", "sh", "-c", script], server);
+    let mut client = Dial::new().over(client.into(), "a.example");
+    client.send(b"hello\n");
+    assert_eq!(client.read_line(), format!("hello {here} {there}"));
+    assert_eq!(client.read_to_end().ended, Ended::CloseNotify);
+    drop(client);
+    let (status, said) = tlssrv.end();
+    assert_eq!(status.code(), Some(0), "{said}");
+    let line = connection_line(&said);
+    assert_eq!(line.value("peer"), here.to_string());
+    assert_eq!(line.value("listen"), "inetd");
+    assert_eq!(line.value("end"), "closed");
+}
+
+#[test]
+fn a_socketpair_will_do_for_a_connection() {
+    let site = Site::new();
+    let (client, server) = UnixStream::pair().unwrap();
+    let tlssrv = Inetd::start(&site, &["-c", "cert.pem", "cat"], server.into());
+    let mut client = Dial::new().over(client.into(), "");
+    client.send(b"hello\n");
+    client.close_notify();
+    assert_eq!(client.read_to_end().bytes, b"hello\n");
+    drop(client);
+    assert_eq!(tlssrv.end().0.code(), Some(0));
+}
+
+#[test]
+fn the_exit_status_is_the_commands_own() {
+    for (script, expected) in [("exit 0", 0), ("exit 7", 7), ("kill -9 $$", 128 + 9)] {
+        let site = Site::new();
+        let (client, server) = tcp_pair();
+        let tlssrv = Inetd::start(&site, &["-c", "cert.pem", "sh", "-c", script], server);
+        let mut client = Dial::new().over(client.into(), "");
+        assert_eq!(client.read_to_end().ended, Ended::CloseNotify);
+        drop(client);
+        let (status, said) = tlssrv.end();
+        assert_eq!(status.code(), Some(expected), "{script}: {said}");
+    }
+}
+
+#[test]
+fn a_handshake_that_fails_ends_with_98() {
+    let site = Site::new();
+    let (mut client, server) = tcp_pair();
+    let tlssrv = Inetd::start(&site, &["-c", "cert.pem", "cat"], server);
+    std::io::Write::write_all(&mut client, b"GET / HTTP/1.0\r\n\r\n").unwrap();
+    let (alert, _) = Socket::from(client).read_to_end();
+    assert_eq!(alert, [21, 3, 3, 0, 2, 2, 10]);
+    let (status, said) = tlssrv.end();
+    assert_eq!(status.code(), Some(98), "{said}");
+    assert_eq!(connection_line(&said).value("end"), "handshake: plain HTTP");
+}
+
+#[test]
+fn a_command_that_is_not_there_ends_with_127() {
+    let site = Site::new();
+    let (client, server) = tcp_pair();
+    let tlssrv = Inetd::start(&site, &["-c", "cert.pem", "./nothing"], server);
+    let (status, said) = tlssrv.end();
+    assert_eq!(status.code(), Some(127), "{said}");
+    // Nothing was ever said to the client but the end.
+    assert_eq!(Socket::from(client).read_to_end().0, b"");
+}
+
+#[test]
+fn a_command_that_is_no_program_ends_with_126() {
+    let site = Site::new();
+    for (file, mode) in [("text", 0o644), ("broken", 0o755)] {
+        let site = &site;
+        std::fs::write(site.file(file), b"\x7fELF, but no more").unwrap();
+        let permissions = std::os::unix::fs::PermissionsExt::from_mode(mode);
+        std::fs::set_permissions(site.file(file), permissions).unwrap();
+        let (client, server) = tcp_pair();
+        let command = format!("./{file}");
+        let tlssrv = Inetd::start(site, &["-c", "cert.pem", &command], server);
+        // What only exec finds out is found out after the handshake, and the client gets a clean close.
+        if mode == 0o755 {
+            let mut client = Dial::new().over(client.into(), "");
+            assert_eq!(client.read_to_end().ended, Ended::CloseNotify);
+        }
+        let (status, said) = tlssrv.end();
+        assert_eq!(status.code(), Some(126), "{said}");
+    }
+}
+
+#[test]
+fn a_descriptor_0_that_is_no_connection_ends_with_100() {
+    let site = Site::new();
+    let null: OwnedFd = File::open("/dev/null").unwrap().into();
+    let listening: OwnedFd = TcpListener::bind("127.0.0.1:0").unwrap().into();
+    for no_connection in [null, listening] {
+        let tlssrv = Inetd::start(&site, &["-c", "cert.pem", "cat"], no_connection);
+        let (status, said) = tlssrv.end();
+        assert_eq!(status.code(), Some(100), "{said}");
+        assert!(said.contains("descriptor 0"), "{said}");
+    }
+}
+
+#[test]
+fn nothing_is_written_to_a_descriptor_2_that_is_the_connection() {
+    // Everything that is ever said: warnings about the command line, the command's own stderr, the
+    // connection's line, a handshake that fails.
+    let scripts = ["echo complaint >&2; echo answer", "echo answer"];
+    for args in scripts.map(|script| ["-D", "-c", "cert.pem", "sh", "-c", script]) {
+        let site = Site::new();
+        let (client, server) = tcp_pair();
+        let mut child = Command::new(TLSSRV)
+            // A file for the log: no syslog may be here, and without a log there is no service.
+            .args(["-l", "./log"])
+            .args(args)
+            .current_dir(site.path())
+            .stdin(server.try_clone().unwrap())
+            .stdout(server.try_clone().unwrap())
+            .stderr(server)
+            .spawn()
+            .unwrap();
+        // The client's end sees every byte that does not belong there: it would be no TLS record.
+        let mut client = Dial::new().over(client.into(), "");
+        let received = client.read_to_end();
+        assert_eq!(received.bytes, b"answer\n");
+        assert_eq!(received.ended, Ended::CloseNotify);
+        drop(client);
+        let status = eventually("tlssrv ends", || child.try_wait().unwrap());
+        assert_eq!(status.code(), Some(0));
+        let log = std::fs::read_to_string(site.file("log")).unwrap();
+        assert_eq!(connection_line(&log).value("end"), "closed");
+    }
+}
+
+#[test]
+fn a_wrong_command_line_is_not_explained_to_the_client() {
+    let site = Site::new();
+    for args in [&["--no-such-option"][..], &["-c", "missing.pem", "cat"]] {
+        let (client, server) = tcp_pair();
+        let mut child = Command::new(TLSSRV)
+            .args(args)
+            .current_dir(site.path())
+            .stdin(server.try_clone().unwrap())
+            .stdout(server.try_clone().unwrap())
+            .stderr(server)
+            .spawn()
+            .unwrap();
+        let status = eventually("tlssrv ends", || child.try_wait().unwrap());
+        assert!(matches!(status.code(), Some(97 | 100)), "{status}");
+        assert_eq!(Socket::from(client).read_to_end().0, b"");
+    }
+}
+
+#[test]
+fn a_commands_stderr_is_tlssrvs_own() {
+    let site = Site::new();
+    let (client, server) = tcp_pair();
+    let script = "echo complaint >&2";
+    let tlssrv = Inetd::start(&site, &["-c", "cert.pem", "sh", "-c", script], server);
+    let mut client = Dial::new().over(client.into(), "");
+    assert_eq!(client.read_to_end().bytes, b"");
+    drop(client);
+    let (_, said) = tlssrv.end();
+    assert!(said.lines().any(|line| line == "complaint"), "{said}");
+}
+
+/// Two hosts, and no listener.
+const TABLE: &str = r#"
+    [[host]]
+    names = ["a.example"]
+    cert = ["cert.pem"]
+    command = ["sh", "-c", "echo a"]
+    allow-root = true
+    [[host]]
+    default = true
+    cert = ["cert.pem"]
+    command = ["sh", "-c", "echo default; exit 5"]
+    allow-root = true
+"#;
+
+#[test]
+fn a_table_serves_the_one_connection_too() {
+    for (name, answer, expected) in [("a.example", "a", 0), ("", "default", 5)] {
+        let site = Site::new().with_file("tlssrv.toml", TABLE);
+        let (client, server) = tcp_pair();
+        let tlssrv = Inetd::start(&site, &["-f", "tlssrv.toml", "--inetd"], server);
+        let mut client = Dial::new().over(client.into(), name);
+        assert_eq!(client.read_line(), answer);
+        assert_eq!(client.read_to_end().ended, Ended::CloseNotify);
+        drop(client);
+        let (status, said) = tlssrv.end();
+        assert_eq!(status.code(), Some(expected), "{said}");
+    }
+}
+
+#[test]
+fn a_listeners_rules_hold_for_the_one_connection_of_its_address() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let listen = format!(
+        "[[listen]]\naddress = \"127.0.0.1:1\"\n\
+         [[listen]]\naddress = \"{address}\"\nunknown-name = \"default\"\n"
+    );
+    let site = Site::new().with_file("tlssrv.toml", &(listen + TABLE));
+    let client = TcpStream::connect(address).unwrap();
+    let server = listener.accept().unwrap().0;
+    let tlssrv = Inetd::start(&site, &["-f", "tlssrv.toml", "--inetd"], server.into());
+    let mut client = Dial::new().over(client.into(), "nobody.example");
+    assert_eq!(client.read_line(), "default");
+    assert_eq!(client.read_to_end().ended, Ended::CloseNotify);
+    drop(client);
+    assert_eq!(tlssrv.end().0.code(), Some(5));
+}
+
+#[test]
+fn systemd_gives_it_a_connection() {
+    let activate = [
+        "/usr/bin/systemd-socket-activate",
+        "/bin/systemd-socket-activate",
+    ];
+    let Some(activate) = activate.iter().find(|path| Path::new(path).exists()) else {
+        return skip("no systemd-socket-activate here");
+    };
+    let site = Site::new();
+    // It takes no port 0, so one that was free a moment ago has to do.
+    let free = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = free.local_addr().unwrap();
+    drop(free);
+    let mut child = Command::new(activate)
+        .args(["--inetd", "-a", "-l", &address.to_string(), TLSSRV])
+        .args(["-l", "./log", "-c", "cert.pem", "cat"])
+        .current_dir(site.path())
+        .stdin(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let result = std::panic::catch_unwind(|| {
+        for _ in 0..2 {
+            let socket = eventually("it listens", || TcpStream::connect(address).ok());
+            let mut client = Dial::new().over(socket.into(), "a.example");
+            client.send(b"hello\n");
+            client.close_notify();
+            let received = client.read_to_end();
+            assert_eq!(
+                (&received.bytes[..], received.ended),
+                (&b"hello\n"[..], Ended::CloseNotify)
+            );
+        }
+    });
+    child.kill().unwrap();
+    assert_eq!(child.wait().unwrap().signal(), Some(9));
+    result.unwrap();
+    eventually("two lines in the log", || {
+        let log = std::fs::read_to_string(site.file("log")).unwrap();
+        (log.matches("end=closed").count() == 2).then_some(())
+    });
+}

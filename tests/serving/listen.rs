@@ -1,0 +1,216 @@
+//! A server that listens: where, and with which configuration.
+
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+use std::os::unix::net::UnixListener;
+use std::process::{Command, Stdio};
+
+use crate::common::{Client, Dial, Ended, Server, Site, Socket, TLSSRV, skip};
+
+#[test]
+fn a_command_is_served_over_ipv4() {
+    let server = Server::start(&["--listen", "127.0.0.1:0", "-c", "cert.pem", "cat"]);
+    assert!(server.address().is_ipv4() && server.address().port() != 0);
+    let mut client = server.connect("a.example");
+    let here = client.socket.local_address();
+    echoes(&mut client);
+    let line = server.wait_for_connection();
+    assert_eq!(line.value("peer"), here.to_string());
+    assert_eq!(line.value("listen"), "127.0.0.1:0");
+    assert_eq!(line.value("end"), "closed");
+}
+
+#[test]
+fn the_unspecified_ipv6_address_takes_ipv4_and_ipv6() {
+    if TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).is_err() {
+        return skip("no IPv6 here");
+    }
+    let server = Server::start(&["--listen", "[::]:0", "-c", "cert.pem", "cat"]);
+    let port = server.address().port();
+    echoes(&mut Client::connect(
+        (Ipv6Addr::LOCALHOST, port).into(),
+        "a.example",
+    ));
+    let mut client = Client::connect((Ipv4Addr::LOCALHOST, port).into(), "a.example");
+    let here = client.socket.local_address();
+    echoes(&mut client);
+    let lines = server.wait_for_connections(2);
+    assert!(
+        lines[0].value("peer").starts_with("[::1]:"),
+        "{:?}",
+        lines[0]
+    );
+    // Not ::ffff:127.0.0.1
+    assert_eq!(lines[1].value("peer"), here.to_string());
+}
+
+#[test]
+fn a_port_without_a_host_is_every_address() {
+    let server = Server::start(&["--listen", ":0", "-c", "cert.pem", "cat"]);
+    let port = server.address().port();
+    echoes(&mut Client::connect(
+        (Ipv4Addr::LOCALHOST, port).into(),
+        "a.example",
+    ));
+}
+
+#[test]
+fn a_unix_domain_socket_is_served_and_removed_in_the_end() {
+    let site = Site::new();
+    let path = site.file("x.sock");
+    let address = format!("unix:{}", path.display());
+    let args = ["--listen", &address, "-c", "cert.pem", "sh", "-c"];
+    let script = r#"read x; echo "$PROTO$TCPREMOTEIP$REMOTE_ADDR:$x""#;
+    let mut server = Server::start_in(site, &[&args[..], &[script]].concat());
+    assert_eq!(server.listens, [address.as_str()]);
+    let mut client = Dial::new().over(Socket::connect_unix(&path), "a.example");
+    client.send(b"hello\n");
+    assert_eq!(client.read_line(), "UNIX:hello");
+    assert_eq!(client.read_to_end().ended, Ended::CloseNotify);
+    drop(client);
+    assert_eq!(server.wait_for_connection().value("peer"), "unix");
+    assert_eq!(server.stop().code(), Some(0));
+    assert!(!path.exists());
+}
+
+#[test]
+fn a_unix_domain_socket_that_a_dead_server_left_is_replaced() {
+    let site = Site::new();
+    let path = site.file("x.sock");
+    drop(UnixListener::bind(&path).unwrap());
+    assert!(path.exists());
+    let address = format!("unix:{}", path.display());
+    let _server = Server::start_in(site, &["--listen", &address, "-c", "cert.pem", "cat"]);
+    echoes(&mut Dial::new().over(Socket::connect_unix(&path), "a.example"));
+}
+
+#[test]
+fn several_listeners_serve_at_once() {
+    let site = Site::new();
+    let path = site.file("x.sock");
+    let unix = format!("unix:{}", path.display());
+    let mut args = vec!["--listen", "127.0.0.1:0", "--listen", &unix];
+    args.extend(["--listen", "127.0.0.2:0", "-c", "cert.pem", "cat"]);
+    let server = Server::start_in(site, &args);
+    assert_eq!(server.listens.len(), 3);
+    let addresses: Vec<SocketAddr> = server.listens.iter().flat_map(|l| l.parse()).collect();
+    let mut clients = vec![Dial::new().over(Socket::connect_unix(&path), "a.example")];
+    clients.extend(addresses.iter().map(|a| Client::connect(*a, "a.example")));
+    assert_eq!(clients.len(), 3);
+    clients.iter_mut().for_each(echoes);
+}
+
+#[test]
+fn an_address_that_is_taken_ends_the_start_with_97() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let site = Site::new();
+    let output = Command::new(TLSSRV)
+        .args(["--listen", &address, "-c", "cert.pem", "cat"])
+        .current_dir(site.path())
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(97), "{said}");
+    let expected = format!("unable to listen on {address}: ");
+    assert!(said.contains(&expected), "{said}");
+}
+
+#[test]
+fn a_configuration_serves_what_it_says() {
+    let server = Server::with_config(
+        r#"
+        [[listen]]
+        address = "127.0.0.1:0"
+        [[listen]]
+        name = "second"
+        address = "127.0.0.1:0"
+        [[host]]
+        default = true
+        cert = ["cert.pem"]
+        command = ["cat"]
+        allow-root = true
+        "#,
+    );
+    assert_eq!(server.listens.len(), 2);
+    let addresses = server.listens.iter().map(|l| l.parse().unwrap());
+    addresses.for_each(|a| echoes(&mut Client::connect(a, "")));
+    let mut listeners: Vec<String> = Vec::new();
+    for line in server.wait_for_connections(2) {
+        listeners.push(line.value("listen").to_owned());
+        assert_eq!(line.value("host"), "default");
+        assert_eq!(line.get("sni"), None);
+    }
+    assert_eq!(listeners, ["127.0.0.1:0", "second"]);
+}
+
+#[test]
+fn a_throw_away_certificate_serves_to_try_things_out() {
+    let args = [
+        "--listen",
+        "127.0.0.1:0",
+        "--self-signed",
+        "try.example",
+        "cat",
+    ];
+    let server = Server::start(&args);
+    let mut client = server.connect("try.example");
+    let certificate = client.certificate();
+    let certificate = webpki::EndEntityCert::try_from(&certificate).unwrap();
+    let name = "try.example".try_into().unwrap();
+    certificate.verify_is_valid_for_subject_name(&name).unwrap();
+    echoes(&mut client);
+    server.wait_for_line("a warning", |line| {
+        line.contains("warning") && line.contains("throw-away")
+    });
+}
+
+#[test]
+fn more_clients_than_connections_wait_until_there_is_room() {
+    let server = Server::with_config(
+        r#"
+        [limits]
+        connections = 2
+        [[listen]]
+        address = "127.0.0.1:0"
+        [[host]]
+        default = true
+        cert = ["cert.pem"]
+        command = ["cat"]
+        allow-root = true
+        "#,
+    );
+    let mut first = server.connect("");
+    let mut second = server.connect("");
+    let third = Socket::connect(server.address());
+    let handle = std::thread::spawn(move || {
+        let mut third = Dial::new().over(third, "");
+        echoes(&mut third);
+    });
+    echoes(&mut second);
+    drop(second);
+    handle.join().unwrap();
+    echoes(&mut first);
+    // The third was served only after the second had ended.
+    let ends: Vec<u64> = server
+        .wait_for_connections(2)
+        .iter()
+        .map(|line| {
+            line.value("id")
+                .rsplit('.')
+                .next()
+                .unwrap()
+                .parse()
+                .unwrap()
+        })
+        .collect();
+    assert_eq!(ends[0], 2, "{ends:?}");
+}
+
+/// Sends a line, gets it back, and both sides end.
+fn echoes(client: &mut Client) {
+    client.send(b"hello\n");
+    assert_eq!(client.read_line(), "hello");
+    client.close_notify();
+    assert_eq!(client.read_to_end().ended, Ended::CloseNotify);
+}
