@@ -205,6 +205,7 @@ fn seccomp_filter() -> BpfProgram {
 
 fn instruction(code: u32, skipped: u8, k: u32) -> sock_filter {
     sock_filter {
+        #[expect(clippy::cast_possible_truncation, reason = "instructions have 16 bits")]
         code: code as u16,
         jt: skipped,
         jf: 0,

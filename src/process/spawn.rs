@@ -16,6 +16,11 @@ use nix::unistd::Pid;
 
 use crate::config::{Credentials, Program};
 
+/// How long a child that has become another user may take to its execve.
+const TIME_TO_EXEC: libc::timespec = libc::timespec {
+    tv_sec: 1,
+    tv_nsec: 0,
+};
 /// Bytes of stack for the child's few frames.
 const STACK: usize = 64 * 1024;
 
@@ -238,6 +243,7 @@ fn become_command(attempt: &Attempt<'_>) -> Result<std::convert::Infallible, Lau
     }
 
     if let Some(credentials) = &program.credentials {
+        limit_time(&step)?;
         take_credentials(credentials, &step)?;
     }
     // Ambient capabilities survive execve; kernels without them have none to clear.
@@ -285,6 +291,35 @@ fn become_command(attempt: &Attempt<'_>) -> Result<std::convert::Infallible, Lau
         step: Step::Exec,
         errno: Errno::last(),
     })
+}
+
+/// From the moment it is another user's, that user's processes can stop the child, and our parent waits
+/// for its execve: it gets a timer that kills it, stopped or not. execve deletes the timer.
+fn limit_time(
+    step: &impl Fn(Step, c_long) -> Result<c_long, LaunchError>,
+) -> Result<(), LaunchError> {
+    // SAFETY: all zeros is a valid value of this plain C struct.
+    let mut event: libc::sigevent = unsafe { std::mem::zeroed() };
+    event.sigev_notify = libc::SIGEV_SIGNAL;
+    event.sigev_signo = libc::SIGKILL;
+    let mut timer: c_int = 0;
+    let (clock, event, timer_place) = (libc::CLOCK_MONOTONIC, &raw const event, &raw mut timer);
+    // SAFETY: both places outlive the call.
+    let result = unsafe { libc::syscall(libc::SYS_timer_create, clock, event, timer_place) };
+    step(Step::Limits, result)?;
+    let once = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    let time = libc::itimerspec {
+        it_interval: once,
+        it_value: TIME_TO_EXEC,
+    };
+    let old = ptr::null_mut::<libc::itimerspec>();
+    // SAFETY: `time` outlives the call, and no old value is asked for.
+    let result = unsafe { libc::syscall(libc::SYS_timer_settime, timer, 0, &raw const time, old) };
+    step(Step::Limits, result)?;
+    Ok(())
 }
 
 /// Groups, group, user, in this order, and the proof. Straight system calls: the C library's wrappers

@@ -1,0 +1,249 @@
+//! A connection in the monitor: accepted, given to an engine, given a command, concluded.
+#![forbid(unsafe_code)]
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::sys::epoll::{EpollEvent, EpollFlags};
+use nix::sys::signal::{Signal, killpg};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+
+use super::connection::{self, Client, Command, Connection, StderrLog};
+use super::engines::Slot;
+use super::event::Source;
+use super::listener::{Accepted, Refusal};
+use super::{BATCH, Monitor, Stop};
+use crate::Exit;
+use crate::config::OnTruncation;
+use crate::environment::{Told, variables};
+use crate::log::Severity;
+use crate::message::{End, Facts, Id, Report, ToEngine};
+use crate::process::{LaunchError, Step};
+
+/// How long to accept nobody after the system has run out of something.
+const EXHAUSTED: Duration = Duration::from_millis(200);
+impl Monitor {
+    /// Clients are accepted while there is room for them, and an engine to serve them.
+    pub(super) fn set_listening(&mut self, now: Instant) {
+        self.exhausted_until = self.exhausted_until.filter(|until| *until > now);
+        let wanted = self.stop == Stop::No
+            && self.exhausted_until.is_none()
+            && self.connections.len() < self.room
+            && self.slots.iter().any(|slot| slot.load().is_some());
+        if wanted == self.listening {
+            return;
+        }
+        for (index, listener) in self.listeners.iter().enumerate() {
+            let result = match wanted {
+                true => self.epoll.add(
+                    listener,
+                    EpollEvent::new(EpollFlags::EPOLLIN, Source::Listener(index).token()),
+                ),
+                false => self.epoll.delete(listener),
+            };
+            if let Err(e) = result {
+                self.logger.say(
+                    Severity::Err,
+                    &format!("unable to wait for clients on {listener}: {e}"),
+                );
+            }
+        }
+        self.listening = wanted;
+    }
+
+    pub(super) fn accept(&mut self, index: usize) {
+        for _ in 0..BATCH {
+            let room = self.connections.len() < self.room;
+            let Some(listener) = self.listeners.get(index).filter(|_| room) else {
+                break;
+            };
+            let place = listener.index;
+            match listener.accept() {
+                Ok(client) => self.admit(place, client),
+                Err(Refusal::Nobody) => break,
+                Err(Refusal::Exhausted(e)) => {
+                    let wait = EXHAUSTED.as_millis();
+                    self.logger.say(
+                        Severity::Err,
+                        &format!("unable to accept a client: {e}; trying again in {wait} ms"),
+                    );
+                    self.exhausted_until = Instant::now().checked_add(EXHAUSTED);
+                    break;
+                }
+            }
+        }
+    }
+
+    /// Gives a client to the engine that has the fewest.
+    pub(super) fn admit(&mut self, listener: usize, client: Accepted) {
+        let least = self
+            .slots
+            .iter()
+            .enumerate()
+            .filter_map(|(place, slot)| Some((slot.load()?, place)))
+            .min();
+        let Some((_, place)) = least else { return };
+        let Some(engine) = self.slots.get_mut(place).and_then(Slot::running) else {
+            return;
+        };
+        let id = self.next_id;
+        self.next_id += 1;
+        let message = ToEngine::Accepted {
+            id,
+            listener: u32::try_from(listener).unwrap_or(u32::MAX),
+        };
+        engine.load += 1;
+        let connection = Connection {
+            name: connection::name(id),
+            engine: place,
+            listener,
+            addresses: client.addresses,
+            accepted: Instant::now(),
+            host: None,
+            facts: Facts::default(),
+            handshake_ms: None,
+            command: Command::Unwanted,
+            stderr: None,
+            client: Client::Served,
+        };
+        self.connections.insert(id, connection);
+        self.tell(place, &message, vec![client.socket]);
+    }
+
+    /// Starts a connection's command.
+    pub(super) fn open(&mut self, id: Id, host: usize) {
+        let config = Arc::clone(&self.blueprint.config);
+        let (Some(connection), Some(host)) =
+            (self.connections.get_mut(&id), config.hosts.get(host))
+        else {
+            return;
+        };
+        let first_name = host.names.first().map(ToString::to_string);
+        let told = Told {
+            id: &connection.name,
+            host: first_name.as_deref(),
+            addresses: connection.addresses,
+            remote_name: config.remote_name.as_deref(),
+            facts: &connection.facts,
+        };
+        let (message, descriptors) = match self.commands.start(&host.program, variables(&told)) {
+            Ok(launched) => {
+                connection.command = Command::Running(launched.pid);
+                self.children.insert(launched.pid, id);
+                if let Some(pipe) = launched.stderr {
+                    let event = EpollEvent::new(EpollFlags::EPOLLIN, Source::Stderr(id).token());
+                    if self.epoll.add(&pipe, event).is_ok() {
+                        connection.stderr = Some(StderrLog::new(pipe));
+                    }
+                }
+                let stdio = host.program.stdio;
+                (ToEngine::Opened { id, stdio }, launched.plaintext)
+            }
+            Err(e) => {
+                connection.command = Command::Failed(e);
+                (ToEngine::Refused { id }, Vec::new())
+            }
+        };
+        let place = connection.engine;
+        self.tell(place, &message, descriptors);
+    }
+
+    pub(super) fn read_stderr(&mut self, id: Id) {
+        let Some(connection) = self.connections.get_mut(&id) else {
+            return;
+        };
+        let Some(stderr) = &mut connection.stderr else {
+            return;
+        };
+        if stderr.read(&connection.name, &mut self.logger).is_none()
+            && let Some(stderr) = connection.stderr.take()
+        {
+            stderr.finish(&connection.name, &mut self.logger);
+        }
+    }
+
+    /// A client has ended; its command may go on until this time before the line is written.
+    pub(super) fn client_ended(&mut self, id: Id, report: Report, until: Instant) {
+        let Some(connection) = self.connections.get_mut(&id) else {
+            return;
+        };
+        if !matches!(connection.client, Client::Served) {
+            return;
+        }
+        if let Command::Running(pid) = connection.command {
+            let host = connection
+                .host
+                .and_then(|host| self.blueprint.config.hosts.get(host));
+            let vanished = matches!(report.end, End::Truncated | End::Reset);
+            if vanished && host.is_some_and(|host| host.on_truncation == OnTruncation::Kill) {
+                let _ = killpg(pid, Signal::SIGKILL);
+            }
+            self.outlived.push_back((until, id));
+        }
+        connection.client = Client::Ended(report, Instant::now());
+        if connection.is_over() {
+            self.conclude(id);
+        }
+    }
+
+    /// Waits for every child that has ended.
+    pub(super) fn reap(&mut self) {
+        loop {
+            let status = match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
+                Ok(WaitStatus::StillAlive) | Err(Errno::ECHILD) => break,
+                Ok(status) => status,
+                Err(_) => continue,
+            };
+            let Some(pid) = status.pid() else { continue };
+            // What an engine has said before its end is still to be heard; then its channel ends.
+            let mut engines = self.slots.iter_mut().filter_map(Slot::running);
+            if let Some(engine) = engines.find(|engine| engine.pid == pid) {
+                engine.ended = Some(status);
+            }
+            // A child that is in neither table was there before us.
+            let Some(id) = self.children.remove(&pid) else {
+                continue;
+            };
+            let Some(connection) = self.connections.get_mut(&id) else {
+                continue;
+            };
+            connection.command = Command::Exited(pid, status);
+            if connection.is_over() {
+                self.conclude(id);
+            }
+        }
+    }
+
+    /// Writes a connection's line, and forgets it.
+    pub(super) fn conclude(&mut self, id: Id) {
+        let Some(mut connection) = self.connections.remove(&id) else {
+            return;
+        };
+        if let Some(stderr) = connection.stderr.take() {
+            stderr.finish(&connection.name, &mut self.logger);
+        }
+        connection.log(&self.blueprint.config, &mut self.logger);
+        self.last_exit = exit_of(&connection);
+    }
+}
+
+/// The exit status of the one-connection form.
+fn exit_of(connection: &Connection) -> Exit {
+    match connection.command {
+        Command::Unwanted => Exit::Handshake,
+        Command::Failed(LaunchError {
+            step: Step::Exec,
+            errno: Errno::ENOENT,
+        }) => Exit::NotFound,
+        Command::Failed(_) => Exit::NotExecutable,
+        Command::Exited(_, WaitStatus::Exited(_, status)) => {
+            Exit::Command(u8::try_from(status).unwrap_or(u8::MAX))
+        }
+        // As a shell says it.
+        Command::Exited(_, WaitStatus::Signaled(_, signal, _)) => {
+            Exit::Command(u8::try_from(128 + signal as i32).unwrap_or(u8::MAX))
+        }
+        Command::Exited(..) | Command::Running(_) => Exit::Success,
+    }
+}

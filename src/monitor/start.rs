@@ -1,0 +1,241 @@
+//! The two ways to start: with listeners, or with one connection on descriptor 0.
+#![forbid(unsafe_code)]
+
+use std::collections::{HashMap, VecDeque};
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::time::Instant;
+
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
+use nix::sys::signal::Signal;
+
+use super::engines::{Blueprint, Slot};
+use super::event::Source;
+use super::launch::Commands;
+use super::listener::{Accepted, Listener};
+use super::{Monitor, Stop};
+use crate::Exit;
+use crate::complain::complain;
+use crate::config::{self, Config, LogTo};
+use crate::log::{Logger, Severity};
+use crate::process::{Signals, null_standard, raise_descriptor_limit, take_standard};
+use crate::tls;
+use crate::tls::tickets::{TicketKeyRing, TicketKeys};
+
+/// Descriptors of a process that belong to no connection: generously.
+const OTHER_DESCRIPTORS: usize = 64;
+
+const SIGNALS: [Signal; 4] = [
+    Signal::SIGCHLD,
+    Signal::SIGTERM,
+    Signal::SIGINT,
+    Signal::SIGUSR1,
+];
+/// Serves until it is told to stop.
+pub fn serve(config: Config) -> Exit {
+    let mut monitor = match Monitor::new(config, false) {
+        Ok(monitor) => monitor,
+        Err(failure) => return failure.report(),
+    };
+    if let Err(e) = monitor.listen() {
+        return Failure {
+            exit: Exit::CannotStart,
+            why: e,
+        }
+        .report();
+    }
+    monitor.run()
+}
+
+/// Serves the one connection on descriptor 0, and ends with its command's status.
+pub fn inetd(mut config: Config) -> Exit {
+    let standard = match null_standard().and_then(|()| take_standard()) {
+        Ok(standard) => standard,
+        Err(e) => return Failure::system("unable to take descriptor 0", e).report(),
+    };
+    let connection = match accepted(standard.connection) {
+        Ok(connection) => connection,
+        Err(e) => {
+            let why = format!(
+                "descriptor 0 is not a connected socket: {e}; without --listen tlssrv serves the connection that inetd or its like gives it there"
+            );
+            return Failure {
+                exit: Exit::Usage,
+                why,
+            }
+            .report();
+        }
+    };
+    if standard.stderr_is_connection && config.log.to == LogTo::Stderr {
+        config.log.to = LogTo::Syslog("tlssrv".to_owned());
+    }
+    let mut monitor = match Monitor::new(config, standard.stderr_is_connection) {
+        Ok(monitor) => monitor,
+        Err(failure) => return failure.report(),
+    };
+    let local = connection.addresses.map(|(_, local)| local);
+    let listener = monitor.blueprint.config.listener_for(local);
+    monitor.start_engines(Instant::now());
+    monitor.admit(listener, connection);
+    monitor.begin_stop();
+    match monitor.run() {
+        Exit::Success => monitor.last_exit,
+        exit => exit,
+    }
+}
+
+fn accepted(socket: OwnedFd) -> io::Result<Accepted> {
+    use nix::sys::socket::sockopt::{KeepAlive, TcpNoDelay};
+    use nix::sys::socket::{SockaddrStorage, getpeername, getsockname, setsockopt};
+    use std::os::fd::AsRawFd;
+    let peer: SockaddrStorage = getpeername(socket.as_raw_fd())?;
+    let local: SockaddrStorage = getsockname(socket.as_raw_fd())?;
+    let inet = |address: SockaddrStorage| -> Option<SocketAddr> {
+        let v4 = address
+            .as_sockaddr_in()
+            .map(|a| SocketAddr::from(std::net::SocketAddrV4::from(*a)));
+        v4.or_else(|| {
+            address
+                .as_sockaddr_in6()
+                .map(|a| SocketAddr::from(std::net::SocketAddrV6::from(*a)))
+        })
+    };
+    let addresses = inet(peer).zip(inet(local));
+    if addresses.is_some() {
+        setsockopt(&socket, TcpNoDelay, &true)?;
+        setsockopt(&socket, KeepAlive, &true)?;
+    }
+    Ok(Accepted { socket, addresses })
+}
+
+/// Why the monitor could not start.
+struct Failure {
+    exit: Exit,
+    why: String,
+}
+
+impl Failure {
+    fn system(what: &str, e: impl std::fmt::Display) -> Self {
+        Self {
+            exit: Exit::System,
+            why: format!("{what}: {e}"),
+        }
+    }
+
+    /// Says it where the operator looks; there may be no log yet.
+    fn report(self) -> Exit {
+        complain(config::Severity::Error, &format!("tlssrv: {}", self.why));
+        self.exit
+    }
+}
+
+impl Monitor {
+    fn new(config: Config, stderr_is_connection: bool) -> Result<Self, Failure> {
+        let system = |what: &'static str| move |e: io::Error| Failure::system(what, e);
+        null_standard().map_err(system("unable to open /dev/null"))?;
+        // The monitor has every private key in its memory.
+        nix::sys::prctl::set_dumpable(false)
+            .map_err(|e| Failure::system("unable to become undumpable", e))?;
+        let limit = raise_descriptor_limit()
+            .map_err(|e| Failure::system("unable to raise the limit of descriptors", e))?;
+        let cannot_start = |why| Failure {
+            exit: Exit::CannotStart,
+            why,
+        };
+        let mut logger = Logger::open(&config.log).map_err(|e| {
+            cannot_start(format!(
+                "unable to open the log {}: {e}",
+                log_name(&config.log.to)
+            ))
+        })?;
+
+        let no_randomness = |_| Failure::system("unable to make ticket keys", "no randomness");
+        let keys = TicketKeys::generate().map_err(no_randomness)?;
+        let ring = TicketKeyRing::new(&keys).map_err(no_randomness)?;
+        let provider = tls::provider::provider();
+        let acceptors = config
+            .hosts
+            .iter()
+            .map(|host| tls::server::config(host, &provider, &ring));
+        let acceptors = acceptors
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(|e| cannot_start(format!("unable to set up TLS: {e}")))?;
+
+        let room = room(&config, limit.1);
+        if room < config.limits.connections {
+            let line = format!(
+                "limits: connections is {}, but {} open files for each process are enough for {room}",
+                config.limits.connections, limit.1
+            );
+            logger.say(Severity::Warning, &line);
+        }
+        let now = Instant::now();
+        let slots = (0..config.engines).map(|_| Slot::new(now)).collect();
+        let commands = Commands::new(limit, stderr_is_connection)
+            .map_err(system("unable to open /dev/null"))?;
+        let signals =
+            Signals::catch(&SIGNALS).map_err(|e| Failure::system("unable to take signals", e))?;
+        let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)
+            .map_err(|e| Failure::system("unable to make an epoll set", e))?;
+        let event = EpollEvent::new(EpollFlags::EPOLLIN, Source::Signals.token());
+        epoll
+            .add(&signals, event)
+            .map_err(|e| Failure::system("unable to wait for signals", e))?;
+        Ok(Self {
+            blueprint: Blueprint {
+                config: Arc::new(config),
+                acceptors,
+                ring,
+            },
+            logger,
+            epoll,
+            signals,
+            listeners: Vec::new(),
+            listening: false,
+            exhausted_until: None,
+            slots,
+            keys,
+            rotate_at: now + tls::tickets::ROTATION,
+            commands,
+            connections: HashMap::new(),
+            room,
+            children: HashMap::new(),
+            outlived: VecDeque::new(),
+            next_id: 1,
+            stop: Stop::No,
+            last_exit: Exit::System,
+            ready: false,
+            failed: None,
+        })
+    }
+
+    /// Binds every listener, and says where.
+    fn listen(&mut self) -> Result<(), String> {
+        let config = Arc::clone(&self.blueprint.config);
+        for (index, listener) in config.listeners.iter().enumerate() {
+            self.listeners
+                .extend(Listener::bind(index, &listener.address)?);
+        }
+        self.start_engines(Instant::now());
+        Ok(())
+    }
+}
+
+/// How many connections there may be at a time, if a process may have so many descriptors: an engine
+/// needs up to three for each of its own, the monitor one for each.
+fn room(config: &Config, descriptors: u64) -> usize {
+    let descriptors = usize::try_from(descriptors).unwrap_or(usize::MAX);
+    let spare = descriptors.saturating_sub(OTHER_DESCRIPTORS);
+    let engines = (spare / 3).saturating_mul(config.engines);
+    config.limits.connections.min(engines).min(spare).max(1)
+}
+
+fn log_name(to: &LogTo) -> String {
+    match to {
+        LogTo::Syslog(_) => "syslog".to_owned(),
+        LogTo::Stderr => "stderr".to_owned(),
+        LogTo::File(path) => path.display().to_string(),
+    }
+}

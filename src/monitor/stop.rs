@@ -1,0 +1,72 @@
+//! The end: first nobody new, then nobody at all.
+#![forbid(unsafe_code)]
+
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, killpg};
+
+use super::{Monitor, Stop};
+use crate::log::Severity;
+use crate::message::{End, Id, Report, ToEngine};
+
+/// How long commands may take to end when told to end at once.
+const AT_ONCE: Duration = Duration::from_secs(1);
+impl Monitor {
+    pub(super) fn stop_further(&mut self, signal: Signal) {
+        match self.stop {
+            Stop::No => {
+                let open = self.connections.len();
+                self.logger.say(
+                    Severity::Notice,
+                    &format!(
+                        "{signal}: no more clients; connections that go on to their end: {open}"
+                    ),
+                );
+                self.begin_stop();
+            }
+            Stop::Draining => {
+                self.logger.say(
+                    Severity::Notice,
+                    &format!(
+                        "{signal} again: connections that are ended: {}",
+                        self.connections.len()
+                    ),
+                );
+                self.stop_now();
+            }
+            Stop::Now => {}
+        }
+    }
+
+    /// Accepts nobody any more.
+    pub(super) fn begin_stop(&mut self) {
+        self.stop = Stop::Draining;
+        self.listeners.clear();
+        self.listening = false;
+        for place in 0..self.slots.len() {
+            self.tell(place, &ToEngine::Drain, Vec::new());
+        }
+    }
+
+    /// Ends every connection and every command.
+    pub(super) fn stop_now(&mut self) {
+        self.stop = Stop::Now;
+        let now = Instant::now();
+        for slot in &mut self.slots {
+            slot.bury(now);
+        }
+        self.signal_commands(Signal::SIGTERM);
+        let ids: Vec<Id> = self.connections.keys().copied().collect();
+        for &id in &ids {
+            self.client_ended(id, Report::unknown(End::Reset), now);
+        }
+        self.outlived = ids.into_iter().map(|id| (now + AT_ONCE, id)).collect();
+    }
+
+    pub(super) fn signal_commands(&self, signal: Signal) {
+        for &pid in self.children.keys() {
+            // Its group is its own; it may have ended meanwhile.
+            let _ = killpg(pid, signal);
+        }
+    }
+}

@@ -1,0 +1,214 @@
+//! What engines ask for, and what they are told.
+#![forbid(unsafe_code)]
+
+use std::os::fd::OwnedFd;
+use std::time::Instant;
+
+use nix::sys::epoll::{EpollEvent, EpollFlags};
+
+use super::connection::{self, Client, Command};
+use super::engines::Slot;
+use super::event::Source;
+use super::{BATCH, Monitor, Stop};
+use crate::Exit;
+use crate::log::Severity;
+use crate::message::{End, Id, MAX_TEXT, Report, ToEngine, ToMonitor, decode, encode};
+use crate::process::Received;
+use crate::tls;
+impl Monitor {
+    /// Starts the engines that are due.
+    pub(super) fn start_engines(&mut self, now: Instant) {
+        for (place, slot) in self.slots.iter_mut().enumerate() {
+            // While draining, a dead engine's work is lost, and there is no new work.
+            if self.stop != Stop::No || slot.due().is_none_or(|due| due > now) {
+                continue;
+            }
+            match slot.start(&self.blueprint, now) {
+                Ok(engine) => {
+                    let event = EpollEvent::new(EpollFlags::EPOLLIN, Source::Engine(place).token());
+                    if let Err(e) = self.epoll.add(&engine.channel, event) {
+                        self.logger
+                            .say(Severity::Err, &format!("unable to wait for an engine: {e}"));
+                    }
+                }
+                Err(e) => {
+                    self.logger
+                        .say(Severity::Err, &format!("unable to start an engine: {e}"));
+                    slot.bury(now);
+                }
+            }
+        }
+    }
+
+    /// Takes messages from an engine.
+    pub(super) fn hear(&mut self, place: usize) {
+        for _ in 0..BATCH {
+            let Some(engine) = self.slots.get_mut(place).and_then(Slot::running) else {
+                return;
+            };
+            let message = match engine.channel.receive() {
+                Ok(Received::Empty) => break,
+                Ok(Received::Message(bytes, descriptors)) if descriptors.is_empty() => {
+                    decode::<ToMonitor>(bytes)
+                }
+                Ok(Received::Message(..)) => None,
+                Ok(Received::Closed) | Err(_) => return self.lose_engine(place, None),
+            };
+            let understood = message.is_some_and(|message| self.obey(place, message));
+            if !understood {
+                return self.lose_engine(place, Some("it broke the protocol"));
+            }
+        }
+        self.flush(place);
+    }
+
+    /// Does what an engine asks for; `false`: it may not ask for that.
+    pub(super) fn obey(&mut self, place: usize, message: ToMonitor) -> bool {
+        match message {
+            ToMonitor::Ready => {
+                if !std::mem::replace(&mut self.ready, true) {
+                    for listener in &self.listeners {
+                        let line = format!("listening on {listener}");
+                        self.logger.say(Severity::Notice, &line);
+                    }
+                }
+                true
+            }
+            ToMonitor::Log { severity, id, line } => {
+                if line.len() > MAX_TEXT {
+                    return false;
+                }
+                let line = match id {
+                    Some(id) => format!("id={} {line}", connection::name(id)),
+                    None => line,
+                };
+                self.logger.say(severity, &line);
+                true
+            }
+            ToMonitor::Open {
+                id,
+                host,
+                facts,
+                handshake_ms,
+            } => {
+                let host = host as usize;
+                let known = self.blueprint.config.hosts.get(host).is_some();
+                let Some(connection) = self.connections.get_mut(&id) else {
+                    return false;
+                };
+                let asked = connection.command != Command::Unwanted
+                    || !matches!(connection.client, Client::Served);
+                if !known || asked || connection.engine != place {
+                    return false;
+                }
+                connection.host = Some(host);
+                connection.facts = facts;
+                connection.handshake_ms = Some(handshake_ms);
+                self.open(id, host);
+                true
+            }
+            ToMonitor::Closed { id, mut report } => {
+                let Some(connection) = self.connections.get_mut(&id) else {
+                    return false;
+                };
+                if connection.engine != place || !matches!(connection.client, Client::Served) {
+                    return false;
+                }
+                if connection.command == Command::Unwanted {
+                    connection.host = report.host.map(|host| host as usize);
+                    connection.facts = report.facts.take().unwrap_or_default();
+                }
+                if let Some(engine) = self.slots.get_mut(place).and_then(Slot::running) {
+                    engine.load = engine.load.saturating_sub(1);
+                }
+                let linger = self.blueprint.config.limits.linger;
+                let now = Instant::now();
+                self.client_ended(id, report, now.checked_add(linger).unwrap_or(now));
+                true
+            }
+        }
+    }
+
+    /// An engine is gone, or has to go.
+    pub(super) fn lose_engine(&mut self, place: usize, why: Option<&str>) {
+        let now = Instant::now();
+        let Some((pid, how)) = self.slots.get_mut(place).and_then(|slot| slot.bury(now)) else {
+            return;
+        };
+        let ids: Vec<Id> = self
+            .connections
+            .iter()
+            .filter(|(_, c)| c.engine == place && matches!(c.client, Client::Served))
+            .map(|(id, _)| *id)
+            .collect();
+        if self.stop == Stop::No || !ids.is_empty() {
+            let why = why.unwrap_or(&how);
+            self.logger.say(
+                Severity::Err,
+                &format!(
+                    "engine {pid} ended: {why}; connections lost with it: {}",
+                    ids.len()
+                ),
+            );
+        }
+        let linger = self.blueprint.config.limits.linger;
+        for id in ids {
+            self.client_ended(
+                id,
+                Report::unknown(End::Reset),
+                now.checked_add(linger).unwrap_or(now),
+            );
+        }
+        if !self.ready && self.stop == Stop::No {
+            self.logger.say(Severity::Err, "no engine can start");
+            self.failed = Some(Exit::CannotStart);
+            self.begin_stop();
+        }
+    }
+
+    pub(super) fn rotate_keys(&mut self, now: Instant) {
+        self.rotate_at = now + tls::tickets::ROTATION;
+        // Engines of a later day are born with what the ring has.
+        if self
+            .keys
+            .rotate()
+            .and_then(|()| self.blueprint.ring.set(&self.keys))
+            .is_err()
+        {
+            self.logger.say(
+                Severity::Err,
+                "unable to make new ticket keys: no randomness; the old ones stay",
+            );
+            return;
+        }
+        for place in 0..self.slots.len() {
+            self.tell(place, &ToEngine::TicketKeys(self.keys.clone()), Vec::new());
+        }
+    }
+
+    /// Sends a message to an engine, if it lives.
+    pub(super) fn tell(&mut self, place: usize, message: &ToEngine, descriptors: Vec<OwnedFd>) {
+        if let Some(engine) = self.slots.get_mut(place).and_then(Slot::running) {
+            // An engine that is gone is found out by the end of its channel.
+            let _ = engine.channel.send(encode(message), descriptors);
+            self.flush(place);
+        }
+    }
+
+    /// Sends what is queued for an engine, and waits for room while there is none.
+    pub(super) fn flush(&mut self, place: usize) {
+        let Some(engine) = self.slots.get_mut(place).and_then(Slot::running) else {
+            return;
+        };
+        if engine.channel.wants_write() {
+            let _ = engine.channel.flush();
+        }
+        let mut flags = EpollFlags::EPOLLIN;
+        flags.set(EpollFlags::EPOLLOUT, engine.channel.wants_write());
+        if engine.interest != flags {
+            engine.interest = flags;
+            let mut event = EpollEvent::new(flags, Source::Engine(place).token());
+            let _ = self.epoll.modify(&engine.channel, &mut event);
+        }
+    }
+}
