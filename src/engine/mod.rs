@@ -312,7 +312,7 @@ impl Running<'_> {
         };
         let next = turn(&mut entry.connection, &mut self.shared);
         for (id, line) in std::mem::take(&mut self.shared.traced) {
-            let line = bounded(format!("tls reports {line}"));
+            let line = bounded(line);
             self.tell(&ToMonitor::Log {
                 severity: Severity::Debug,
                 id: Some(id),
@@ -450,7 +450,11 @@ impl Shared<'_> {
     /// Notes a step of a handshake for `-D`.
     fn trace(&mut self, id: Id, line: impl FnOnce() -> String) {
         if self.config.trace == Trace::On {
-            self.traced.push((id, line()));
+            let line = match &self.config.remote_name {
+                Some(name) => format!("tls reports {name}: {}", line()),
+                None => format!("tls reports {}", line()),
+            };
+            self.traced.push((id, line));
         }
     }
 }
