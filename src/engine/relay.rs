@@ -366,6 +366,9 @@ impl Relay {
     }
 
     fn flush_to_client(&mut self, socket: &OwnedFd) -> bool {
+        if self.to_client.is_empty() {
+            return true; // a write of nothing would meet a reset before what came ahead of it is read
+        }
         match io::transmit(socket, self.to_client.filled()) {
             Written::Broken => false,
             Written::Bytes(n) => {
