@@ -5,7 +5,7 @@ use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 
-use nix::sys::signal::Signal;
+use nix::sys::signal::{SigSet, Signal};
 
 /// The signals that a process waits for, one socket each.
 pub struct Signals(Vec<(Signal, UnixStream)>);
@@ -22,6 +22,12 @@ impl Signals {
             signal_hook::low_level::pipe::register(signal as i32, handlers)?;
             caught.push((signal, ours));
         }
+        // Whoever started us may have blocked them.
+        signals
+            .iter()
+            .copied()
+            .collect::<SigSet>()
+            .thread_unblock()?;
         Ok(Self(caught))
     }
 
