@@ -158,11 +158,8 @@ impl Relay {
     pub(super) fn expire(mut self, scratch: &mut Scratch) -> (End, Buffer) {
         if self.down == Down::Open {
             self.close_session(scratch);
-            let end = match self.end {
-                End::Truncated => End::Truncated,
-                _ => End::Timeout,
-            };
-            return (end, self.to_client);
+            // The command had not ended, or nothing had.
+            return (End::Timeout, self.to_client);
         }
         let end = match self.to_client.is_empty() {
             true => self.end,
@@ -269,10 +266,7 @@ impl Relay {
             // A command that goes with unread input breaks the socket; what it wrote was read before.
             Read::End | Read::Broken => {
                 self.close_session(scratch);
-                match self.flush_to_client(socket) {
-                    true => Pumped::Enough,
-                    false => Pumped::Reset,
-                }
+                Pumped::Enough
             }
         }
     }
@@ -373,7 +367,7 @@ impl Relay {
 
     fn flush_to_client(&mut self, socket: &OwnedFd) -> bool {
         if self.to_client.is_empty() {
-            return true;
+            return true; // a write of nothing would meet a reset before what came ahead of it is read
         }
         match io::transmit(socket, self.to_client.filled()) {
             Written::Broken => false,

@@ -217,11 +217,21 @@ fn become_command(attempt: &Attempt<'_>) -> Result<std::convert::Infallible, Lau
             step(Step::Descriptors, result.into())?;
         }
     }
-    // Handlers would be reset by execve; what is ignored would stay so.
+    // Handlers would be reset by execve; what is ignored would stay so. A straight system call: the C
+    // library would leave out two signals of its own, which our parent may have ignored all the same.
+    let default = [0_u64; 4]; // the kernel's sigaction: SIG_DFL, no flags, an empty mask
     for signal in 1..=libc::SIGRTMAX() {
-        // SAFETY: SIG_DFL installs no handler. It fails for SIGKILL, SIGSTOP and the C library's own
-        // signals, which cannot be ignored either.
-        unsafe { libc::signal(signal, libc::SIG_DFL) };
+        // SAFETY: SIG_DFL installs no handler, `default` is as long as the kernel's structure, and no
+        // old one is asked for. It fails for SIGKILL and SIGSTOP, which cannot be ignored either.
+        unsafe {
+            libc::syscall(
+                libc::SYS_rt_sigaction,
+                signal,
+                default.as_ptr(),
+                ptr::null_mut::<u64>(),
+                size_of::<u64>(),
+            )
+        };
     }
     // Its own session: a terminal's interrupt is for tlssrv, which then lets commands end by themselves.
     // SAFETY: setsid(2) touches no memory; a new child leads no group, so it cannot fail.

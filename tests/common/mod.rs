@@ -6,6 +6,7 @@
 )]
 
 pub(crate) mod client;
+pub(crate) mod host;
 pub(crate) mod line;
 pub(crate) mod pki;
 pub(crate) mod proc;
@@ -15,6 +16,7 @@ pub(crate) mod socket;
 pub(crate) mod wait;
 
 pub(crate) use client::{Client, Dial, Ended, Received};
+pub(crate) use host::Host;
 pub(crate) use line::Line;
 pub(crate) use server::Server;
 pub(crate) use site::Site;

@@ -5,13 +5,12 @@ use std::io::Read;
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
-use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 
 use crate::common::{Dial, Ended, Line, Site, Socket, TLSSRV, eventually, skip};
 
-/// A tlssrv that has one connection.
+/// A tlssrv that has one connection; or what starts them.
 struct Inetd {
     child: Child,
 }
@@ -293,7 +292,7 @@ fn systemd_gives_it_a_connection() {
     let free = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = free.local_addr().unwrap();
     drop(free);
-    let mut child = Command::new(activate)
+    let child = Command::new(activate)
         .args(["--inetd", "-a", "-l", &address.to_string(), TLSSRV])
         .args(["-l", "./log", "-c", "cert.pem", "cat"])
         .current_dir(site.path())
@@ -301,22 +300,16 @@ fn systemd_gives_it_a_connection() {
         .stderr(Stdio::null())
         .spawn()
         .unwrap();
-    let result = std::panic::catch_unwind(|| {
-        for _ in 0..2 {
-            let socket = eventually("it listens", || TcpStream::connect(address).ok());
-            let mut client = Dial::new().over(socket.into(), "a.example");
-            client.send(b"hello\n");
-            client.close_notify();
-            let received = client.read_to_end();
-            assert_eq!(
-                (&received.bytes[..], received.ended),
-                (&b"hello\n"[..], Ended::CloseNotify)
-            );
-        }
-    });
-    child.kill().unwrap();
-    assert_eq!(child.wait().unwrap().signal(), Some(9));
-    result.unwrap();
+    let _activate = Inetd { child };
+    for _ in 0..2 {
+        let socket = eventually("it listens", || TcpStream::connect(address).ok());
+        let mut client = Dial::new().over(socket.into(), "a.example");
+        client.send(b"hello\n");
+        client.close_notify();
+        let received = client.read_to_end();
+        assert_eq!(received.bytes, b"hello\n");
+        assert_eq!(received.ended, Ended::CloseNotify);
+    }
     eventually("two lines in the log", || {
         let log = std::fs::read_to_string(site.file("log")).unwrap();
         (log.matches("end=closed").count() == 2).then_some(())

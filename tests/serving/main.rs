@@ -11,8 +11,15 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod command;
+mod engines;
+mod environment;
 mod inetd;
+mod launch;
 mod listen;
+mod load;
 mod names;
+mod stall;
 mod stop;
+mod stream;
 mod tls;

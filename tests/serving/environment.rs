@@ -1,0 +1,165 @@
+//! The variables that a command gets: these, and no others.
+
+use std::collections::BTreeMap;
+use std::process::Command;
+
+use nix::unistd::{User, geteuid};
+use rustls::version::{TLS12, TLS13};
+
+use crate::common::{Client, Dial, Host, Server, Site, TLSSRV, proc, skip};
+
+/// What tlssrv itself finds in its environment.
+const OURS: [(&str, &str); 6] = [
+    ("TZ", "Europe/Zurich"),
+    ("SECRET", "not for commands"),
+    ("SSL_CLIENT_CERT", "stale"),
+    ("SSL_CLIENT_S_DN", "stale"),
+    ("REMOTE_USER", "stale"),
+    ("LD_PRELOAD_TEST", "stale"),
+];
+
+fn start(site: Site, args: &[&str]) -> Server {
+    Server::run(site, Command::new(TLSSRV).args(args).envs(OURS))
+}
+
+/// The environment of the only command, once it has answered.
+fn environment(server: &Server, client: &mut Client) -> BTreeMap<String, String> {
+    client.send(b"hello\n");
+    assert_eq!(client.read_line(), "hello");
+    let commands = server.commands();
+    assert_eq!(commands.len(), 1);
+    proc::environment(commands[0])
+}
+
+/// The variables of a user.
+fn of_user(user: &User, path: &str) -> BTreeMap<String, String> {
+    let home = user.dir.to_str().unwrap();
+    let shell = user.shell.to_str().unwrap();
+    map(&[
+        ("PATH", path),
+        ("HOME", home),
+        ("USER", &user.name),
+        ("LOGNAME", &user.name),
+        ("SHELL", shell),
+    ])
+}
+
+/// Those of the connection that every handshake has.
+fn of_connection(server: &Server, client: &Client) -> BTreeMap<String, String> {
+    let (here, there) = (client.socket.local_address(), server.address());
+    let (port, local_port) = (here.port().to_string(), there.port().to_string());
+    let suite = client.tls.negotiated_cipher_suite().unwrap().suite();
+    let suite = suite.as_str().unwrap().replace("TLS13_", "TLS_");
+    let id = format!("{}.1", server.pid());
+    map(&[
+        ("PROTO", "TCP"),
+        ("TCPREMOTEIP", "127.0.0.1"),
+        ("TCPREMOTEPORT", &port),
+        ("TCPLOCALIP", "127.0.0.1"),
+        ("TCPLOCALPORT", &local_port),
+        ("REMOTE_ADDR", "127.0.0.1"),
+        ("REMOTE_PORT", &port),
+        ("REMOTE_HOST", "127.0.0.1"),
+        ("SSL_CIPHER", &suite),
+        ("SSL_SESSION_RESUMED", "Initial"),
+        ("TLSSRV_ID", &id),
+    ])
+}
+
+fn map(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+    let owned = pairs
+        .iter()
+        .map(|(n, v)| ((*n).to_owned(), (*v).to_owned()));
+    owned.collect()
+}
+
+fn ourselves() -> User {
+    User::from_uid(geteuid()).unwrap().expect("we are somebody")
+}
+
+/// The `PATH` of commands that a configuration starts.
+fn path_of(user: &User) -> &'static str {
+    match user.uid.is_root() {
+        true => "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+        false => "/usr/local/bin:/usr/bin:/bin",
+    }
+}
+
+#[test]
+fn a_configured_command_gets_exactly_the_promised_variables() {
+    let host = "names = [\"a.example\"]\nalpn = [\"imap\"]\npass-env = [\"TZ\", \"NOT_SET\"]\n\
+                env = { LANG = \"C.UTF-8\", EMPTY = \"\", SHELL = \"/bin/false\" }";
+    let toml = Host {
+        host,
+        command: &["cat"],
+        ..Host::default()
+    }
+    .toml();
+    let site = Site::new().with_file("tlssrv.toml", &toml);
+    let server = start(site, &["-f", "tlssrv.toml", "-r", "gateway"]);
+    let dial = Dial::version(&TLS13).alpn(&["imap"]);
+    let mut client = dial.connect(server.address(), "A.example");
+    let mut expected = of_user(&ourselves(), path_of(&ourselves()));
+    expected.extend(of_connection(&server, &client));
+    expected.extend(map(&[
+        ("TZ", "Europe/Zurich"),
+        ("LANG", "C.UTF-8"),
+        ("EMPTY", ""),
+        ("SHELL", "/bin/false"),
+        ("TCPREMOTEHOST", "gateway"),
+        ("SSL_PROTOCOL", "TLSv1.3"),
+        ("SSL_TLS_SNI_SERVERNAME", "a.example"),
+        ("SSL_TLS_SNI", "a.example"),
+        ("TLSSRV_HOST", "a.example"),
+        ("TLSSRV_ALPN", "imap"),
+    ]));
+    assert_eq!(environment(&server, &mut client), expected);
+}
+
+#[test]
+fn what_has_no_value_is_unset() {
+    let toml = Host {
+        command: &["cat"],
+        ..Host::default()
+    }
+    .toml();
+    let site = Site::new().with_file("tlssrv.toml", &toml);
+    let server = start(site, &["-f", "tlssrv.toml"]);
+    let mut client = Dial::version(&TLS12).connect(server.address(), "");
+    let mut expected = of_user(&ourselves(), path_of(&ourselves()));
+    expected.extend(of_connection(&server, &client));
+    expected.extend(map(&[("SSL_PROTOCOL", "TLSv1.2")]));
+    assert_eq!(environment(&server, &mut client), expected);
+}
+
+#[test]
+fn a_command_of_the_command_line_gets_tlssrvs_own_path() {
+    let args = ["--listen", "127.0.0.1:0", "-c", "cert.pem", "cat"];
+    let server = start(Site::new(), &args);
+    let mut client = Dial::version(&TLS13).connect(server.address(), "");
+    let mut expected = of_user(&ourselves(), &std::env::var("PATH").unwrap());
+    expected.extend(of_connection(&server, &client));
+    expected.extend(map(&[("SSL_PROTOCOL", "TLSv1.3")]));
+    assert_eq!(environment(&server, &mut client), expected);
+}
+
+#[test]
+fn the_variables_of_a_user_are_those_of_the_user() {
+    if !geteuid().is_root() {
+        return skip("only root can become somebody else");
+    }
+    let nobody = User::from_name("nobody").unwrap().unwrap();
+    let toml = Host {
+        host: "user = \"nobody\"",
+        command: &["cat"],
+        ..Host::default()
+    }
+    .toml();
+    let site = Site::new().with_file("tlssrv.toml", &toml);
+    let server = start(site, &["-f", "tlssrv.toml"]);
+    let mut client = Dial::version(&TLS13).connect(server.address(), "");
+    let mut expected = of_user(&nobody, path_of(&nobody));
+    expected.extend(of_connection(&server, &client));
+    expected.extend(map(&[("SSL_PROTOCOL", "TLSv1.3")]));
+    assert_eq!(environment(&server, &mut client), expected);
+}

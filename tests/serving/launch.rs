@@ -1,0 +1,183 @@
+//! Commands that cannot be run, and what commands say on descriptor 2.
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+
+use crate::common::{Ended, Host, Line, Server, Site};
+
+/// A host whose command is `./program`, in a directory of its own.
+const PROGRAM: Host<'_> = Host {
+    top: "",
+    log: "",
+    limits: "",
+    host: "directory = \"data\"",
+    command: &["./program"],
+};
+
+fn site(program: &str) -> Site {
+    let site = Site::new().with_file("program", program);
+    fs::set_permissions(site.file("program"), Permissions::from_mode(0o755)).unwrap();
+    fs::create_dir(site.file("data")).unwrap();
+    site
+}
+
+/// The client gets a clean close, and the log says why.
+fn is_reported(server: &Server, errno: &str) {
+    let mut client = server.connect("");
+    let received = client.read_to_end();
+    assert_eq!(
+        (received.bytes.len(), received.ended),
+        (0, Ended::CloseNotify)
+    );
+    drop(client);
+    let line = server.wait_for_connection();
+    assert!(line.value("end").starts_with("launch: "), "{line:?}");
+    assert!(line.value("end").contains(errno), "{line:?}");
+    assert_eq!((line.get("pid"), line.get("exit")), (None, None));
+    assert_eq!(line.level, "err");
+}
+
+#[test]
+fn a_command_that_has_gone_is_reported_with_its_errno_and_the_client_gets_a_clean_close() {
+    let server = PROGRAM.start_in(site("#!/bin/sh\necho hello\n"));
+    fs::remove_file(server.site.file("program")).unwrap();
+    is_reported(&server, "ENOENT");
+}
+
+#[test]
+fn a_command_that_is_no_program_is_reported_with_its_errno() {
+    let server = PROGRAM.start_in(site("\x7fELF, but no more"));
+    is_reported(&server, "ENOEXEC");
+}
+
+#[test]
+fn a_command_whose_interpreter_is_missing_is_reported_with_its_errno() {
+    let server = PROGRAM.start_in(site("#!/no/such/interpreter\n"));
+    is_reported(&server, "ENOENT");
+}
+
+#[test]
+fn a_directory_that_has_gone_is_reported_with_its_errno() {
+    let server = PROGRAM.start_in(site("#!/bin/sh\necho hello\n"));
+    fs::remove_dir(server.site.file("data")).unwrap();
+    is_reported(&server, "ENOENT");
+    assert!(
+        server
+            .wait_for_connection()
+            .value("end")
+            .contains("directory")
+    );
+}
+
+#[test]
+fn a_command_that_could_not_be_run_once_runs_when_it_is_back() {
+    let server = PROGRAM.start_in(site("#!/bin/sh\necho hello\n"));
+    fs::rename(server.site.file("program"), server.site.file("away")).unwrap();
+    is_reported(&server, "ENOENT");
+    fs::rename(server.site.file("away"), server.site.file("program")).unwrap();
+    assert_eq!(server.connect("").read_line(), "hello");
+}
+
+/// What a command said on descriptor 2, as the log has it, with the id that each line has.
+fn said(server: &Server) -> Vec<(String, String)> {
+    let lines = server.lines();
+    let lines = lines.iter().filter(|line| line.contains("stderr="));
+    let lines = lines.map(|line| Line::parse(line));
+    lines
+        .map(|l| (l.value("id").to_owned(), l.value("stderr").to_owned()))
+        .collect()
+}
+
+fn complaining(stderr: &str, script: &str) -> Server {
+    let host = format!("stderr = \"{stderr}\"");
+    Host {
+        host: &host,
+        command: &["sh", "-c", script],
+        ..Host::default()
+    }
+    .start()
+}
+
+/// The client sees nothing of it.
+fn client_gets(server: &Server, expected: &[u8]) -> Line {
+    let mut client = server.connect("");
+    let received = client.read_to_end();
+    assert_eq!(received.bytes, expected);
+    assert_eq!(received.ended, Ended::CloseNotify);
+    drop(client);
+    server.wait_for_connection()
+}
+
+#[test]
+fn what_a_command_complains_about_goes_into_the_log_line_by_line_with_the_connections_id() {
+    let script = r#"printf 'one\ntwo words\n\033[31mred\n' >&2; echo answer; printf partial >&2"#;
+    let server = complaining("log", script);
+    let line = client_gets(&server, b"answer\n");
+    let id = line.value("id");
+    let expected = ["one", "two words", "\u{1b}[31mred", "partial"];
+    let expected = expected.map(|text| (id.to_owned(), text.to_owned()));
+    // All of it comes before the connection's own line.
+    assert_eq!(said(&server), expected);
+    // No control character reaches the log.
+    assert!(server.lines().iter().all(|line| !line.contains('\u{1b}')));
+}
+
+#[test]
+fn a_complaint_without_end_is_cut_into_lines() {
+    let server = complaining("log", "head -c 5000 /dev/zero | tr '\\0' x >&2");
+    client_gets(&server, b"");
+    let said = said(&server);
+    assert!(said.len() > 1 && said.iter().all(|(_, text)| text.len() <= 1024));
+    let all: usize = said.iter().map(|(_, text)| text.len()).sum();
+    assert_eq!(all, 5000);
+}
+
+#[test]
+fn a_flood_of_complaints_does_not_flood_the_log_and_what_is_left_out_is_counted() {
+    const COUNT: u64 = 20_000;
+    let server = complaining("log", &format!("seq {COUNT} >&2"));
+    client_gets(&server, b"");
+    let left_out = |lines: &[String]| -> u64 {
+        let counts = lines.iter().filter_map(|line| {
+            let (_, rest) = line.split_once("left out ")?;
+            rest.ends_with("kind: stderr")
+                .then(|| rest.split(' ').next()?.parse::<u64>().ok())?
+        });
+        counts.sum()
+    };
+    crate::common::eventually("every complaint is written or counted", || {
+        let written = said(&server).len() as u64;
+        (written + left_out(&server.lines()) == COUNT).then_some(())
+    });
+    assert!(
+        said(&server).len() as u64 <= COUNT / 2,
+        "{}",
+        said(&server).len()
+    );
+}
+
+#[test]
+fn an_inherited_descriptor_2_is_tlssrvs_own() {
+    let server = complaining("inherit", "echo complaint >&2; echo answer");
+    client_gets(&server, b"answer\n");
+    server.wait_for_line("the complaint, bare", |line| line == "complaint");
+}
+
+#[test]
+fn a_null_descriptor_2_swallows_complaints() {
+    let server = complaining("null", "echo complaint >&2 && echo answer");
+    client_gets(&server, b"answer\n");
+    assert!(
+        server
+            .lines()
+            .iter()
+            .all(|line| !line.contains("complaint"))
+    );
+}
+
+#[test]
+fn a_grandchild_that_keeps_descriptor_2_does_not_hold_the_connection() {
+    let server = complaining("log", "sleep 20 >/dev/null </dev/null & echo answer");
+    let line = client_gets(&server, b"answer\n");
+    assert_eq!((line.value("end"), line.value("exit")), ("closed", "0"));
+}
