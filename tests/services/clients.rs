@@ -92,7 +92,7 @@ context = ssl.create_default_context(cafile=sys.argv[2])
 context.minimum_version = context.maximum_version = ssl.TLSVersion[sys.argv[3]]
 ";
 
-/// unwrap() sends close_notify and waits for that of the server; then there is FIN.
+/// `unwrap()` sends close_notify and waits for that of the server; then there is FIN.
 const UNWRAP: &str = r"
 tls = context.wrap_socket(connection, server_hostname='a.example')
 tls.sendall(b'a line\n')
@@ -100,7 +100,7 @@ print(tls.recv(100))
 print(tls.unwrap().recv(100))
 ";
 
-/// Through buffers, because unwrap() of a socket would not wait for data.
+/// Through buffers, because `unwrap()` of a socket would not wait for data.
 const HALF_CLOSE: &str = r"
 into, out = ssl.MemoryBIO(), ssl.MemoryBIO()
 tls = context.wrap_bio(into, out, server_hostname='a.example')
