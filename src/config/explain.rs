@@ -89,6 +89,6 @@ impl Loaded {
 fn rejection(unrouted: Unrouted) -> &'static str {
     match unrouted {
         Unrouted::UnknownName => "is rejected with unrecognized_name: no host has the name",
-        Unrouted::MissingName => "is rejected with unrecognized_name: no default host for it",
+        Unrouted::MissingName => "is rejected with missing_extension: no default host for it",
     }
 }

@@ -246,7 +246,8 @@ pub enum Address {
 /// What a client gets that names no host of ours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Nameless {
-    /// A fatal `unrecognized_name` alert (RFC 6066 §3).
+    /// A fatal alert: `unrecognized_name` (RFC 6066 §3), or without a name `missing_extension` (RFC
+    /// 8446 §9.2).
     Reject,
     /// The listener's default host.
     Default,

@@ -10,6 +10,7 @@ pub(crate) mod host;
 pub(crate) mod line;
 pub(crate) mod pki;
 pub(crate) mod proc;
+pub(crate) mod programs;
 pub(crate) mod server;
 pub(crate) mod site;
 pub(crate) mod socket;
@@ -26,8 +27,9 @@ pub(crate) use wait::{DEADLINE, eventually};
 /// The program under test.
 pub(crate) const TLSSRV: &str = env!("CARGO_BIN_EXE_tlssrv");
 
-/// Says that a test leaves something out, and why.
+/// Says that a test leaves something out, and why: to descriptor 2 itself, because what a test that
+/// passes prints is not shown.
 pub(crate) fn skip(why: &str) {
     let thread = std::thread::current();
-    eprintln!("SKIPPED {}: {why}", thread.name().unwrap_or("?"));
+    programs::aloud(&format!("SKIPPED {}: {why}", thread.name().unwrap_or("?")));
 }

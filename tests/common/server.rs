@@ -138,9 +138,8 @@ impl Server {
 
     /// The first line that this is true of, waited for if it has not come yet.
     pub(crate) fn wait_for_line(&self, what: &str, mut is: impl FnMut(&str) -> bool) -> String {
-        self.lines.wait(what, |lines| {
-            lines.iter().find(|line| is(line)).map(String::clone)
-        })
+        self.lines
+            .wait(what, |lines| lines.iter().find(|line| is(line)).cloned())
     }
 
     /// Every line so far.

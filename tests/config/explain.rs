@@ -65,7 +65,7 @@ fn a_client_that_gets_no_host_is_told_to_be_rejected() {
     let unknown = "a client that asks for b.example is rejected with unrecognized_name: no host has the name\n";
     assert_eq!(explained(&with_host(""), "b.example"), unknown);
     let missing =
-        "a client that sends no name is rejected with unrecognized_name: no default host for it\n";
+        "a client that sends no name is rejected with missing_extension: no default host for it\n";
     assert_eq!(explained(&with_host(""), ""), missing);
 }
 

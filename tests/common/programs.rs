@@ -1,0 +1,151 @@
+//! Programs that are not ours: whether they are there, and what they say.
+
+use std::env;
+use std::ffi::OsStr;
+use std::io::{self, Read, Write};
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::TLSSRV;
+
+/// How long a program may take that moves a lot; far more than it takes on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(150);
+
+/// Whether a test cannot run because one of these programs is not installed, which is said aloud. Where
+/// `TLSSRV_TEST_REQUIRE_ALL` is set, it is a failure.
+pub(crate) fn missing(programs: &[&str]) -> bool {
+    let mut missing = programs.iter().filter(|program| find(program).is_none());
+    let Some(program) = missing.next() else {
+        return false;
+    };
+    super::skip(&format!("{program} is not installed"));
+    assert!(
+        env::var_os("TLSSRV_TEST_REQUIRE_ALL").is_none(),
+        "{program} is not installed, and nothing may be left out"
+    );
+    true
+}
+
+/// Where a program is: in `PATH`, or where daemons are.
+pub(crate) fn find(program: &str) -> Option<PathBuf> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    let daemons = ["/usr/sbin", "/sbin"].map(PathBuf::from);
+    env::split_paths(&path)
+        .chain(daemons)
+        .map(|directory| directory.join(program))
+        .find(|file| file.is_file())
+}
+
+/// A program to run with nothing of our environment but `PATH`.
+pub(crate) fn program(name: &str) -> Command {
+    let mut command = Command::new(find(name).unwrap_or_else(|| name.into()));
+    command.env_clear().env("LC_ALL", "C.UTF-8");
+    if let Some(path) = env::var_os("PATH") {
+        command.env("PATH", path);
+    }
+    command
+}
+
+/// How a program ended, and what it said.
+#[derive(Debug)]
+pub(crate) struct Ran {
+    pub(crate) status: ExitStatus,
+    pub(crate) stdout: Vec<u8>,
+    pub(crate) stderr: String,
+}
+
+impl Ran {
+    /// What it wrote, when all went well.
+    pub(crate) fn text(self) -> String {
+        String::from_utf8(self.succeeded().stdout).unwrap()
+    }
+
+    /// Itself, when all went well.
+    pub(crate) fn succeeded(self) -> Self {
+        assert!(self.status.success(), "{}: {}", self.status, self.stderr);
+        self
+    }
+}
+
+/// Runs a program to its end, with nothing to read.
+pub(crate) fn run(command: &mut Command) -> Ran {
+    run_with(command, b"")
+}
+
+/// Runs a program to its end, with this to read, and then end-of-file.
+pub(crate) fn run_with(command: &mut Command, input: &[u8]) -> Ran {
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    let input = input.to_vec();
+    thread::spawn(move || stdin.write_all(&input));
+    let stdout = collect(child.stdout.take().unwrap());
+    let stderr = collect(child.stderr.take().unwrap());
+    let status = wait(&mut child);
+    let stdout = stdout.join().unwrap();
+    let stderr = String::from_utf8_lossy(&stderr.join().unwrap()).into_owned();
+    let Some(status) = status else {
+        let program = command.get_program().to_string_lossy();
+        panic!("{program} does not end: {stderr}");
+    };
+    Ran {
+        status,
+        stdout,
+        stderr,
+    }
+}
+
+fn collect(mut from: impl Read + Send + 'static) -> thread::JoinHandle<Vec<u8>> {
+    thread::spawn(move || {
+        let mut bytes = Vec::new();
+        let _ = from.read_to_end(&mut bytes);
+        bytes
+    })
+}
+
+/// Its end; `None`: it had to be killed.
+fn wait(child: &mut Child) -> Option<ExitStatus> {
+    let until = Instant::now() + PATIENCE;
+    while Instant::now() < until {
+        if let Some(status) = child.try_wait().unwrap() {
+            return Some(status);
+        }
+        thread::sleep(Duration::from_millis(5));
+    }
+    let _ = child.kill();
+    let _ = child.wait();
+    None
+}
+
+/// A program that runs until this goes.
+pub(crate) struct Daemon(pub(crate) Child);
+
+impl Daemon {
+    /// Starts one, whose descriptors are set already.
+    pub(crate) fn start(command: &mut Command) -> Self {
+        Self(command.spawn().unwrap())
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// tlssrv itself as somebody else's program, with our environment.
+pub(crate) fn tlssrv<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Ran {
+    run(Command::new(TLSSRV).args(args))
+}
+
+/// Writes to descriptor 2 what the test runner may not hide.
+pub(crate) fn aloud(message: &str) {
+    let _ = writeln!(io::stderr(), "{message}");
+}

@@ -1,0 +1,27 @@
+//! Real services behind the real binary, and real clients that talk to them.
+#![forbid(unsafe_code)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::print_stderr,
+    reason = "tests may stop where they stand"
+)]
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod clients;
+mod git;
+mod https;
+mod rsync;
+mod superservers;
+
+/// A command line for sh(1) that is a TLS client on its descriptors 0 and 1. It checks the server's
+/// certificate, passes on end-of-file both ways, and changes no byte.
+fn tls_client(name: &str, port: &str, cafile: &std::path::Path) -> String {
+    let cafile = cafile.display();
+    format!(
+        "exec socat -t 120 - OPENSSL:127.0.0.1:{port},cafile={cafile},commonname={name},snihost={name}"
+    )
+}

@@ -1,0 +1,124 @@
+//! tlssrv with one connection on descriptor 0, under those who accept it: inetd, tcpserver, systemd.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::Stdio;
+
+use crate::common::programs::{Daemon, missing, program};
+use crate::common::{Client, Dial, Ended, Site, Socket, TLSSRV, eventually};
+
+#[test]
+fn tcpserver_starts_tlssrv_for_each_connection() {
+    if missing(&["tcpserver"]) {
+        return;
+    }
+    let site = Site::new();
+    let mut tcpserver = Daemon::start(
+        program("tcpserver")
+            .current_dir(site.path())
+            .args(["-1", "-q", "-H", "-R", "-l", "localhost", "127.0.0.1", "0"])
+            .args([TLSSRV, "-l", "./log", "-c", "cert.pem"])
+            .args(["sh", "-c", "echo $TCPLOCALPORT; cat"])
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null()),
+    );
+    let mut port = String::new();
+    let mut stdout = BufReader::new(tcpserver.0.stdout.take().unwrap());
+    stdout.read_line(&mut port).unwrap();
+    let port = port.trim_end();
+
+    for _ in 0..2 {
+        let address = format!("127.0.0.1:{port}").parse().unwrap();
+        let mut client = Client::connect(address, "a.example");
+        assert_eq!(client.read_line(), port);
+        assert_echoes(&mut client);
+    }
+    assert_logs(&site, 2);
+}
+
+#[test]
+fn systemd_starts_tlssrv_for_each_connection() {
+    if missing(&["systemd-socket-activate"]) {
+        return;
+    }
+    let site = Site::new();
+    let socket = site.file("socket");
+    let _systemd = Daemon::start(
+        program("systemd-socket-activate")
+            .current_dir(site.path())
+            .args(["--inetd", "--accept", "--listen"])
+            .arg(&socket)
+            .args([TLSSRV, "-l", "./log", "-c", "cert.pem", "cat"])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null()),
+    );
+    for _ in 0..2 {
+        assert_echoes(&mut connect(&socket));
+    }
+    assert_logs(&site, 2);
+}
+
+#[test]
+fn inetd_starts_tlssrv_for_each_connection_and_nothing_but_tls_goes_there() {
+    if missing(&["inetd"]) {
+        return;
+    }
+    if !nix::unistd::geteuid().is_root() {
+        return crate::common::skip("inetd wants to be root");
+    }
+    let site = Site::new();
+    let (at, socket) = (site.path().display(), site.file("socket"));
+    // The command writes to descriptor 2, which inetd makes the connection.
+    let line = format!(
+        "{} stream unix nowait root {TLSSRV} tlssrv -l {at}/log -c {at}/cert.pem {at}/command\n",
+        socket.display()
+    );
+    let site = site
+        .with_file("inetd.conf", &line)
+        .with_file("command", "#!/bin/sh\necho oops >&2\nexec cat\n");
+    use std::os::unix::fs::PermissionsExt;
+    fs::set_permissions(site.file("command"), fs::Permissions::from_mode(0o755)).unwrap();
+    let _inetd = Daemon::start(
+        program("inetd")
+            .arg("-i")
+            .arg(site.file("inetd.conf"))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null()),
+    );
+    for _ in 0..2 {
+        assert_echoes(&mut connect(&socket));
+    }
+    assert_logs(&site, 2);
+}
+
+fn connect(socket: &Path) -> Client {
+    let stream = eventually("it listens", || {
+        std::os::unix::net::UnixStream::connect(socket).ok()
+    });
+    Dial::new().over(Socket::from(stream), "a.example")
+}
+
+/// A line each way, and a clean end. Whatever is not TLS would break it.
+fn assert_echoes(client: &mut Client) {
+    client.send(b"a line\n");
+    assert_eq!(client.read_line(), "a line");
+    client.close_notify();
+    let rest = client.read_to_end();
+    assert_eq!(
+        (&rest.bytes[..], rest.ended),
+        (&b""[..], Ended::CloseNotify)
+    );
+}
+
+/// Each connection has a line, and nobody complained.
+fn assert_logs(site: &Site, connections: usize) {
+    let log = eventually("its log has a line for each connection", || {
+        let log = fs::read_to_string(site.file("log")).ok()?;
+        (log.matches(" end=closed\n").count() == connections).then_some(log)
+    });
+    assert_eq!(log.lines().count(), connections, "{log}");
+}
