@@ -158,8 +158,12 @@ impl Relay {
     pub(super) fn expire(mut self, scratch: &mut Scratch) -> (End, Buffer) {
         if self.down == Down::Open {
             self.close_session(scratch);
-            // The command had not ended, or nothing had.
-            return (End::Timeout, self.to_client);
+            let end = match self.end {
+                End::Truncated => End::Truncated,
+                // The command had not ended, or nothing had.
+                _ => End::Timeout,
+            };
+            return (end, self.to_client);
         }
         let end = match self.to_client.is_empty() {
             true => self.end,
@@ -266,7 +270,10 @@ impl Relay {
             // A command that goes with unread input breaks the socket; what it wrote was read before.
             Read::End | Read::Broken => {
                 self.close_session(scratch);
-                Pumped::Enough
+                match self.flush_to_client(socket) {
+                    true => Pumped::Enough,
+                    false => Pumped::Reset,
+                }
             }
         }
     }
