@@ -39,11 +39,8 @@ impl Jail<'_> {
     /// Errors: the step that failed; the engine must not serve then.
     pub fn enter(&self) -> Result<(), JailError> {
         let filter = seccomp_filter();
-        let confined = landlock_everything()?;
         if let Some(credentials) = self.credentials {
-            if confined == RulesetStatus::NotEnforced {
-                enter_empty_root()?;
-            }
+            enter_empty_root()?;
             become_user(credentials)?;
         }
         // The monitor was undumpable, too; a change of user sets that anew.
@@ -64,6 +61,7 @@ impl Jail<'_> {
         ] {
             caps::clear(None, set).map_err(unable("clear capabilities"))?;
         }
+        landlock_everything()?;
         match seccompiler::apply_filter(&filter) {
             // A kernel without seccomp filters.
             Err(seccompiler::Error::Prctl(e) | seccompiler::Error::Seccomp(e))
@@ -113,7 +111,7 @@ fn become_user(credentials: &Credentials) -> Result<(), JailError> {
 
 /// Not one file, not one TCP port, no signal and no abstract socket outside. Best effort: an older
 /// kernel enforces what it knows.
-fn landlock_everything() -> Result<RulesetStatus, JailError> {
+fn landlock_everything() -> Result<(), JailError> {
     let abi = ABI::V6;
     let restrict = || -> Result<_, landlock::RulesetError> {
         Ruleset::default()
@@ -125,7 +123,7 @@ fn landlock_everything() -> Result<RulesetStatus, JailError> {
             .restrict_self()
     };
     restrict()
-        .map(|status| status.ruleset)
+        .map(drop)
         .map_err(unable("restrict itself with landlock"))
 }
 

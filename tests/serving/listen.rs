@@ -161,7 +161,7 @@ fn a_throw_away_certificate_serves_to_try_things_out() {
     certificate.verify_is_valid_for_subject_name(&name).unwrap();
     echoes(&mut client);
     server.wait_for_line("a warning", |line| {
-        line.contains("warning") && line.contains("throw-away")
+        line.contains("warning") && line.contains("no client trusts it")
     });
 }
 
