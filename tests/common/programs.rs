@@ -1,14 +1,11 @@
 //! Programs that are not ours: whether they are there, and what they say.
 
 use std::env;
-use std::ffi::OsStr;
 use std::io::{self, Read, Write};
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
-
-use super::TLSSRV;
 
 /// How long a program may take that moves a lot; far more than it takes on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(150);
@@ -138,11 +135,6 @@ impl Drop for Daemon {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
-}
-
-/// tlssrv itself as somebody else's program, with our environment.
-pub(crate) fn tlssrv<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Ran {
-    run(Command::new(TLSSRV).args(args))
 }
 
 /// Writes to descriptor 2 what the test runner may not hide.

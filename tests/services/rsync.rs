@@ -60,16 +60,18 @@ fn a_tree_of_64_mib_comes_and_goes_through_rsync_byte_for_byte() {
     assert!(bytes(0, "out") > TREE && bytes(1, "in") > TREE);
 }
 
-/// Modules for our own user, who need not be root.
+/// Modules for our own user. Only root is to say who that is: the daemon would be nobody.
 fn configuration(at: &Path) -> String {
-    let (uid, gid) = (nix::unistd::getuid(), nix::unistd::getgid());
+    let user = match nix::unistd::geteuid().is_root() {
+        true => "uid = 0\ngid = 0\n",
+        false => "",
+    };
     let at = at.display();
     format!(
         "use chroot = no\n\
          munge symlinks = no\n\
          log file = {at}/rsyncd.log\n\
-         uid = {uid}\n\
-         gid = {gid}\n\
+         {user}\
          [tree]\n\
          path = {at}/tree\n\
          [pushed]\n\

@@ -1,0 +1,117 @@
+//! The examples in `etc/` are configurations that tlssrv takes.
+#![forbid(unsafe_code)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::print_stderr,
+    reason = "tests may stop where they stand"
+)]
+
+mod common;
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde::Deserialize;
+
+use common::pki::{self, KeyType, Valid};
+use common::programs::run;
+use common::{Site, TLSSRV};
+
+#[test]
+fn every_example_passes_check_without_a_warning() {
+    let etc = Path::new(env!("CARGO_MANIFEST_DIR")).join("etc");
+    let files = fs::read_dir(etc)
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
+    let is_toml = |file: &PathBuf| file.extension().is_some_and(|suffix| suffix == "toml");
+    let examples: Vec<PathBuf> = files.filter(is_toml).collect();
+    assert!(!examples.is_empty());
+    for example in examples {
+        let text = fs::read_to_string(&example).unwrap();
+        for text in [with_defaults_spelled_out(&text), text] {
+            assert_passes_check(&with_users_of_this_machine(&text));
+        }
+    }
+}
+
+fn assert_passes_check(text: &str) {
+    let site = Site::new().with_file("tlssrv.toml", text);
+    let table: Table = toml::from_str(text).unwrap();
+    for host in &table.host {
+        host.make_files(&site);
+    }
+    let ran = run(Command::new(TLSSRV)
+        .args(["--check", "-f"])
+        .arg(site.file("tlssrv.toml"))
+        .env("PATH", site.file("bin")));
+    assert_eq!(ran.status.code(), Some(0), "{text}\n{}", ran.stderr);
+    assert!(!ran.stderr.contains("warning:"), "{text}\n{}", ran.stderr);
+}
+
+/// What an example says that has to be there.
+#[derive(Deserialize)]
+struct Table {
+    host: Vec<Host>,
+}
+
+#[derive(Deserialize)]
+struct Host {
+    names: Vec<String>,
+    cert: Vec<String>,
+    key: Option<Vec<String>>,
+    command: Vec<String>,
+}
+
+impl Host {
+    /// Certificates for its names, and a program by the name of its command.
+    fn make_files(&self, site: &Site) {
+        let names: Vec<&str> = self.names.iter().map(String::as_str).collect();
+        for (place, cert) in self.cert.iter().enumerate() {
+            let key_type = match place {
+                0 => KeyType::Ecdsa,
+                _ => KeyType::Rsa,
+            };
+            let made = pki::certificate_with(&names, key_type, Valid::Now);
+            match &self.key {
+                None => made.write_combined(&site.file(cert)),
+                Some(keys) => {
+                    fs::write(site.file(cert), &made.certificate).unwrap();
+                    pki::write_secret(&site.file(&keys[place]), &made.key);
+                }
+            }
+        }
+        fs::create_dir_all(site.file("bin")).unwrap();
+        let program = site.file("bin").join(&self.command[0]);
+        fs::write(&program, "#!/bin/sh\n").unwrap();
+        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+}
+
+/// The same text with every `# key = value` put into force.
+fn with_defaults_spelled_out(text: &str) -> String {
+    let line = |line: &str| {
+        let setting = line.strip_prefix("# ").filter(|rest| {
+            let key = rest.split_once(" = ").map(|(key, _)| key);
+            key.is_some_and(|key| key.bytes().all(|b| b.is_ascii_lowercase() || b == b'-'))
+        });
+        format!("{}\n", setting.unwrap_or(line))
+    };
+    text.lines().map(line).collect()
+}
+
+/// The same text with a user that every machine has; without one for those who are not root, and may
+/// not change to any.
+fn with_users_of_this_machine(text: &str) -> String {
+    let line = |line: &str| match line.split_once(" = ") {
+        Some((key @ ("user" | "engine-user"), _)) if nix::unistd::geteuid().is_root() => {
+            format!("{key} = \"nobody\"\n")
+        }
+        Some(("user" | "engine-user", _)) => "\n".to_owned(),
+        _ => format!("{line}\n"),
+    };
+    text.lines().map(line).collect()
+}
