@@ -11,10 +11,12 @@ use crate::message::{End, Id, Report, ToEngine};
 
 /// How long commands may take to end when told to end at once.
 const AT_ONCE: Duration = Duration::from_secs(1);
+
 impl Monitor {
     pub(super) fn stop_further(&mut self, signal: Signal) {
         match self.stop {
             Stop::No => {
+                self.begin_stop();
                 let open = self.connections.len();
                 self.logger.say(
                     Severity::Notice,
@@ -22,7 +24,6 @@ impl Monitor {
                         "{signal}: no more clients; connections that go on to their end: {open}"
                     ),
                 );
-                self.begin_stop();
             }
             Stop::Draining => {
                 self.logger.say(

@@ -87,7 +87,8 @@ impl Server {
     fn wait_until_it_listens(&self) -> Vec<String> {
         let address = |line: &str| {
             let (_, address) = line.split_once("listening on ")?;
-            Some(address.trim_end_matches('"').to_owned())
+            // In JSON a quotation mark ends it.
+            address.split('"').next().map(str::to_owned)
         };
         self.wait_for_line("it listens", |line| line.contains("listening on "));
         let expected = self.listening_sockets();

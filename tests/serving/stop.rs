@@ -1,29 +1,191 @@
 //! Stopping: TERM and INT drain, a second signal ends.
 
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
 use nix::sys::signal::Signal;
 
-use crate::common::{Ended, Server};
+use crate::common::{Client, Dial, Ended, Host, Server, Socket, eventually, proc};
 
-#[test]
-fn term_stops_an_idle_server_with_status_0() {
-    let mut server = Server::of(&["cat"]);
-    assert_eq!(server.stop().code(), Some(0));
+/// Sends the signal, and waits until it is obeyed.
+fn drain(server: &Server, signal: Signal) {
+    server.signal(signal);
+    server.wait_for_line("it drains", |line| line.contains("no more clients"));
+}
+
+fn echoes(client: &mut Client) {
+    client.send(b"hello\n");
+    assert_eq!(client.read_line(), "hello");
 }
 
 #[test]
-fn a_connection_that_runs_goes_on_to_its_end_after_term_and_int() {
+fn a_signal_stops_an_idle_server_with_status_0() {
+    for signal in [Signal::SIGTERM, Signal::SIGINT] {
+        let mut server = Server::of(&["cat"]);
+        let engines = server.engines();
+        assert!(!engines.is_empty());
+        server.signal(signal);
+        assert_eq!(server.wait().code(), Some(0));
+        eventually("the engines leave", || {
+            engines.iter().all(|pid| !proc::runs(*pid)).then_some(())
+        });
+    }
+}
+
+#[test]
+fn a_connection_that_runs_goes_on_to_its_end() {
     for signal in [Signal::SIGTERM, Signal::SIGINT] {
         let mut server = Server::of(&["cat"]);
         let mut client = server.connect("a.example");
-        client.send(b"before\n");
-        assert_eq!(client.read_line(), "before");
-        server.signal(signal);
-        server.wait_for_line("it drains", |line| line.contains("no more clients"));
-        client.send(b"after\n");
-        assert_eq!(client.read_line(), "after");
+        echoes(&mut client);
+        drain(&server, signal);
+        echoes(&mut client);
         client.close_notify();
         assert_eq!(client.read_to_end().ended, Ended::CloseNotify);
+        // The client has not closed its socket: both have said that they are done.
         assert_eq!(server.wait().code(), Some(0));
-        assert_eq!(server.wait_for_connection().value("end"), "closed");
+        let line = server.wait_for_connection();
+        assert_eq!((line.value("end"), line.value("exit")), ("closed", "0"));
     }
+}
+
+#[test]
+fn nobody_is_accepted_while_it_drains() {
+    let mut server = Server::of(&["cat"]);
+    let mut client = server.connect("");
+    echoes(&mut client);
+    drain(&server, Signal::SIGTERM);
+    let refused = TcpStream::connect(server.address());
+    assert_eq!(
+        refused.unwrap_err().kind(),
+        std::io::ErrorKind::ConnectionRefused
+    );
+    client.close_notify();
+    assert_eq!(client.read_to_end().ended, Ended::CloseNotify);
+    assert_eq!(server.wait().code(), Some(0));
+}
+
+#[test]
+fn a_handshake_that_runs_is_completed_and_served() {
+    let mut server = Server::of(&["cat"]);
+    let mut started = Dial::new().start(Socket::connect(server.address()), "a.example");
+    // Once the server has answered, it has accepted.
+    started.flush().unwrap();
+    started.tls.read_tls(&mut started.socket).unwrap();
+    drain(&server, Signal::SIGTERM);
+    started.tls.process_new_packets().unwrap();
+    while started.tls.is_handshaking() || started.tls.wants_write() {
+        started.tls.complete_io(&mut started.socket).unwrap();
+    }
+    echoes(&mut started);
+    started.close_notify();
+    assert_eq!(started.read_to_end().ended, Ended::CloseNotify);
+    assert_eq!(server.wait().code(), Some(0));
+    assert_eq!(server.wait_for_connection().value("end"), "closed");
+}
+
+#[test]
+fn every_connection_of_a_drain_is_reported_as_it_ended() {
+    const COUNT: usize = 100;
+    let mut server = Server::of(&["cat"]);
+    let mut clients: Vec<Client> = (0..COUNT).map(|_| server.connect("")).collect();
+    clients.iter_mut().for_each(echoes);
+    drain(&server, Signal::SIGTERM);
+    clients.iter_mut().for_each(Client::close_notify);
+    for client in &mut clients {
+        assert_eq!(client.read_to_end().ended, Ended::CloseNotify);
+    }
+    assert_eq!(server.wait().code(), Some(0));
+    let lines = server.wait_for_connections(COUNT);
+    assert_eq!(lines.len(), COUNT);
+    for line in lines {
+        assert_eq!((line.value("end"), line.number("in")), ("closed", 6));
+    }
+}
+
+#[test]
+fn a_drain_costs_no_time_while_nothing_happens() {
+    let server = Host {
+        top: "engines = 4",
+        command: &["cat"],
+        ..Host::default()
+    }
+    .start();
+    let mut client = server.connect("");
+    echoes(&mut client);
+    drain(&server, Signal::SIGTERM);
+    eventually("idle engines leave", || {
+        (server.engines().len() == 1).then_some(())
+    });
+    let wakeups = || -> u64 {
+        let switches = proc::status(server.pid(), "voluntary_ctxt_switches").unwrap();
+        switches.parse().unwrap()
+    };
+    let before = wakeups();
+    // A busy loop shows within this time, and nothing else happens in it.
+    std::thread::sleep(Duration::from_millis(500));
+    let after = wakeups();
+    assert!(after - before < 50, "it woke up {} times", after - before);
+    echoes(&mut client);
+}
+
+#[test]
+fn a_second_signal_ends_what_runs_with_status_0() {
+    for (first, second) in [
+        (Signal::SIGTERM, Signal::SIGTERM),
+        (Signal::SIGINT, Signal::SIGTERM),
+        (Signal::SIGTERM, Signal::SIGINT),
+    ] {
+        let mut server = Server::of(&["cat"]);
+        let mut client = server.connect("");
+        echoes(&mut client);
+        drain(&server, first);
+        echoes(&mut client);
+        server.signal(second);
+        assert_ne!(client.read_to_end().ended, Ended::CloseNotify);
+        assert_eq!(server.wait().code(), Some(0));
+        assert_eq!(server.wait_for_connection().value("end"), "reset");
+    }
+}
+
+#[test]
+fn a_second_signal_ends_commands_that_wait_for_something_else() {
+    let mut server = Server::of(&["sh", "-c", "echo ready; exec sleep 100"]);
+    let mut client = server.connect("");
+    assert_eq!(client.read_line(), "ready");
+    let commands = server.commands();
+    assert_eq!(commands.len(), 1);
+    drain(&server, Signal::SIGTERM);
+    server.signal(Signal::SIGTERM);
+    assert_eq!(server.wait().code(), Some(0));
+    assert_eq!(server.wait_for_connection().value("exit"), "SIGTERM");
+    eventually("the command is gone", || {
+        (!proc::runs(commands[0])).then_some(())
+    });
+}
+
+#[test]
+fn a_second_signal_does_not_wait_for_a_command_that_ignores_it() {
+    // Its client has gone already: in a minute, the default of linger, its line would be written.
+    let script =
+        "trap '' TERM; echo ready; cat; i=0; while test $i -lt 20; do sleep 1; i=$((i+1)); done";
+    let mut server = Server::of(&["sh", "-c", script]);
+    let mut client = server.connect("");
+    assert_eq!(client.read_line(), "ready");
+    let mut other = server.connect("");
+    assert_eq!(other.read_line(), "ready");
+    client.socket.reset();
+    // It is known to have gone once the second one's engine has had its turn after it.
+    other.send(b"hello\n");
+    assert_eq!(other.read_line(), "hello");
+    drain(&server, Signal::SIGTERM);
+    let start = Instant::now();
+    server.signal(Signal::SIGTERM);
+    assert_eq!(server.wait().code(), Some(0));
+    assert!(
+        start.elapsed() < Duration::from_secs(10),
+        "{:?}",
+        start.elapsed()
+    );
+    assert_eq!(server.wait_for_connections(2).len(), 2);
 }

@@ -1,0 +1,560 @@
+//! Bad input on the wire: each ends with the right alert, in time, with one log line, and leaves
+//! nothing behind.
+
+use std::io::{Read, Write};
+use std::time::{Duration, Instant};
+
+use nix::unistd::Pid;
+use rustls::AlertDescription;
+use rustls::version::{TLS12, TLS13};
+
+use crate::common::{Dial, Ended, Host, Line, Server, Socket, eventually, proc};
+
+const HANDSHAKE_FAILURE: u8 = 40;
+const ILLEGAL_PARAMETER: u8 = 47;
+const DECODE_ERROR: u8 = 50;
+const PROTOCOL_VERSION: u8 = 70;
+const RECORD_OVERFLOW: u8 = 22;
+const UNEXPECTED_MESSAGE: u8 = 10;
+
+/// A server of one engine, and how many descriptors that had before anyone came.
+struct Wire {
+    server: Server,
+    engine: Pid,
+    baseline: usize,
+}
+
+impl Wire {
+    fn new() -> Self {
+        Self::with_limits("")
+    }
+
+    fn with_limits(limits: &str) -> Self {
+        let server = Host {
+            top: "engines = 1",
+            limits,
+            host: "names = [\"a.example\"]",
+            command: &["cat"],
+            ..Host::default()
+        }
+        .start();
+        let engine = eventually("an engine", || server.engines().pop());
+        // Its channel, its epoll set, and three times /dev/null.
+        eventually("the engine waits", || {
+            (proc::descriptor_count(engine) == Some(5)).then_some(())
+        });
+        Self {
+            server,
+            engine,
+            baseline: 5,
+        }
+    }
+
+    fn connect(&self) -> Socket {
+        Socket::connect(self.server.address())
+    }
+
+    /// Sends this, and gets this alert in plaintext, and FIN; then there is this line.
+    fn refuses(&self, sent: &[u8], alert: u8, end: &str) -> Line {
+        let start = Instant::now();
+        let mut socket = self.connect();
+        socket.write_all(sent).unwrap();
+        let (answer, ended) = socket.read_to_end();
+        ended.unwrap(); // FIN: a RST could have eaten the alert
+        assert_eq!(answer, [21, 3, 3, 0, 2, 2, alert]);
+        drop(socket);
+        assert!(start.elapsed() < Duration::from_secs(8), "not at once");
+        let line = self.one_line();
+        assert_eq!(line.value("end"), format!("handshake: {end}"));
+        line
+    }
+
+    /// Sends this, and gets a ServerHello.
+    fn answers(&self, sent: &[u8]) {
+        let mut socket = self.connect();
+        socket.write_all(sent).unwrap();
+        let mut answer = [0; 6];
+        socket.read_exact(&mut answer).unwrap();
+        assert_eq!((answer[0], answer[5]), (22, 2));
+    }
+
+    /// The only line, once it is there; and nothing is left of the connection.
+    fn one_line(&self) -> Line {
+        let line = self.server.wait_for_connection();
+        assert_eq!(line.level, "info", "a stranger caused it");
+        assert!(line.value("peer").starts_with("127.0.0.1:"));
+        assert_eq!(line.get("pid"), None, "a command was started");
+        self.nothing_is_left();
+        line
+    }
+
+    fn nothing_is_left(&self) {
+        eventually("the engine has no descriptor more", || {
+            (proc::descriptor_count(self.engine) == Some(self.baseline)).then_some(())
+        });
+        assert_eq!(self.server.engines(), [self.engine]);
+        assert_eq!(self.server.commands(), []);
+    }
+}
+
+/// A ClientHello, to be made wrong in one way or another.
+struct Hello {
+    version: u16,
+    name: &'static [u8],
+    suites: &'static [u16],
+    /// `supported_versions`; empty: the extension is absent.
+    versions: &'static [u16],
+    padding: usize,
+}
+
+impl Hello {
+    /// One that a server answers with HelloRetryRequest: there is no key share in it.
+    const GOOD: Self = Self {
+        version: 0x0303,
+        name: b"a.example",
+        suites: &[0x1301],
+        versions: &[0x0304],
+        padding: 0,
+    };
+
+    /// The handshake message.
+    fn message(&self) -> Vec<u8> {
+        let words = |words: &[u16]| {
+            words
+                .iter()
+                .flat_map(|w| w.to_be_bytes())
+                .collect::<Vec<u8>>()
+        };
+        let mut extensions = Vec::new();
+        let mut extension = |typ: u16, body: &[u8]| {
+            extensions.extend(typ.to_be_bytes());
+            extensions.extend(sized16(body));
+        };
+        let name = [&[0][..], &sized16(self.name)].concat();
+        extension(0, &sized16(&name)); // server_name
+        extension(10, &sized16(&words(&[0x0017, 0x001d]))); // supported_groups
+        extension(13, &sized16(&words(&[0x0403, 0x0804]))); // signature_algorithms
+        if !self.versions.is_empty() {
+            extension(43, &sized8(&words(self.versions))); // supported_versions
+            extension(51, &sized16(&[])); // key_share
+        }
+        if self.padding > 0 {
+            extension(21, &vec![0; self.padding]);
+        }
+        let body = [
+            &self.version.to_be_bytes()[..],
+            &[7; 32],
+            &sized8(&[]),
+            &sized16(&words(self.suites)),
+            &sized8(&[0]),
+            &sized16(&extensions),
+        ]
+        .concat();
+        handshake(&body)
+    }
+
+    /// In records of this many bytes.
+    fn in_records(&self, size: usize) -> Vec<u8> {
+        let message = self.message();
+        message.chunks(size).flat_map(record).collect()
+    }
+
+    fn bytes(&self) -> Vec<u8> {
+        self.in_records(1 << 14)
+    }
+}
+
+fn sized8(bytes: &[u8]) -> Vec<u8> {
+    [&[u8::try_from(bytes.len()).unwrap()][..], bytes].concat()
+}
+
+fn sized16(bytes: &[u8]) -> Vec<u8> {
+    let length = u16::try_from(bytes.len()).unwrap();
+    [&length.to_be_bytes()[..], bytes].concat()
+}
+
+/// A message of type `client_hello`.
+fn handshake(body: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(body.len()).unwrap().to_be_bytes();
+    [&[1], &length[1..], body].concat()
+}
+
+/// A record of type `handshake`.
+fn record(fragment: &[u8]) -> Vec<u8> {
+    [&[22, 3, 1][..], &sized16(fragment)].concat()
+}
+
+#[test]
+fn the_hello_that_these_tests_make_wrong_is_right() {
+    let wire = Wire::new();
+    wire.answers(&Hello::GOOD.bytes());
+    let line = wire.one_line();
+    assert_eq!(line.value("sni"), "a.example");
+}
+
+#[test]
+fn garbage_gets_unexpected_message() {
+    let wire = Wire::new();
+    let line = wire.refuses(
+        b"\x00\x01\x02\x03\x04\x05\x06",
+        UNEXPECTED_MESSAGE,
+        "not TLS",
+    );
+    assert_eq!(line.get("sni"), None);
+}
+
+#[test]
+fn much_garbage_gets_unexpected_message() {
+    let garbage: Vec<u8> = (0..200_000_u32).map(|i| (i * 7 % 251) as u8).collect();
+    Wire::new().refuses(&garbage, UNEXPECTED_MESSAGE, "not TLS");
+}
+
+#[test]
+fn plain_http_gets_unexpected_message() {
+    let request = b"GET / HTTP/1.1\r\nHost: a.example\r\n\r\n";
+    Wire::new().refuses(request, UNEXPECTED_MESSAGE, "plain HTTP");
+}
+
+#[test]
+fn an_sslv2_hello_gets_protocol_version() {
+    let hello = b"\x80\x2e\x01\x00\x02\x00\x15\x00\x00\x00\x10\x01\x00\x80";
+    Wire::new().refuses(hello, PROTOCOL_VERSION, "SSLv2 hello");
+}
+
+#[test]
+fn a_client_of_tls_1_0_only_gets_protocol_version_and_its_name_is_logged() {
+    let wire = Wire::new();
+    let hello = Hello {
+        version: 0x0301,
+        suites: &[0xc013, 0x002f],
+        versions: &[],
+        ..Hello::GOOD
+    };
+    let mut socket = wire.connect();
+    socket.write_all(&hello.bytes()).unwrap();
+    assert_eq!(
+        socket.read_to_end().0,
+        [21, 3, 3, 0, 2, 2, PROTOCOL_VERSION]
+    );
+    drop(socket);
+    let line = wire.one_line();
+    assert!(line.value("end").starts_with("handshake: "), "{line:?}");
+    assert_eq!(line.value("sni"), "a.example");
+}
+
+#[test]
+fn a_client_of_foreign_suites_only_gets_handshake_failure_and_its_name_is_logged() {
+    let wire = Wire::new();
+    let hello = Hello {
+        suites: &[0x00ff, 0x1399],
+        ..Hello::GOOD
+    };
+    let mut socket = wire.connect();
+    socket.write_all(&hello.bytes()).unwrap();
+    assert_eq!(
+        socket.read_to_end().0,
+        [21, 3, 3, 0, 2, 2, HANDSHAKE_FAILURE]
+    );
+    drop(socket);
+    assert_eq!(wire.one_line().value("sni"), "a.example");
+}
+
+#[test]
+fn a_name_that_is_no_name_gets_illegal_parameter_and_is_not_logged() {
+    let names: [&[u8]; 3] = [b"a\nid=1.1 end=closed", b"a..b", b"\xff\xfe"];
+    for name in names {
+        let wire = Wire::new();
+        let hello = Hello {
+            name,
+            ..Hello::GOOD
+        };
+        let reason = "server name is not a DNS name";
+        let line = wire.refuses(&hello.bytes(), ILLEGAL_PARAMETER, reason);
+        assert_eq!(line.get("sni"), None);
+    }
+}
+
+#[test]
+fn an_address_in_place_of_a_name_counts_as_none() {
+    for name in [&b"127.0.0.1"[..], b"::1"] {
+        let wire = Wire::new();
+        let hello = Hello {
+            name,
+            ..Hello::GOOD
+        };
+        wire.answers(&hello.bytes());
+        let line = wire.one_line();
+        assert_eq!((line.get("sni"), line.value("host")), (None, "a.example"));
+    }
+}
+
+#[test]
+fn a_hello_of_64_kib_gets_decode_error() {
+    let wire = Wire::new();
+    // What it announces is enough.
+    let announcement = record(&[&[1, 1, 0, 0][..], &[0; 100]].concat());
+    wire.refuses(&announcement, DECODE_ERROR, "hello over 64 KiB");
+}
+
+#[test]
+fn a_hello_of_60_kib_in_many_records_is_answered() {
+    let hello = Hello {
+        padding: 60_000,
+        ..Hello::GOOD
+    };
+    for size in [1 << 14, 1000, 50] {
+        let wire = Wire::new();
+        wire.answers(&hello.in_records(size));
+        assert_eq!(wire.one_line().value("sni"), "a.example");
+    }
+}
+
+#[test]
+fn a_hello_in_too_many_records_gets_decode_error() {
+    let hello = Hello {
+        padding: 60_000,
+        ..Hello::GOOD
+    };
+    let wire = Wire::new();
+    wire.refuses(
+        &hello.in_records(1),
+        DECODE_ERROR,
+        "hello in too many records",
+    );
+}
+
+#[test]
+fn a_record_that_is_too_long_gets_record_overflow() {
+    let wire = Wire::new();
+    wire.refuses(&[22, 3, 1, 0x40, 1], RECORD_OVERFLOW, "record over 16 KiB");
+}
+
+#[test]
+fn an_empty_record_gets_unexpected_message() {
+    let wire = Wire::new();
+    wire.refuses(
+        &[22, 3, 1, 0, 0],
+        UNEXPECTED_MESSAGE,
+        "empty handshake record",
+    );
+}
+
+#[test]
+fn an_alert_in_place_of_a_hello_gets_no_answer() {
+    let wire = Wire::new();
+    let mut socket = wire.connect();
+    socket.write_all(&[21, 3, 1, 0, 2, 2, 40]).unwrap();
+    let (answer, ended) = socket.read_to_end();
+    assert_eq!(answer, b"");
+    ended.unwrap();
+    drop(socket);
+    let line = wire.one_line();
+    assert_eq!(
+        line.value("end"),
+        "handshake: client sent alert handshake_failure"
+    );
+}
+
+#[test]
+fn a_client_that_connects_and_closes_is_one_line() {
+    let wire = Wire::new();
+    let socket = wire.connect();
+    let here = socket.local_address();
+    drop(socket);
+    let line = wire.one_line();
+    assert_eq!(line.value("end"), "closed");
+    assert_eq!(line.value("peer"), here.to_string());
+}
+
+#[test]
+fn half_a_hello_and_the_end_is_truncated() {
+    let wire = Wire::new();
+    let hello = Hello::GOOD.bytes();
+    let mut socket = wire.connect();
+    socket.write_all(&hello[..hello.len() / 2]).unwrap();
+    drop(socket);
+    assert_eq!(wire.one_line().value("end"), "truncated");
+}
+
+#[test]
+fn half_a_handshake_and_a_reset_is_reset_and_its_name_is_logged() {
+    for version in [&TLS13, &TLS12] {
+        let wire = Wire::new();
+        let mut client = Dial::version(version).start(wire.connect(), "a.example");
+        client.flush().unwrap();
+        client.tls.read_tls(&mut client.socket).unwrap();
+        client.socket.reset();
+        let line = wire.one_line();
+        assert_eq!(line.value("end"), "reset");
+        assert_eq!(line.value("sni"), "a.example");
+    }
+}
+
+#[test]
+fn a_client_that_refuses_the_certificate_is_one_line_with_its_alert() {
+    let wire = Wire::new();
+    let mut client = Dial::version(&TLS13).start(wire.connect(), "a.example");
+    client.flush().unwrap();
+    client.tls.read_tls(&mut client.socket).unwrap();
+    // In the clear: the client has not taken up the keys.
+    client.socket.write_all(&[21, 3, 3, 0, 2, 2, 48]).unwrap();
+    let (rest, _) = client.socket.read_to_end();
+    drop(client);
+    assert!(!rest.ends_with(&[21, 3, 3, 0, 2, 2, 10]), "{rest:?}");
+    let line = wire.one_line();
+    assert!(line.value("end").contains("UnknownCA"), "{line:?}");
+}
+
+#[test]
+fn nonsense_after_the_hello_gets_an_alert() {
+    for version in [&TLS13, &TLS12] {
+        let wire = Wire::new();
+        let mut client = Dial::version(version).start(wire.connect(), "a.example");
+        client.flush().unwrap();
+        client.socket.write_all(&[0x55; 100]).unwrap();
+        let ended = loop {
+            match client.tls.complete_io(&mut client.socket) {
+                Ok(_) => {}
+                Err(e) => break e,
+            }
+        };
+        assert!(ended.to_string().contains("fatal alert"), "{ended}");
+        drop(client);
+        let line = wire.one_line();
+        assert!(line.value("end").starts_with("handshake: "), "{line:?}");
+        assert_eq!(line.value("sni"), "a.example");
+    }
+}
+
+/// Longer than a test needs to get there, shorter than anyone wants to wait.
+const SHORT: &str = r#"handshake = "1s""#;
+
+/// The server hangs up within its deadline, and says nothing.
+fn hangs_up(wire: &Wire, mut socket: Socket, start: Instant) -> Line {
+    let _ = socket.read_to_end();
+    let elapsed = start.elapsed();
+    assert!(
+        elapsed >= Duration::from_millis(900),
+        "{elapsed:?} is too early"
+    );
+    assert!(elapsed < Duration::from_secs(8), "{elapsed:?} is too late");
+    let line = wire.one_line();
+    assert_eq!(line.value("end"), "timeout");
+    line
+}
+
+#[test]
+fn a_client_that_says_nothing_meets_the_handshakes_deadline() {
+    let wire = Wire::with_limits(SHORT);
+    let start = Instant::now();
+    hangs_up(&wire, wire.connect(), start);
+}
+
+#[test]
+fn a_hello_that_comes_byte_by_byte_meets_the_handshakes_deadline() {
+    let wire = Wire::with_limits(SHORT);
+    let start = Instant::now();
+    let mut socket = wire.connect();
+    for byte in Hello::GOOD.bytes() {
+        // The pace of the client is what is tested.
+        std::thread::sleep(Duration::from_millis(100));
+        if socket.write_all(&[byte]).is_err() {
+            break;
+        }
+    }
+    hangs_up(&wire, socket, start);
+}
+
+#[test]
+fn a_hello_and_then_silence_meets_the_handshakes_deadline() {
+    for version in [&TLS13, &TLS12] {
+        let wire = Wire::with_limits(SHORT);
+        let start = Instant::now();
+        let mut client = Dial::version(version).start(wire.connect(), "a.example");
+        client.flush().unwrap();
+        let line = hangs_up(&wire, client.socket, start);
+        assert_eq!(line.value("sni"), "a.example");
+    }
+}
+
+#[test]
+fn a_client_whose_handshake_failed_and_that_does_not_go_meets_the_deadline() {
+    let wire = Wire::with_limits(SHORT);
+    let mut socket = wire.connect();
+    socket.write_all(b"GET / HTTP/1.0\r\n\r\n").unwrap();
+    assert_eq!(socket.read_to_end().0.len(), 7);
+    // The socket is still open, and the line is written all the same.
+    assert_eq!(wire.one_line().value("end"), "handshake: plain HTTP");
+    drop(socket);
+}
+
+#[test]
+fn a_flood_of_key_updates_gets_unexpected_message() {
+    let server = Server::of(&["cat"]);
+    let mut client = Dial::version(&TLS13).connect(server.address(), "a.example");
+    client.send(b"hello\n");
+    assert_eq!(client.read_line(), "hello");
+    for _ in 0..40 {
+        client.tls.refresh_traffic_keys().unwrap();
+        client.flush().unwrap();
+    }
+    let ended = client.read_to_end().ended;
+    assert_eq!(ended, Ended::Alert(AlertDescription::UnexpectedMessage));
+    drop(client);
+    let line = server.wait_for_connection();
+    assert!(line.value("end").starts_with("tls: "), "{line:?}");
+    assert_eq!(line.value("exit"), "0");
+}
+
+#[test]
+fn a_few_key_updates_are_answered() {
+    let server = Server::of(&["cat"]);
+    let mut client = Dial::version(&TLS13).connect(server.address(), "a.example");
+    for _ in 0..100 {
+        client.tls.refresh_traffic_keys().unwrap();
+        client.send(b"hello\n");
+        assert_eq!(client.read_line(), "hello");
+    }
+    client.close_notify();
+    assert_eq!(client.read_to_end().ended, Ended::CloseNotify);
+}
+
+#[test]
+fn a_flood_of_bad_handshakes_does_not_flood_the_log_and_what_is_left_out_is_counted() {
+    const COUNT: usize = 2000;
+    let mut wire = Wire::new();
+    let start = Instant::now();
+    for _ in 0..COUNT {
+        let mut socket = wire.connect();
+        socket.write_all(b"GET / HTTP/1.0\r\n\r\n").unwrap();
+        assert_eq!(socket.read_to_end().0.len(), 7);
+    }
+    let seconds = usize::try_from(start.elapsed().as_secs()).unwrap() + 2;
+    // Others are logged meanwhile.
+    let mut good = wire.server.connect("a.example");
+    good.close_notify();
+    good.read_to_end();
+    drop(good);
+    wire.server
+        .wait_for_line("the line of the good one", |line| line.contains("exit=0"));
+    wire.nothing_is_left();
+    assert_eq!(wire.server.stop().code(), Some(0));
+    let (mut written, mut left_out) = (0, 0);
+    for line in wire.server.lines() {
+        if line.contains("end=\"handshake: plain HTTP\"") {
+            written += 1;
+        } else if let Some((_, rest)) = line.split_once("left out ") {
+            assert!(
+                rest.ends_with("more lines of the kind: handshake: plain HTTP"),
+                "{line}"
+            );
+            left_out += rest.split(' ').next().unwrap().parse::<usize>().unwrap();
+        }
+    }
+    assert_eq!(written + left_out, COUNT);
+    assert!(
+        written <= 50 * seconds,
+        "{written} lines in {seconds} seconds"
+    );
+    assert!(left_out > 0);
+}
