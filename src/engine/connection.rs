@@ -1,6 +1,8 @@
 //! The story of one connection: hello, route, handshake, open, relay, close.
 #![forbid(unsafe_code)]
 
+mod handshake;
+
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
@@ -8,12 +10,12 @@ use rustls::AlertDescription;
 
 use super::io::{self, Read, Written};
 use super::relay::{CHUNK, Moved, Plain, Relay, Turn, shutdown_write};
-use super::{Ready, Scratch, Shared, Wanted};
-use crate::config::{OnTruncation, Unrouted};
+use super::{Ready, Shared, Wanted};
+use crate::config::OnTruncation;
 use crate::message::{End, Facts, Id, Report, bounded};
 use crate::tls::alert;
 use crate::tls::buffer::Buffer;
-use crate::tls::hello::{ClientHello, HelloReader, Progress};
+use crate::tls::hello::HelloReader;
 use crate::tls::session::{Failure, Session, Stage};
 
 /// How long a client whose handshake failed may take to notice, so that no RST eats the alert.
@@ -130,139 +132,6 @@ impl Connection {
             State::Over(end) => Next::Close(self.report(end.clone())),
             _ => Next::Wait,
         }
-    }
-
-    /// Reads the first flight, and chooses the host.
-    fn hello(&mut self, mut hello: Hello, shared: &mut Shared<'_>) -> State {
-        let input = &mut shared.scratch.input;
-        input.clear();
-        let room = input.room(CHUNK);
-        match io::receive(&self.socket, room) {
-            Read::Nothing => return State::Hello(hello),
-            Read::Broken => return State::Over(End::Reset),
-            Read::End if hello.bytes.is_empty() => return State::Over(End::Closed),
-            Read::End => return State::Over(End::Truncated),
-            Read::Bytes(n) => hello
-                .bytes
-                .extend_from_slice(room.get(..n).unwrap_or_default()),
-        }
-        let client_hello = match hello.reader.read(&hello.bytes) {
-            Ok(Progress::NeedMore(reader)) => {
-                hello.reader = reader;
-                return State::Hello(hello);
-            }
-            Ok(Progress::Complete(client_hello)) => client_hello,
-            Err(e) => {
-                let reason = e.to_string();
-                return self.fail(reason, e.alert(), shared);
-            }
-        };
-        shared.trace(self.id, || format!("hello: {client_hello}"));
-        self.route(&client_hello, &hello.bytes, shared)
-    }
-
-    /// Finds the host, and lets rustls see the hello.
-    fn route(&mut self, hello: &ClientHello, bytes: &[u8], shared: &mut Shared<'_>) -> State {
-        self.facts.server_name.clone_from(&hello.server_name);
-        let route = match shared
-            .config
-            .hosts
-            .route(self.listener, hello.server_name.as_ref())
-        {
-            Ok(route) => route,
-            Err(Unrouted::UnknownName) => {
-                let alert = Some(AlertDescription::UnrecognisedName);
-                return self.fail("no host has this name".to_owned(), alert, shared);
-            }
-            // RFC 8446 §9.2: "Servers requiring this extension SHOULD respond to a ClientHello lacking a
-            // "server_name" extension by terminating the connection with a "missing_extension" alert."
-            Err(Unrouted::MissingName) => {
-                let alert = Some(AlertDescription::MissingExtension);
-                return self.fail("the client sent no server name".to_owned(), alert, shared);
-            }
-        };
-        self.host = Some(route.host);
-        let session = shared.acceptors.get(route.host).cloned().map(Session::new);
-        let Some(Ok(session)) = session else {
-            return self.fail(
-                "this host cannot serve".to_owned(),
-                Some(AlertDescription::InternalError),
-                shared,
-            );
-        };
-        let mut handshake = Handshake {
-            session: Box::new(session),
-            to_client: Buffer::default(),
-        };
-        let input = &mut shared.scratch.input;
-        input.clear();
-        input.append(bytes);
-        self.advance(&mut handshake, shared)
-            .map_or_else(|state| state, |stage| self.after(handshake, stage, shared))
-    }
-
-    fn handshake(&mut self, mut handshake: Handshake, shared: &mut Shared<'_>) -> State {
-        if !flush(&self.socket, &mut handshake.to_client) {
-            return State::Over(End::Reset);
-        }
-        let input = &mut shared.scratch.input;
-        handshake.session.begin(input);
-        let room = input.room(CHUNK);
-        match io::receive(&self.socket, room) {
-            Read::Nothing => return State::Handshake(handshake),
-            Read::Broken => return State::Over(End::Reset),
-            Read::End => return State::Over(End::Truncated),
-            Read::Bytes(n) => input.filled_by(n),
-        }
-        self.advance(&mut handshake, shared)
-            .map_or_else(|state| state, |stage| self.after(handshake, stage, shared))
-    }
-
-    /// Gives rustls what is in the input buffer, and the client what rustls answers.
-    ///
-    /// Errors: the state to go to instead.
-    fn advance(
-        &mut self,
-        handshake: &mut Handshake,
-        shared: &mut Shared<'_>,
-    ) -> Result<Stage, State> {
-        let Scratch {
-            input,
-            plaintext,
-            ciphertext,
-        } = &mut shared.scratch;
-        plaintext.clear();
-        ciphertext.clear();
-        let result = handshake.session.receive(input, plaintext, ciphertext);
-        handshake.session.tell(&mut self.facts);
-        handshake.to_client.append(ciphertext.filled());
-        match result {
-            Err(failure) => {
-                self.trace_failure(&failure, shared);
-                let end = End::Handshake(bounded(failure.error.to_string()));
-                let to_client = std::mem::take(&mut handshake.to_client);
-                Err(self.close(to_client, end, shared))
-            }
-            Ok(_) if !flush(&self.socket, &mut handshake.to_client) => Err(State::Over(End::Reset)),
-            Ok(stage) => Ok(stage),
-        }
-    }
-
-    fn after(&mut self, handshake: Handshake, stage: Stage, shared: &mut Shared<'_>) -> State {
-        if stage == Stage::Handshake {
-            return State::Handshake(handshake);
-        }
-        shared.trace(self.id, || established(&self.facts));
-        // From here on it is the monitor's turn, and no fault of the client's.
-        self.deadline = None;
-        let mut to_command = Buffer::default();
-        to_command.append(shared.scratch.plaintext.filled());
-        State::Opening(Opening {
-            session: handshake.session,
-            stage,
-            to_command,
-            to_client: handshake.to_client,
-        })
     }
 
     /// The monitor has started the command.
@@ -483,18 +352,4 @@ fn flush(socket: &OwnedFd, waiting: &mut Buffer) -> bool {
             true
         }
     }
-}
-
-fn established(facts: &Facts) -> String {
-    use crate::environment::{group_name, suite_name, version_name};
-    let or_none = |value: Option<&str>| value.unwrap_or("none").to_owned();
-    format!(
-        "handshake done: version {}, suite {}, group {}, server name {}, alpn {}, resumed {}",
-        or_none(facts.version.and_then(version_name)),
-        or_none(facts.suite.and_then(suite_name).as_deref()),
-        or_none(facts.group.and_then(group_name)),
-        or_none(facts.server_name.as_ref().map(|name| name.as_str())),
-        or_none(facts.alpn.as_deref()),
-        facts.resumed.unwrap_or_default(),
-    )
 }
