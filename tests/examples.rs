@@ -1,4 +1,4 @@
-//! The examples in `etc/` are configurations that tlssrv takes.
+//! What is written for users is true: the examples in `etc/`, and the options in the README.
 #![forbid(unsafe_code)]
 #![allow(
     clippy::unwrap_used,
@@ -10,6 +10,7 @@
 
 mod common;
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -36,6 +37,30 @@ fn every_example_passes_check_without_a_warning() {
             assert_passes_check(&with_users_of_this_machine(&text));
         }
     }
+}
+
+#[test]
+fn the_readme_has_the_options_of_help_and_no_others() {
+    let help = run(Command::new(TLSSRV).arg("--help")).text();
+    let (_, options) = help.split_once("\nOptions:\n").unwrap();
+    let help = options.lines().filter(|line| line.starts_with("  "));
+    let readme = include_str!("../README.md");
+    let (_, table) = readme.split_once("| option | meaning |").unwrap();
+    let rows = table.lines().take_while(|line| !line.starts_with('#'));
+    let rows = rows.filter_map(|line| line.strip_prefix("| ")?.split_once(" | "));
+    let readme: BTreeSet<String> = rows.flat_map(|(option, _)| options_in(option)).collect();
+    let help: BTreeSet<String> = help
+        .flat_map(|line| options_in(line.trim_start().split("  ").next().unwrap_or_default()))
+        .filter(|option| option != "--help" && option != "--version")
+        .collect();
+    assert_eq!(readme, help);
+}
+
+/// The options at the beginning of a line, without their values.
+fn options_in(text: &str) -> Vec<String> {
+    let words = text.split([' ', ',', '`']);
+    let options = words.filter(|word| word.starts_with('-'));
+    options.map(str::to_owned).collect()
 }
 
 fn assert_passes_check(text: &str) {
