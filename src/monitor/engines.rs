@@ -2,7 +2,7 @@
 #![forbid(unsafe_code)]
 
 use std::panic;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use nix::sys::epoll::EpollFlags;
@@ -127,24 +127,19 @@ fn be_engine(blueprint: &Blueprint, mut channel: Channel) -> ! {
     let jail = Jail {
         credentials: blueprint.config.engine_credentials.as_ref(),
     };
-    let complain = |channel: &mut Channel, line: String| {
-        let line = ToMonitor::Log {
+    let complaint = |what: String| {
+        encode(&ToMonitor::Log {
             severity: Severity::Err,
             id: None,
-            line: bounded(format!("engine {}: {line}", std::process::id())),
-        };
-        let _ = channel.send(encode(&line), Vec::new());
+            line: bounded(format!("engine {}: {what}", std::process::id())),
+        })
     };
-    if let Ok(channel) = channel.try_clone() {
-        let channel = Mutex::new(channel);
-        panic::set_hook(Box::new(move |panic| {
-            if let Ok(mut channel) = channel.lock() {
-                complain(&mut channel, panic.to_string());
-            }
-        }));
-    }
+    let last_words = channel.last_words();
+    panic::set_hook(Box::new(move |panic| {
+        last_words(&complaint(panic.to_string()))
+    }));
     if let Err(e) = jail.enter() {
-        complain(&mut channel, e.to_string());
+        let _ = channel.send(complaint(e.to_string()), Vec::new());
         exit_now(97);
     }
     let _ = channel.send(encode(&ToMonitor::Ready), Vec::new());

@@ -10,7 +10,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use nix::errno::Errno;
 use nix::sys::socket::{
     AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, recvmsg,
-    sendmsg, socketpair,
+    send, sendmsg, socketpair,
 };
 use zeroize::{Zeroize, Zeroizing};
 
@@ -48,11 +48,18 @@ impl Channel {
         Ok((Self::new(a), Self::new(b)))
     }
 
-    /// The same end once more, with a queue of its own.
-    ///
-    /// Errors: those of `dup(2)`.
-    pub fn try_clone(&self) -> std::io::Result<Self> {
-        self.socket.try_clone().map(Self::new)
+    /// Sends one message past the queue, if there is room: for the hook of a panic, which nothing
+    /// follows, and which cannot have the channel.
+    pub fn last_words(&self) -> impl Fn(&[u8]) + Send + Sync + 'static {
+        let socket = self.socket.as_raw_fd();
+        move |message| {
+            // The process is about to end; there is nobody to tell if this fails.
+            let _ = send(
+                socket,
+                message,
+                MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL,
+            );
+        }
     }
 
     fn new(socket: OwnedFd) -> Self {
