@@ -136,7 +136,7 @@ fn be_engine(blueprint: &Blueprint, mut channel: Channel) -> ! {
     };
     let last_words = channel.last_words();
     panic::set_hook(Box::new(move |panic| {
-        last_words(&complaint(panic.to_string()))
+        last_words(&complaint(panic.to_string()));
     }));
     if let Err(e) = jail.enter() {
         let _ = channel.send(complaint(e.to_string()), Vec::new());

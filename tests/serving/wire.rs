@@ -108,7 +108,7 @@ struct Hello {
 }
 
 impl Hello {
-    /// One that a server answers with HelloRetryRequest: there is no key share in it.
+    /// One that a server answers with `HelloRetryRequest`: there is no key share in it.
     const GOOD: Self = Self {
         version: 0x0303,
         name: b"a.example",
