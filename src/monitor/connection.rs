@@ -83,9 +83,9 @@ impl Connection {
             Command::Failed(_) => Severity::Err,
             _ => Severity::Info,
         };
-        // Once a command was wanted, each one counts; before, it is any stranger who knocks.
+        // Once a command has run, each one counts; else it is any stranger who knocks.
         let allowance = match self.command {
-            Command::Unwanted => Allowance::PerSecond(HANDSHAKES, &end),
+            Command::Unwanted | Command::Failed(_) => Allowance::PerSecond(HANDSHAKES, &end),
             _ => Allowance::Unlimited,
         };
         let ended = ended.duration_since(self.accepted);

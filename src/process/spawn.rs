@@ -18,7 +18,7 @@ use crate::config::{Credentials, Program};
 
 /// How long a child that has become another user may take to its execve.
 const TIME_TO_EXEC: libc::timespec = libc::timespec {
-    tv_sec: 1,
+    tv_sec: 3,
     tv_nsec: 0,
 };
 /// Bytes of stack for the child's few frames.
