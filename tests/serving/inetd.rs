@@ -172,19 +172,12 @@ fn nothing_is_written_to_a_descriptor_2_that_is_the_connection() {
     // Everything that is ever said: warnings about the command line, the command's own stderr, the
     // connection's line, a handshake that fails.
     let scripts = ["echo complaint >&2; echo answer", "echo answer"];
-    for args in scripts.map(|script| ["-D", "-c", "cert.pem", "sh", "-c", script]) {
+    // A file for the log: no syslog may be here.
+    let args = |script| ["-l", "./log", "-D", "-c", "cert.pem", "sh", "-c", script];
+    for args in scripts.map(args) {
         let site = Site::new();
         let (client, server) = tcp_pair();
-        let mut child = Command::new(TLSSRV)
-            // A file for the log: no syslog may be here, and without a log there is no service.
-            .args(["-l", "./log"])
-            .args(args)
-            .current_dir(site.path())
-            .stdin(server.try_clone().unwrap())
-            .stdout(server.try_clone().unwrap())
-            .stderr(server)
-            .spawn()
-            .unwrap();
+        let mut child = on_all_three(&site, &args, server);
         // The client's end sees every byte that does not belong there: it would be no TLS record.
         let mut client = Dial::new().over(client.into(), "");
         let received = client.read_to_end();
@@ -199,18 +192,40 @@ fn nothing_is_written_to_a_descriptor_2_that_is_the_connection() {
 }
 
 #[test]
+fn a_client_is_served_where_there_is_no_log_for_it() {
+    let site = Site::new();
+    let (client, server) = tcp_pair();
+    // Descriptor 2 is the connection, so the log would go to syslog, which may not be here.
+    let mut child = on_all_three(
+        &site,
+        &["-c", "cert.pem", "sh", "-c", "echo answer"],
+        server,
+    );
+    let mut client = Dial::new().over(client.into(), "");
+    assert_eq!(client.read_to_end().bytes, b"answer\n");
+    drop(client);
+    let status = eventually("tlssrv ends", || child.try_wait().unwrap());
+    assert_eq!(status.code(), Some(0));
+}
+
+/// tlssrv with the connection on descriptors 0, 1 and 2, as inetd does it.
+fn on_all_three(site: &Site, args: &[&str], server: OwnedFd) -> Child {
+    Command::new(TLSSRV)
+        .args(args)
+        .current_dir(site.path())
+        .stdin(server.try_clone().unwrap())
+        .stdout(server.try_clone().unwrap())
+        .stderr(server)
+        .spawn()
+        .unwrap()
+}
+
+#[test]
 fn a_wrong_command_line_is_not_explained_to_the_client() {
     let site = Site::new();
     for args in [&["--no-such-option"][..], &["-c", "missing.pem", "cat"]] {
         let (client, server) = tcp_pair();
-        let mut child = Command::new(TLSSRV)
-            .args(args)
-            .current_dir(site.path())
-            .stdin(server.try_clone().unwrap())
-            .stdout(server.try_clone().unwrap())
-            .stderr(server)
-            .spawn()
-            .unwrap();
+        let mut child = on_all_three(&site, args, server);
         let status = eventually("tlssrv ends", || child.try_wait().unwrap());
         assert!(matches!(status.code(), Some(97 | 100)), "{status}");
         assert_eq!(Socket::from(client).read_to_end().0, b"");
