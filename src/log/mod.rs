@@ -113,7 +113,7 @@ impl Logger {
     fn write(&mut self, severity: Severity, message: Option<&str>, fields: &Fields) {
         if self.lost > 0 {
             let lost = format!(
-                "{} lines were lost: the log could not be written",
+                "lines lost because the log could not be written: {}",
                 self.lost
             );
             let line = self.line(Severity::Err, Some(&lost), &Fields::new());
