@@ -29,6 +29,15 @@ impl ServerName {
     ///
     /// The rules are those of rustls, by its own function: a name that routes a connection here
     /// is one that rustls then sees too, and the other way round.
+    ///
+    /// ```
+    /// use tlssrv::tls::name::{InvalidName, ServerName};
+    ///
+    /// let name = ServerName::parse(b"IMAP.Example.com.")?;
+    /// assert_eq!(name.as_str(), "imap.example.com");
+    /// assert_eq!(ServerName::parse(b"192.0.2.7"), Err(InvalidName::IpAddress));
+    /// # Ok::<(), InvalidName>(())
+    /// ```
     pub fn parse(name: &[u8]) -> Result<Self, InvalidName> {
         match pki_types::ServerName::try_from(name) {
             Ok(pki_types::ServerName::DnsName(name)) => {
