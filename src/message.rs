@@ -62,6 +62,11 @@ pub enum ToMonitor {
         /// From accept to the end of the handshake.
         handshake_ms: u32,
     },
+    /// The client has vanished, from a host that wants the command killed then.
+    Kill {
+        /// Which connection.
+        id: Id,
+    },
     /// A connection has ended, and its socket is closed.
     Closed {
         /// Which connection.

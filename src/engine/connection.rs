@@ -10,7 +10,7 @@ use rustls::AlertDescription;
 
 use super::io::{self, Read, Written};
 use super::relay::{CHUNK, Moved, Plain, Relay, Turn, shutdown_write};
-use super::{Ready, Shared, Wanted};
+use super::{Ready, Scratch, Shared, Wanted};
 use crate::config::OnTruncation;
 use crate::message::{End, Facts, Id, Report, bounded};
 use crate::tls::alert;
@@ -41,6 +41,7 @@ enum State {
     Handshake(Handshake),
     Opening(Opening),
     Relay(Box<Relay>),
+    Cut(Cut),
     Closing(Closing),
     /// Nothing is left to do; the report is due.
     Over(End),
@@ -66,6 +67,13 @@ struct Opening {
     to_client: Buffer,
 }
 
+/// The client has vanished, and the monitor kills the command; until that is dead its side stays open,
+/// so that it never takes the end of the connection for the end of its input.
+struct Cut {
+    command: Plain,
+    end: End,
+}
+
 /// The last bytes, FIN, and then a bounded wait for the client's FIN.
 struct Closing {
     to_client: Buffer,
@@ -83,6 +91,8 @@ pub(super) enum Next {
         facts: Facts,
         handshake: Duration,
     },
+    /// Tell the monitor to kill the command.
+    Kill,
     /// Tell the monitor that it is over.
     Close(Report),
 }
@@ -120,6 +130,7 @@ impl Connection {
         self.state = match state {
             State::Hello(hello) => self.hello(hello, shared),
             State::Handshake(handshake) => self.handshake(handshake, shared),
+            State::Cut(cut) => await_death(cut, &mut shared.scratch),
             State::Closing(closing) => self.closing(closing, shared),
             other => other,
         };
@@ -138,7 +149,16 @@ impl Connection {
     pub(super) fn opened(&mut self, command: Plain, shared: &mut Shared<'_>) -> Next {
         match std::mem::replace(&mut self.state, State::Over(End::Closed)) {
             State::Opening(o) => {
-                let relay = Relay::new(o.session, o.stage, command, o.to_command, o.to_client);
+                let host = self.host.and_then(|host| shared.config.hosts.get(host));
+                let on_truncation = host.map_or(OnTruncation::Eof, |host| host.on_truncation);
+                let relay = Relay::new(
+                    o.session,
+                    o.stage,
+                    command,
+                    on_truncation,
+                    o.to_command,
+                    o.to_client,
+                );
                 self.state = State::Relay(Box::new(relay));
                 self.rearm(shared);
                 self.turn(
@@ -182,13 +202,19 @@ impl Connection {
         let moved = relay.moved != self.moved || relay.lingers() != self.lingers;
         self.moved = relay.moved;
         self.lingers = relay.lingers();
-        let kill = || {
-            let host = self.host.and_then(|host| shared.config.hosts.get(host));
-            host.is_some_and(|host| host.on_truncation == OnTruncation::Kill)
-        };
         match turn {
             Turn::Over(end) => self.finish(end),
-            Turn::On if relay.is_truncated() && kill() => self.finish(End::Truncated),
+            Turn::Cut(end) => {
+                if let State::Relay(relay) =
+                    std::mem::replace(&mut self.state, State::Over(End::Closed))
+                {
+                    let command = relay.into_command();
+                    self.state = State::Cut(Cut { command, end });
+                }
+                let linger = shared.config.limits.linger;
+                self.deadline = shared.now.checked_add(linger);
+                Next::Kill
+            }
             Turn::On => {
                 if moved {
                     self.rearm(shared);
@@ -223,6 +249,7 @@ impl Connection {
                 self.turn(Ready::default(), shared)
             }
             State::Closing(closing) => self.finish(closing.end),
+            State::Cut(cut) => self.finish(cut.end),
             _ => self.finish(End::Timeout),
         }
     }
@@ -234,6 +261,12 @@ impl Connection {
             State::Handshake(h) => (h.to_client.is_empty(), !h.to_client.is_empty()),
             State::Opening(_) | State::Over(_) => (false, false),
             State::Relay(relay) => return relay.wanted(),
+            State::Cut(_) => {
+                return Wanted {
+                    command: true,
+                    ..Wanted::default()
+                };
+            }
             State::Closing(closing) => (closing.fin_sent, !closing.to_client.is_empty()),
         };
         Wanted {
@@ -249,10 +282,11 @@ impl Connection {
         &self.socket
     }
 
-    /// The relay, where the connection is that far.
-    pub(super) fn relay(&self) -> Option<&Relay> {
+    /// The command's side, where the connection has one.
+    pub(super) fn command(&self) -> Option<&Plain> {
         match &self.state {
-            State::Relay(relay) => Some(relay),
+            State::Relay(relay) => Some(relay.command()),
+            State::Cut(cut) => Some(&cut.command),
             _ => None,
         }
     }
@@ -290,12 +324,10 @@ impl Connection {
     }
 
     fn closing(&mut self, closing: Closing, shared: &mut Shared<'_>) -> State {
-        let State::Closing(closing) = self.closing_turn(closing) else {
-            return State::Over(End::Reset);
+        let closing = match self.closing_turn(closing) {
+            State::Closing(closing) if closing.fin_sent => closing,
+            other => return other,
         };
-        if !closing.fin_sent {
-            return State::Closing(closing);
-        }
         // What still comes is read and dropped; an endless sender meets the deadline.
         shared.scratch.input.clear();
         match io::receive(&self.socket, shared.scratch.input.room(CHUNK)) {
@@ -337,6 +369,16 @@ impl Connection {
             Some(alert) => format!("alert sent: {}: {}", alert::name(alert), failure.error),
             None => failure.error.to_string(),
         });
+    }
+}
+
+/// Drops what the command still says; nothing can say more when it is dead, and its children with it.
+fn await_death(cut: Cut, scratch: &mut Scratch) -> State {
+    scratch.plaintext.clear();
+    let (from, _) = cut.command.descriptors();
+    match io::read(from, scratch.plaintext.room(CHUNK)) {
+        Read::Bytes(_) | Read::Nothing => State::Cut(cut),
+        Read::End | Read::Broken => State::Over(cut.end),
     }
 }
 

@@ -303,6 +303,7 @@ impl Running<'_> {
                     handshake_ms,
                 });
             }
+            Next::Kill => self.tell(&ToMonitor::Kill { id }),
             Next::Close(report) => {
                 self.connections.remove(&id); // closes its descriptors, which leave epoll by that
                 self.tell(&ToMonitor::Closed { id, report });

@@ -10,6 +10,7 @@ use nix::sys::socket::{Shutdown, shutdown};
 
 use super::io::{self, Read, Written};
 use super::{Ready, Scratch, Wanted};
+use crate::config::OnTruncation;
 use crate::message::End;
 use crate::tls::buffer::Buffer;
 use crate::tls::session::{Failure, Session, Stage};
@@ -27,6 +28,8 @@ pub(super) struct Relay {
     down: Down,
     /// Plaintext that the command has not taken yet.
     to_command: Buffer,
+    /// What the command sees when the client vanishes.
+    on_truncation: OnTruncation,
     /// Ciphertext that the client has not taken yet.
     to_client: Buffer,
     /// How it will have ended, once it has.
@@ -47,6 +50,16 @@ pub(super) enum Plain {
     Socket(OwnedFd),
     /// What it writes and what it reads; the latter goes when the client has ended.
     Pipes(OwnedFd, Option<OwnedFd>),
+}
+
+impl Plain {
+    /// The descriptor that is read, and the one that is written where it is another.
+    pub(super) fn descriptors(&self) -> (BorrowedFd<'_>, Option<BorrowedFd<'_>>) {
+        match self {
+            Self::Socket(socket) => (socket.as_fd(), None),
+            Self::Pipes(read, write) => (read.as_fd(), write.as_ref().map(AsFd::as_fd)),
+        }
+    }
 }
 
 /// Client → command.
@@ -77,6 +90,8 @@ pub(super) enum Turn {
     On,
     /// Both sides have ended.
     Over(End),
+    /// The client has vanished, and the command is to be killed before it sees that.
+    Cut(End),
     /// The session has failed; the alert, and what else the client is still to get.
     Failed(Failure, Buffer),
 }
@@ -87,6 +102,7 @@ impl Relay {
         session: Box<Session>,
         stage: Stage,
         command: Plain,
+        on_truncation: OnTruncation,
         to_command: Buffer,
         to_client: Buffer,
     ) -> Self {
@@ -100,6 +116,7 @@ impl Relay {
             },
             down: Down::Open,
             to_command,
+            on_truncation,
             to_client,
             end: End::Closed,
             moved: Moved::default(),
@@ -109,7 +126,7 @@ impl Relay {
     /// Moves what can be moved without waiting.
     pub(super) fn turn(&mut self, socket: &OwnedFd, ready: Ready, scratch: &mut Scratch) -> Turn {
         if ready.client_takes && !self.flush_to_client(socket) {
-            return Turn::Over(self.broken());
+            return self.broken();
         }
         if ready.command_takes {
             self.flush_to_command();
@@ -121,7 +138,7 @@ impl Relay {
                     Pumped::Enough => break,
                     Pumped::Reset => {
                         self.flush_to_command();
-                        return Turn::Over(self.broken());
+                        return self.broken();
                     }
                     Pumped::Failed(failure) => {
                         self.flush_to_command();
@@ -135,12 +152,15 @@ impl Relay {
                 match self.pump_down(socket, scratch) {
                     Pumped::More => {}
                     Pumped::Enough => break,
-                    Pumped::Reset => return Turn::Over(self.broken()),
+                    Pumped::Reset => return self.broken(),
                     Pumped::Failed(failure) => {
                         return Turn::Failed(failure, std::mem::take(&mut self.to_client));
                     }
                 }
             }
+        }
+        if self.end == End::Truncated && self.kills() {
+            return Turn::Cut(End::Truncated);
         }
         self.end_sides(socket);
         match (self.up, self.down) {
@@ -179,14 +199,6 @@ impl Relay {
             client_takes: !self.to_client.is_empty(),
             command: self.down == Down::Open && self.to_client.is_empty(),
             command_takes: !self.to_command.is_empty(),
-        }
-    }
-
-    /// The descriptors of the command that is read, and that is written.
-    pub(super) fn descriptors(&self) -> (BorrowedFd<'_>, Option<BorrowedFd<'_>>) {
-        match &self.command {
-            Plain::Socket(socket) => (socket.as_fd(), None),
-            Plain::Pipes(read, write) => (read.as_fd(), write.as_ref().map(AsFd::as_fd)),
         }
     }
 
@@ -251,7 +263,7 @@ impl Relay {
         plaintext.clear();
         ciphertext.clear();
         let (room, _) = plaintext.room(CHUNK).split_at_mut(CHUNK);
-        let (from, _) = self.descriptors();
+        let (from, _) = self.command.descriptors();
         match io::read(from, room) {
             Read::Nothing => Pumped::Enough,
             Read::Bytes(length) => {
@@ -301,16 +313,27 @@ impl Relay {
     }
 
     /// How it ends when the client's side breaks.
-    fn broken(&self) -> End {
+    fn broken(&self) -> Turn {
         match (self.down, &self.end) {
-            (Down::Ended, _) | (_, End::Truncated) => self.end.clone(),
-            _ => End::Reset,
+            (Down::Ended, _) | (_, End::Truncated) => Turn::Over(self.end.clone()),
+            _ if self.kills() => Turn::Cut(End::Reset),
+            _ => Turn::Over(End::Reset),
         }
     }
 
-    /// Whether the client has vanished without `close_notify`.
-    pub(super) fn is_truncated(&self) -> bool {
-        self.end == End::Truncated
+    /// Whether a client that vanishes takes the command with it: not after the command's own end.
+    fn kills(&self) -> bool {
+        self.on_truncation == OnTruncation::Kill && self.down == Down::Open
+    }
+
+    /// The command's side, without the client's.
+    pub(super) fn into_command(self) -> Plain {
+        self.command
+    }
+
+    /// The command's side.
+    pub(super) fn command(&self) -> &Plain {
+        &self.command
     }
 
     /// Passes on end-of-file, where all that came before it has been written.

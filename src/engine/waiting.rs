@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 
 use nix::sys::epoll::{EpollEvent, EpollFlags, EpollTimeout};
 
+use super::relay::Plain;
 use super::{COMMAND, COMMAND_INPUT, Running};
 use crate::message::Id;
 
@@ -56,7 +57,7 @@ impl Running<'_> {
             flags.set(EpollFlags::EPOLLOUT, takes);
             flags
         };
-        let command = entry.connection.relay().map(|relay| relay.descriptors());
+        let command = entry.connection.command().map(Plain::descriptors);
         let mut sides: [Option<(BorrowedFd<'_>, EpollFlags)>; 3] = [
             Some((
                 entry.connection.socket().as_fd(),

@@ -18,7 +18,7 @@ use crate::Exit;
 use crate::config::OnTruncation;
 use crate::environment::{Told, variables};
 use crate::log::Severity;
-use crate::message::{End, Facts, Id, Report, ToEngine};
+use crate::message::{Facts, Id, Report, ToEngine};
 use crate::process::{LaunchError, Step};
 
 /// How long to accept nobody after the system has run out of something.
@@ -171,20 +171,28 @@ impl Monitor {
         if !matches!(connection.client, Client::Served) {
             return;
         }
-        if let Command::Running(pid) = connection.command {
-            let host = connection
-                .host
-                .and_then(|host| self.blueprint.config.hosts.get(host));
-            let vanished = matches!(report.end, End::Truncated | End::Reset);
-            if vanished && host.is_some_and(|host| host.on_truncation == OnTruncation::Kill) {
-                let _ = killpg(pid, Signal::SIGKILL);
-            }
+        if let Command::Running(_) = connection.command {
             self.outlived.push_back((until, id));
         }
         connection.client = Client::Ended(report, Instant::now());
         if connection.is_over() {
             self.conclude(id);
         }
+    }
+
+    /// Kills a connection's command, where its host wants that done when a client vanishes; `false`: it
+    /// does not.
+    pub(super) fn kill(&self, connection: &Connection) -> bool {
+        let hosts = &self.blueprint.config.hosts;
+        let host = connection.host.and_then(|host| hosts.get(host));
+        if host.is_none_or(|host| host.on_truncation != OnTruncation::Kill) {
+            return false;
+        }
+        if let Command::Running(pid) = connection.command {
+            // Its group is its own; it may have ended meanwhile.
+            let _ = killpg(pid, Signal::SIGKILL);
+        }
+        true
     }
 
     /// Waits for every child that has ended.

@@ -107,6 +107,10 @@ impl Monitor {
                 self.open(id, host);
                 true
             }
+            ToMonitor::Kill { id } => match self.connections.get(&id) {
+                Some(connection) if connection.engine == place => self.kill(connection),
+                _ => false,
+            },
             ToMonitor::Closed { id, mut report } => {
                 let Some(connection) = self.connections.get_mut(&id) else {
                     return false;
@@ -153,6 +157,10 @@ impl Monitor {
         }
         let linger = self.blueprint.config.limits.linger;
         for id in ids {
+            // For the command the client has vanished.
+            if let Some(connection) = self.connections.get(&id) {
+                self.kill(connection);
+            }
             self.client_ended(
                 id,
                 Report::unknown(End::Reset),
