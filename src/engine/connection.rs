@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use rustls::AlertDescription;
 
-use super::io::{self, Read, Written};
-use super::relay::{CHUNK, Moved, Plain, Relay, Turn, shutdown_write};
+use super::io::{self, Plain, Read, Written, shutdown_write};
+use super::relay::{CHUNK, Moved, Relay, Turn};
 use super::{Ready, Scratch, Shared, Wanted};
 use crate::config::OnTruncation;
 use crate::message::{End, Facts, Id, Report, bounded};

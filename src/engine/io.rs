@@ -1,10 +1,27 @@
-//! Reading and writing descriptors that never make us wait.
+//! The descriptors of a connection: reading and writing that never make us wait.
 #![forbid(unsafe_code)]
 
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
-use nix::sys::socket::{MsgFlags, recv, send};
+use nix::sys::socket::{MsgFlags, Shutdown, recv, send, shutdown};
+
+/// The command's side: one socket, or two pipes.
+pub(super) enum Plain {
+    Socket(OwnedFd),
+    /// What it writes and what it reads; the latter goes when the client has ended.
+    Pipes(OwnedFd, Option<OwnedFd>),
+}
+
+impl Plain {
+    /// The descriptor that is read, and the one that is written where it is another.
+    pub(super) fn descriptors(&self) -> (BorrowedFd<'_>, Option<BorrowedFd<'_>>) {
+        match self {
+            Self::Socket(socket) => (socket.as_fd(), None),
+            Self::Pipes(read, write) => (read.as_fd(), write.as_ref().map(AsFd::as_fd)),
+        }
+    }
+}
 
 /// What a read found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,6 +66,11 @@ pub(super) fn read(from: impl AsFd, room: &mut [u8]) -> Read {
 /// Writes to a command's socket or pipe; our end of it is non-blocking.
 pub(super) fn write(to: impl AsFd, bytes: &[u8]) -> Written {
     written_result(retry(|| nix::unistd::write(to.as_fd(), bytes)))
+}
+
+/// Ends our side of a socket: FIN for a client, end-of-file for a command.
+pub(super) fn shutdown_write(socket: &OwnedFd) -> nix::Result<()> {
+    shutdown(socket.as_raw_fd(), Shutdown::Write)
 }
 
 fn retry(mut call: impl FnMut() -> nix::Result<usize>) -> nix::Result<usize> {

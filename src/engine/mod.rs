@@ -22,7 +22,8 @@ use crate::process::{Channel, Received};
 use crate::tls::buffer::Buffer;
 use crate::tls::tickets::TicketKeyRing;
 use connection::{Connection, Next};
-use relay::{CHUNK, Plain};
+use io::Plain;
+use relay::CHUNK;
 
 /// Events taken from the kernel at a time.
 const EVENTS: usize = 256;

@@ -4,11 +4,9 @@
 //! before has been written, so a stalled reader stops its own writer and nobody else.
 #![forbid(unsafe_code)]
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::OwnedFd;
 
-use nix::sys::socket::{Shutdown, shutdown};
-
-use super::io::{self, Read, Written};
+use super::io::{self, Plain, Read, Written, shutdown_write};
 use super::{Ready, Scratch, Wanted};
 use crate::config::OnTruncation;
 use crate::message::End;
@@ -43,23 +41,6 @@ pub(super) struct Relay {
 pub(super) struct Moved {
     pub(super) up: u64,
     pub(super) down: u64,
-}
-
-/// The command's side: one socket, or two pipes.
-pub(super) enum Plain {
-    Socket(OwnedFd),
-    /// What it writes and what it reads; the latter goes when the client has ended.
-    Pipes(OwnedFd, Option<OwnedFd>),
-}
-
-impl Plain {
-    /// The descriptor that is read, and the one that is written where it is another.
-    pub(super) fn descriptors(&self) -> (BorrowedFd<'_>, Option<BorrowedFd<'_>>) {
-        match self {
-            Self::Socket(socket) => (socket.as_fd(), None),
-            Self::Pipes(read, write) => (read.as_fd(), write.as_ref().map(AsFd::as_fd)),
-        }
-    }
 }
 
 /// Client → command.
@@ -439,9 +420,4 @@ enum Pumped {
     Enough,
     Reset,
     Failed(Failure),
-}
-
-pub(super) fn shutdown_write(socket: &OwnedFd) -> nix::Result<()> {
-    use std::os::fd::AsRawFd;
-    shutdown(socket.as_raw_fd(), Shutdown::Write)
 }

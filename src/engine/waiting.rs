@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 
 use nix::sys::epoll::{EpollEvent, EpollFlags, EpollTimeout};
 
-use super::relay::Plain;
+use super::io::Plain;
 use super::{COMMAND, COMMAND_INPUT, Running};
 use crate::message::Id;
 

@@ -1,4 +1,5 @@
 //! Bytes → session: everything that knows TLS, and nothing that knows a descriptor or a process.
+#![forbid(unsafe_code)]
 
 pub mod alert;
 pub mod buffer;
