@@ -24,5 +24,6 @@ mod names;
 mod stall;
 mod stop;
 mod stream;
+mod syslog;
 mod tls;
 mod wire;
