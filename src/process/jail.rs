@@ -16,6 +16,10 @@ use seccompiler::{BpfProgram, sock_filter};
 
 use crate::config::Credentials;
 
+// Elsewhere the filter below would end every engine.
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+compile_error!("the system call filter is written for x86_64 and aarch64");
+
 /// What an engine becomes.
 pub struct Jail<'a> {
     /// Whom; `None`: it stays who started tlssrv, which was not root.
