@@ -7,6 +7,7 @@ pub mod hello;
 pub mod identity;
 pub mod name;
 pub mod provider;
+pub mod psk;
 pub mod server;
 pub mod session;
 pub mod tickets;
