@@ -10,6 +10,7 @@ use zeroize::Zeroizing;
 use crate::config::Stdio;
 use crate::log::Severity;
 use crate::tls::name::ServerName;
+use crate::tls::psk::Identity;
 use crate::tls::tickets::TicketKeys;
 
 /// Names a connection in messages, log lines and `TLSSRV_ID`; never used twice by one monitor.
@@ -100,6 +101,8 @@ pub struct Facts {
     pub group: Option<u16>,
     /// Whether a session was resumed.
     pub resumed: Option<bool>,
+    /// The identity of the pre-shared key that the client has shown to have (RFC 8446 §4.2.11, RFC 4279).
+    pub psk_identity: Option<Identity>,
 }
 
 /// How a connection went.

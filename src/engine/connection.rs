@@ -53,7 +53,7 @@ struct Hello {
     bytes: Vec<u8>,
 }
 
-/// A host is chosen, and rustls at work.
+/// A host is chosen, and its TLS at work.
 struct Handshake {
     session: Box<Session>,
     to_client: Buffer,
@@ -223,7 +223,7 @@ impl Connection {
             }
             Turn::Failed(failure, to_client) => {
                 self.trace_failure(&failure, shared);
-                let end = End::Tls(bounded(failure.error.to_string()));
+                let end = End::Tls(bounded(failure.reason));
                 self.state = self.close(to_client, end, shared);
                 self.turn(Ready::default(), shared)
             }
@@ -366,8 +366,8 @@ impl Connection {
 
     fn trace_failure(&self, failure: &Failure, shared: &mut Shared<'_>) {
         shared.trace(self.id, || match failure.alert {
-            Some(alert) => format!("alert sent: {}: {}", alert::name(alert), failure.error),
-            None => failure.error.to_string(),
+            Some(alert) => format!("alert sent: {}: {}", alert::name(alert), failure.reason),
+            None => failure.reason.clone(),
         });
     }
 }

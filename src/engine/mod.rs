@@ -9,17 +9,16 @@ mod waiting;
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 use std::os::fd::OwnedFd;
-use std::sync::Arc;
 use std::time::Instant;
 
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
-use rustls::ServerConfig;
 
 use crate::config::{Config, Stdio, Trace};
 use crate::log::Severity;
 use crate::message::{End, Id, Report, ToEngine, ToMonitor, bounded, decode, encode};
 use crate::process::{Channel, Received};
 use crate::tls::buffer::Buffer;
+use crate::tls::server::Acceptor;
 use crate::tls::tickets::TicketKeyRing;
 use connection::{Connection, Next};
 use io::Plain;
@@ -36,8 +35,8 @@ const CHANNEL: u64 = u64::MAX;
 pub struct Engine<'a> {
     /// Hosts, limits, whether to trace.
     pub config: &'a Config,
-    /// A rustls configuration for each host, in the order of the table.
-    pub acceptors: &'a [Arc<ServerConfig>],
+    /// What answers the clients of each host, in the order of the table.
+    pub acceptors: &'a [Acceptor],
     /// Where the monitor's ticket keys go.
     pub tickets: &'a TicketKeyRing,
     /// The way to the monitor.
@@ -91,7 +90,7 @@ impl Engine<'_> {
 /// What all connections of an engine use.
 struct Shared<'a> {
     config: &'a Config,
-    acceptors: &'a [Arc<ServerConfig>],
+    acceptors: &'a [Acceptor],
     scratch: Scratch,
     /// The time of this turn of the loop.
     now: Instant,

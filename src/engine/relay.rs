@@ -249,8 +249,8 @@ impl Relay {
             Read::Nothing => Pumped::Enough,
             Read::Bytes(length) => {
                 plaintext.filled_by(length);
-                if let Err(error) = self.session.send(plaintext.filled(), ciphertext) {
-                    return Pumped::Failed(Failure { error, alert: None });
+                if let Err(failure) = self.session.send(plaintext.filled(), ciphertext) {
+                    return Pumped::Failed(failure);
                 }
                 self.moved.down += length as u64;
                 match self.deliver_down(socket, ciphertext.filled()) {

@@ -9,13 +9,13 @@ use nix::sys::epoll::EpollFlags;
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::Pid;
-use rustls::ServerConfig;
 
 use crate::config::Config;
 use crate::engine::Engine;
 use crate::log::Severity;
 use crate::message::{ToMonitor, bounded, encode};
 use crate::process::{Channel, Forked, Jail, exit_now, fork_engine};
+use crate::tls::server::Acceptor;
 use crate::tls::tickets::TicketKeyRing;
 
 /// An engine that lived this long may be replaced at once.
@@ -28,7 +28,7 @@ const MIN_BACKOFF: Duration = Duration::from_millis(100);
 /// What every engine of a configuration is made from.
 pub(super) struct Blueprint {
     pub(super) config: Arc<Config>,
-    pub(super) acceptors: Vec<Arc<ServerConfig>>,
+    pub(super) acceptors: Vec<Acceptor>,
     pub(super) ring: TicketKeyRing,
 }
 

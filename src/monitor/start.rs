@@ -22,6 +22,7 @@ use crate::config::{self, Config, LogTo};
 use crate::log::{Logger, Severity};
 use crate::process::{Signals, null_standard, raise_descriptor_limit, take_standard};
 use crate::tls;
+use crate::tls::server::Acceptor;
 use crate::tls::tickets::{TicketKeyRing, TicketKeys};
 
 /// Descriptors of a process that belong to no connection: generously.
@@ -162,7 +163,7 @@ impl Monitor {
         let acceptors = config
             .hosts
             .iter()
-            .map(|host| tls::server::config(host, &provider, &ring));
+            .map(|host| Acceptor::new(host, &provider, &ring));
         let acceptors = acceptors
             .collect::<Result<Vec<_>, _>>()
             .map_err(|e| cannot_start(format!("unable to set up TLS: {e}")))?;

@@ -1,4 +1,4 @@
-//! The virtual hosts as rustls wants them: one `ServerConfig` each.
+//! The virtual hosts as the TLS engines want them, and which engine a client gets.
 #![forbid(unsafe_code)]
 
 use std::sync::Arc;
@@ -9,13 +9,49 @@ use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls::{ServerConfig, version};
 
+use super::session::Session;
 use super::tickets::TicketKeyRing;
+use super::{hello, psk};
 use crate::config::{Host, Pattern};
 
-/// The rustls configuration of a host.
-///
-/// Errors: rustls's, when the provider lacks what TLS 1.2 and 1.3 need.
-pub fn config(
+/// A host as the engines want it: with certificates, pre-shared keys, or both.
+pub struct Acceptor {
+    certificates: Option<Arc<ServerConfig>>,
+    psk: Option<Arc<psk::Config>>,
+}
+
+impl Acceptor {
+    /// What answers the clients of a host.
+    ///
+    /// Errors: rustls's, when the provider lacks what TLS 1.2 and 1.3 need, or has no randomness.
+    pub fn new(
+        host: &Host,
+        provider: &Arc<CryptoProvider>,
+        tickets: &TicketKeyRing,
+    ) -> Result<Self, rustls::Error> {
+        let certificates = match host.identities.is_empty() {
+            true => None,
+            false => Some(certificates(host, provider, tickets)?),
+        };
+        let psk = None;
+        Ok(Self { certificates, psk })
+    }
+
+    /// The session that answers a client: with a key that the host knows, if it offers one; else with
+    /// the host's certificates, if it has any. Where there is only the engine for keys, that says no.
+    ///
+    /// `None`: rustls cannot serve with this configuration.
+    pub fn session(&self, hello: &hello::ClientHello) -> Option<Session> {
+        match (&self.psk, &self.certificates) {
+            (Some(psk), None) => Some(Session::psk(Arc::clone(psk))),
+            (Some(psk), Some(_)) if psk.suits(hello) => Some(Session::psk(Arc::clone(psk))),
+            (_, Some(certificates)) => Session::certificates(Arc::clone(certificates)).ok(),
+            (None, None) => None,
+        }
+    }
+}
+
+fn certificates(
     host: &Host,
     provider: &Arc<CryptoProvider>,
     tickets: &TicketKeyRing,

@@ -1,17 +1,20 @@
 //! One TLS session: ciphertext in and out, plaintext in and out, no descriptor inside.
 //!
-//! rustls's unbuffered interface decrypts in the caller's buffer and keeps none of its own, so an
-//! idle session costs its keys and little else.
+//! rustls's unbuffered interface decrypts in the caller's buffer and keeps none of its own, and so does
+//! the engine for pre-shared keys; an idle session costs its keys and little else.
 #![forbid(unsafe_code)]
 
+use std::fmt;
 use std::sync::Arc;
 
-use rustls::server::UnbufferedServerConnection;
-use rustls::unbuffered::{ConnectionState, EncodeError, EncryptError, UnbufferedStatus};
+use rustls::server::{ServerConnectionData, UnbufferedServerConnection};
+use rustls::unbuffered::{
+    ConnectionState, EncodeError, EncryptError, UnbufferedStatus, WriteTraffic,
+};
 use rustls::{AlertDescription, HandshakeKind, ServerConfig};
 
-use super::alert;
 use super::buffer::Buffer;
+use super::{alert, psk};
 use crate::message::Facts;
 
 /// Room that one record takes beyond its plaintext: header, content type, explicit nonce and tag.
@@ -25,13 +28,23 @@ const HEADROOM: usize = 1024;
 
 /// One TLS session, from the first byte of its ClientHello on.
 pub struct Session {
-    tls: UnbufferedServerConnection,
-    /// Ciphertext that rustls has not let go of, or that is not yet a whole record.
+    engine: Engine,
+    /// Ciphertext that the engine has not let go of, or that is not yet a whole record.
     pending: Vec<u8>,
-    /// How much of `pending` rustls has seen. It gets whole records only.
+    /// How much of `pending` the engine has seen. It gets whole records only.
     seen: usize,
     /// Whether `close_notify` is sent. No alert may follow it.
     closed: bool,
+}
+
+/// Who speaks TLS.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "who keeps sessions has them in boxes"
+)]
+enum Engine {
+    Certificates(UnbufferedServerConnection),
+    Psk(psk::Connection),
 }
 
 /// How far a session is.
@@ -49,22 +62,31 @@ pub enum Stage {
 #[derive(Debug)]
 pub struct Failure {
     /// What was wrong, and whose fault it was.
-    pub error: rustls::Error,
+    pub reason: String,
     /// The alert that the peer gets; none answers an alert.
     pub alert: Option<AlertDescription>,
 }
 
 impl Session {
-    /// A session with a client that has chosen this host.
+    /// A session that authenticates itself with a certificate.
     ///
     /// Errors: rustls's, for a configuration that cannot serve.
-    pub fn new(config: Arc<ServerConfig>) -> Result<Self, rustls::Error> {
-        Ok(Self {
-            tls: UnbufferedServerConnection::new(config)?,
+    pub fn certificates(config: Arc<ServerConfig>) -> Result<Self, rustls::Error> {
+        UnbufferedServerConnection::new(config).map(|tls| Self::with(Engine::Certificates(tls)))
+    }
+
+    /// A session in which both sides authenticate themselves with a pre-shared key.
+    pub fn psk(config: Arc<psk::Config>) -> Self {
+        Self::with(Engine::Psk(psk::Connection::new(config)))
+    }
+
+    fn with(engine: Engine) -> Self {
+        Self {
+            engine,
             pending: Vec::new(),
             seen: 0,
             closed: false,
-        })
+        }
     }
 
     /// Puts what is left of earlier ciphertext into `input`, which new ciphertext is to follow.
@@ -87,122 +109,111 @@ impl Session {
         let whole = self.seen + whole_records(input.filled().get(self.seen..).unwrap_or_default());
         let mut start = 0;
         self.pending = Vec::new();
-        let result = loop {
+        let mut turn = || loop {
             let records = input.filled_mut().get_mut(start..whole).unwrap_or_default();
-            let (discard, result) = self.step(records, plaintext, ciphertext);
+            let (discard, result) = match &mut self.engine {
+                Engine::Certificates(tls) => step(tls, records, plaintext, ciphertext),
+                Engine::Psk(connection) => step_psk(connection, records, plaintext, ciphertext),
+            };
             start += discard;
-            match result {
-                Ok(None) => {}
-                Ok(Some(stage)) => break Ok(stage),
-                Err(e) => break Err(e),
+            if let Some(result) = result.transpose() {
+                return result;
             }
         };
+        let result = turn();
         let rest = input.filled().get(start..).unwrap_or_default();
-        let stage = match result {
+        match result {
             // Whatever follows close_notify is ignored (RFC 8446 §6.1).
             Ok(Stage::PeerClosed) => {
                 self.seen = 0;
-                Stage::PeerClosed
+                Ok(Stage::PeerClosed)
             }
             Ok(stage) => {
                 self.pending.extend_from_slice(rest);
                 self.seen = whole - start;
-                stage
+                Ok(stage)
             }
             Err(error) => {
-                if self.closed {
-                    return Err(Failure { error, alert: None });
-                }
-                let mut rest = rest.get(..whole - start).unwrap_or_default().to_vec();
-                let mut records = Vec::new();
-                let alert = alert::after_error(&mut self.tls, &error, &mut rest, &mut records);
-                ciphertext.append(&records);
-                return Err(Failure { error, alert });
+                let reason = error.to_string();
+                let alert = match self.closed {
+                    true => None,
+                    false => self.alert(&error, rest.get(..whole - start), ciphertext),
+                };
+                Err(Failure { reason, alert })
             }
-        };
-        Ok(stage)
+        }
     }
 
-    /// One turn of rustls's state machine: bytes to discard from the front of `records`, and the
-    /// stage where nothing more is to be done with them.
-    fn step(
+    /// Tells the client what was wrong. `rest`: what the engine has not discarded.
+    fn alert(
         &mut self,
-        records: &mut [u8],
-        plaintext: &mut Buffer,
+        error: &Error,
+        rest: Option<&[u8]>,
         ciphertext: &mut Buffer,
-    ) -> (usize, Result<Option<Stage>, rustls::Error>) {
-        let UnbufferedStatus { mut discard, state } = self.tls.process_tls_records(records);
-        let result = match state {
-            Err(e) => Err(e),
-            Ok(ConnectionState::ReadTraffic(mut traffic)) => loop {
-                match traffic.next_record() {
-                    None => break Ok(None),
-                    Some(Err(e)) => break Err(e),
-                    Some(Ok(record)) => {
-                        plaintext.append(record.payload);
-                        discard += record.discard;
-                    }
-                }
-            },
-            Ok(ConnectionState::EncodeTlsData(mut data)) => {
-                let mut room = HEADROOM;
-                loop {
-                    match data.encode(ciphertext.room(room)) {
-                        Ok(written) => break ciphertext.filled_by(written),
-                        Err(EncodeError::InsufficientSize(e)) => room = e.required_size,
-                        Err(EncodeError::AlreadyEncoded) => break,
-                    }
-                }
-                Ok(None)
+    ) -> Option<AlertDescription> {
+        match (&mut self.engine, error) {
+            (Engine::Certificates(tls), Error::Certificates(error)) => {
+                let mut records = Vec::new();
+                let mut rest = rest.unwrap_or_default().to_vec();
+                let alert = alert::after_error(tls, error, &mut rest, &mut records);
+                ciphertext.append(&records);
+                alert
             }
-            Ok(ConnectionState::TransmitTlsData(data)) => {
-                data.done();
-                Ok(None)
-            }
-            Ok(ConnectionState::BlockedHandshake) => Ok(Some(Stage::Handshake)),
-            Ok(ConnectionState::WriteTraffic(_)) => Ok(Some(Stage::Traffic)),
-            Ok(ConnectionState::PeerClosed | ConnectionState::Closed) => {
-                Ok(Some(Stage::PeerClosed))
-            }
-            Ok(_) => Err(rustls::Error::General(
-                "early data was never offered".into(),
-            )),
-        };
-        (discard, result)
+            (Engine::Psk(connection), Error::Psk(error)) => connection.fail(error, ciphertext),
+            _ => None,
+        }
     }
 
     /// Encrypts plaintext, all of it, to the end of `ciphertext`.
     ///
-    /// Errors: `EncryptError` when the keys are used up and the version cannot renew them.
-    pub fn send(&mut self, plaintext: &[u8], ciphertext: &mut Buffer) -> Result<(), rustls::Error> {
-        let records = plaintext.len().div_ceil(RECORD);
-        let room = plaintext.len() + records * RECORD_OVERHEAD + HEADROOM;
-        self.write(ciphertext, room, |traffic, out| {
-            traffic.encrypt(plaintext, out)
+    /// Errors: the keys are used up and the version cannot renew them; no alert tells the client.
+    pub fn send(&mut self, plaintext: &[u8], ciphertext: &mut Buffer) -> Result<(), Failure> {
+        let result = match &mut self.engine {
+            Engine::Psk(connection) => connection.send(plaintext, ciphertext).map_err(Error::Psk),
+            Engine::Certificates(_) => {
+                let records = plaintext.len().div_ceil(RECORD);
+                let room = plaintext.len() + records * RECORD_OVERHEAD + HEADROOM;
+                let encrypt =
+                    |traffic: &mut Traffic<'_>, out: &mut [u8]| traffic.encrypt(plaintext, out);
+                self.write(ciphertext, room, encrypt)
+                    .map_err(Error::Certificates)
+            }
+        };
+        result.map_err(|error| Failure {
+            reason: error.to_string(),
+            alert: None,
         })
     }
 
     /// Ends our side in good order: `close_notify` (RFC 8446 §6.1). Nothing can be sent afterwards.
     pub fn close(&mut self, ciphertext: &mut Buffer) {
-        // It can only fail before the handshake is complete, where nothing is owed.
         self.closed = true;
-        let _ = self.write(ciphertext, HEADROOM, |traffic, out| {
-            traffic.queue_close_notify(out)
-        });
+        match &mut self.engine {
+            Engine::Psk(connection) => connection.close(ciphertext),
+            Engine::Certificates(_) => {
+                // It can only fail before the handshake is complete, where nothing is owed.
+                let _ = self.write(ciphertext, HEADROOM, |traffic, out| {
+                    traffic.queue_close_notify(out)
+                });
+            }
+        }
     }
 
     fn write(
         &mut self,
         ciphertext: &mut Buffer,
         mut room: usize,
-        mut encrypt: impl FnMut(
-            &mut rustls::unbuffered::WriteTraffic<'_, rustls::server::ServerConnectionData>,
-            &mut [u8],
-        ) -> Result<usize, EncryptError>,
+        mut encrypt: impl FnMut(&mut Traffic<'_>, &mut [u8]) -> Result<usize, EncryptError>,
     ) -> Result<(), rustls::Error> {
         let Self {
-            tls, pending, seen, ..
-        } = self;
+            engine: Engine::Certificates(tls),
+            pending,
+            seen,
+            ..
+        } = self
+        else {
+            return Err(rustls::Error::HandshakeNotComplete);
+        };
         loop {
             let records = pending.get_mut(..*seen).unwrap_or_default();
             match tls.process_tls_records(records).state? {
@@ -235,34 +246,118 @@ impl Session {
 
     /// Adds what the handshake has found out so far to `facts`.
     pub fn tell(&self, facts: &mut Facts) {
-        facts.version = self.tls.protocol_version().map(Into::into);
-        facts.suite = self.tls.negotiated_cipher_suite().map(|s| s.suite().into());
-        facts.group = self
-            .tls
-            .negotiated_key_exchange_group()
-            .map(|g| g.name().into());
-        facts.resumed = self
-            .tls
-            .handshake_kind()
-            .map(|k| k == HandshakeKind::Resumed);
-        let alpn = self.tls.alpn_protocol();
+        let tls = match &self.engine {
+            Engine::Certificates(tls) => tls,
+            Engine::Psk(connection) => return connection.tell(facts),
+        };
+        facts.version = tls.protocol_version().map(Into::into);
+        facts.suite = tls.negotiated_cipher_suite().map(|s| s.suite().into());
+        facts.group = tls.negotiated_key_exchange_group().map(|g| g.name().into());
+        facts.resumed = tls.handshake_kind().map(|k| k == HandshakeKind::Resumed);
+        let alpn = tls.alpn_protocol();
         facts.alpn = alpn.and_then(|p| String::from_utf8(p.to_vec()).ok());
     }
 }
 
-/// Bytes at the front of `records` that are whole records. What cannot be a record header counts as
-/// one: rustls is to see it, and to answer it.
-fn whole_records(mut records: &[u8]) -> usize {
-    let length = records.len();
-    while let &[_, _, _, high, low, ref payload @ ..] = records {
-        let payload_length = usize::from(u16::from_be_bytes([high, low]));
-        if payload_length > MAX_CIPHERTEXT {
-            return length;
+/// One turn of rustls's state machine: bytes to discard from the front of `records`, and the
+/// stage where nothing more is to be done with them.
+fn step(
+    tls: &mut UnbufferedServerConnection,
+    records: &mut [u8],
+    plaintext: &mut Buffer,
+    ciphertext: &mut Buffer,
+) -> (usize, Result<Option<Stage>, Error>) {
+    let UnbufferedStatus { mut discard, state } = tls.process_tls_records(records);
+    let result = match state {
+        Err(e) => Err(e),
+        Ok(ConnectionState::ReadTraffic(mut traffic)) => loop {
+            match traffic.next_record() {
+                None => break Ok(None),
+                Some(Err(e)) => break Err(e),
+                Some(Ok(record)) => {
+                    plaintext.append(record.payload);
+                    discard += record.discard;
+                }
+            }
+        },
+        Ok(ConnectionState::EncodeTlsData(mut data)) => {
+            let mut room = HEADROOM;
+            loop {
+                match data.encode(ciphertext.room(room)) {
+                    Ok(written) => break ciphertext.filled_by(written),
+                    Err(EncodeError::InsufficientSize(e)) => room = e.required_size,
+                    Err(EncodeError::AlreadyEncoded) => break,
+                }
+            }
+            Ok(None)
         }
-        match payload.get(payload_length..) {
-            Some(next) => records = next,
-            None => break,
+        Ok(ConnectionState::TransmitTlsData(data)) => {
+            data.done();
+            Ok(None)
+        }
+        Ok(ConnectionState::BlockedHandshake) => Ok(Some(Stage::Handshake)),
+        Ok(ConnectionState::WriteTraffic(_)) => Ok(Some(Stage::Traffic)),
+        Ok(ConnectionState::PeerClosed | ConnectionState::Closed) => Ok(Some(Stage::PeerClosed)),
+        Ok(_) => Err(rustls::Error::General(
+            "early data was never offered".into(),
+        )),
+    };
+    (discard, result.map_err(Error::Certificates))
+}
+
+/// One record for the engine of pre-shared keys: as [`step`].
+fn step_psk(
+    connection: &mut psk::Connection,
+    records: &mut [u8],
+    plaintext: &mut Buffer,
+    ciphertext: &mut Buffer,
+) -> (usize, Result<Option<Stage>, Error>) {
+    let length = record_length(records).unwrap_or(records.len());
+    let (record, rest) = records.split_at_mut(length);
+    if record.is_empty() {
+        return (0, Ok(Some(connection.stage())));
+    }
+    let result = connection.receive(record, plaintext, ciphertext);
+    let stage =
+        Some(connection.stage()).filter(|stage| rest.is_empty() || *stage == Stage::PeerClosed);
+    (length, result.map(|()| stage).map_err(Error::Psk))
+}
+
+/// What went wrong in an engine.
+enum Error {
+    Certificates(rustls::Error),
+    Psk(psk::Error),
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Certificates(error) => error.fmt(f),
+            Self::Psk(error) => error.fmt(f),
         }
     }
-    length - records.len()
+}
+
+type Traffic<'c> = WriteTraffic<'c, ServerConnectionData>;
+
+/// Bytes at the front of `records` that are whole records. What cannot be a record header counts as
+/// one: rustls is to see it, and to answer it.
+fn whole_records(records: &[u8]) -> usize {
+    let mut whole = 0;
+    while let Some(length) = record_length(records.get(whole..).unwrap_or_default()) {
+        whole += length;
+    }
+    whole
+}
+
+/// Bytes of the record at the front of `records`; `None`: it is not whole.
+fn record_length(records: &[u8]) -> Option<usize> {
+    let [_, _, _, high, low, payload @ ..] = records else {
+        return None;
+    };
+    let length = usize::from(u16::from_be_bytes([*high, *low]));
+    match length {
+        0..=MAX_CIPHERTEXT => (length <= payload.len()).then_some(5 + length),
+        _ => Some(records.len()),
+    }
 }

@@ -26,6 +26,13 @@ impl<'a> Input<'a> {
         Some(bytes)
     }
 
+    /// `opaque array[N]`
+    pub(crate) fn array<const N: usize>(&mut self) -> Option<&'a [u8; N]> {
+        let (array, rest) = self.0.split_first_chunk()?;
+        self.0 = rest;
+        Some(array)
+    }
+
     /// `uint8`
     pub(crate) fn u8(&mut self) -> Option<u8> {
         let (&byte, rest) = self.0.split_first()?;
@@ -60,5 +67,34 @@ impl<'a> Input<'a> {
     /// Nothing, if nothing is left.
     pub(crate) fn end(self) -> Option<()> {
         self.is_empty().then_some(())
+    }
+}
+
+/// Writes a vector whose length is a `uint8`: what `write` appends to `out`, of at most 2^8-1 bytes.
+pub(crate) fn vector8(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
+    vector::<1>(out, write);
+}
+
+/// Writes a vector whose length is a `uint16`: what `write` appends to `out`, of at most 2^16-1 bytes.
+pub(crate) fn vector16(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
+    vector::<2>(out, write);
+}
+
+/// Writes a vector whose length is a `uint24`: what `write` appends to `out`, of at most 2^24-1 bytes.
+pub(crate) fn vector24(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
+    vector::<3>(out, write);
+}
+
+fn vector<const LENGTH: usize>(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
+    let start = out.len();
+    out.extend_from_slice(&[0; LENGTH]);
+    write(out);
+    let length = out.len() - start - LENGTH;
+    debug_assert!(length >> (8 * LENGTH) == 0, "a vector that is too long");
+    if let (Some(field), Some(bytes)) = (
+        out.get_mut(start..start + LENGTH),
+        length.to_be_bytes().last_chunk::<LENGTH>(),
+    ) {
+        field.copy_from_slice(bytes);
     }
 }

@@ -62,7 +62,7 @@ fn the_illustrated_hello_is_read() {
     assert_eq!(hello.groups[0], NamedGroup::X25519);
     assert_eq!(hello.signature_schemes.len(), 8);
     assert!(hello.alpn.is_empty() && hello.key_shares.is_empty());
-    assert!(hello.psk_identities == 0 && !hello.session_ticket);
+    assert!(hello.psk_identities.is_empty() && !hello.session_ticket);
 }
 
 #[test]
@@ -193,7 +193,7 @@ fn resumption_is_seen() {
         .extension(35, &[1; 100])
         .pre_shared_key(&[&[2; 100], b"joe"]);
     let hello = read(&offer.record()).unwrap();
-    assert_eq!(hello.psk_identities, 2);
+    assert_eq!(hello.psk_identities.iter().count(), 2);
     assert!(hello.session_ticket);
     assert!(hello.to_string().ends_with(" psk=2 ticket"));
     let request = Hello::tls13("example.com").extension(35, &[]);

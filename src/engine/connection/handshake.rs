@@ -11,7 +11,7 @@ use crate::engine::{Scratch, Shared};
 use crate::message::{End, Facts, bounded};
 use crate::tls::buffer::Buffer;
 use crate::tls::hello::{ClientHello, Progress};
-use crate::tls::session::{Session, Stage};
+use crate::tls::session::Stage;
 
 impl Connection {
     /// Reads the first flight, and chooses the host.
@@ -43,7 +43,7 @@ impl Connection {
         self.route(&client_hello, &hello.bytes, shared)
     }
 
-    /// Finds the host, and lets rustls see the hello.
+    /// Finds the host, and lets its TLS see the hello.
     fn route(&mut self, hello: &ClientHello, bytes: &[u8], shared: &mut Shared<'_>) -> State {
         self.facts.server_name.clone_from(&hello.server_name);
         let route = match shared
@@ -64,8 +64,8 @@ impl Connection {
             }
         };
         self.host = Some(route.host);
-        let session = shared.acceptors.get(route.host).cloned().map(Session::new);
-        let Some(Ok(session)) = session else {
+        let acceptor = shared.acceptors.get(route.host);
+        let Some(session) = acceptor.and_then(|acceptor| acceptor.session(hello)) else {
             return self.fail(
                 "this host cannot serve".to_owned(),
                 Some(AlertDescription::InternalError),
@@ -100,7 +100,7 @@ impl Connection {
             .map_or_else(|state| state, |stage| self.after(handshake, stage, shared))
     }
 
-    /// Gives rustls what is in the input buffer, and the client what rustls answers.
+    /// Gives the session what is in the input buffer, and the client what it answers.
     ///
     /// Errors: the state to go to instead.
     fn advance(
@@ -121,7 +121,7 @@ impl Connection {
         match result {
             Err(failure) => {
                 self.trace_failure(&failure, shared);
-                let end = End::Handshake(bounded(failure.error.to_string()));
+                let end = End::Handshake(bounded(failure.reason));
                 let to_client = std::mem::take(&mut handshake.to_client);
                 Err(self.close(to_client, end, shared))
             }

@@ -5,59 +5,67 @@ use std::collections::BTreeSet;
 
 use rustls::{NamedGroup, ProtocolVersion};
 
-use super::{ClientHello, HelloError, ProtocolNames};
+use super::{ClientHello, HelloError, ProtocolNames, PskIdentities};
 use crate::tls::name::{InvalidName, ServerName};
 use crate::tls::wire::Input;
 
-impl ClientHello {
-    /// Takes the body of the message, without the handshake header.
-    ///
-    /// Of the fields that are read, the syntax is checked as strictly as rustls does it, so that
-    /// both see the same facts. What a hello offers is for the engine to judge.
-    pub(super) fn parse(body: &[u8]) -> Result<Self, HelloError> {
+/// The fields of a ClientHello before its extensions.
+///
+/// ```text
+/// struct {
+///     ProtocolVersion legacy_version = 0x0303;    /* TLS v1.2 */
+///     Random random;
+///     opaque legacy_session_id<0..32>;
+///     CipherSuite cipher_suites<2..2^16-2>;
+///     opaque legacy_compression_methods<1..2^8-1>;
+///     Extension extensions<8..2^16-1>;            /* TLS 1.2: may be absent */
+/// } ClientHello;                                  (RFC 8446 §4.1.2)
+/// ```
+pub(in crate::tls) struct Fields<'a> {
+    pub(in crate::tls) legacy_version: u16,
+    pub(in crate::tls) random: &'a [u8; 32],
+    pub(in crate::tls) session_id: &'a [u8],
+    pub(in crate::tls) cipher_suites: Input<'a>,
+    pub(in crate::tls) compression_methods: &'a [u8],
+}
+
+impl<'a> Fields<'a> {
+    /// Takes the body of the message, without the handshake header, and gives each extension to `read`.
+    pub(in crate::tls) fn parse(
+        body: &'a [u8],
+        mut read: impl FnMut(u16, Input<'a>) -> Result<(), HelloError>,
+    ) -> Result<Self, HelloError> {
         let malformed = HelloError::Malformed;
         let mut input = Input::new(body);
 
-        let legacy_version = input.u16().ok_or(malformed("legacy_version"))?.into();
-        input.bytes(32).ok_or(malformed("random"))?;
-        input
-            .vector8()
-            .filter(|id| id.rest().len() <= 32)
-            .ok_or(malformed("legacy_session_id"))?;
-        let cipher_suites = (input.vector16())
-            .and_then(numbers)
-            .ok_or(malformed("cipher_suites"))?;
-        input
-            .vector8()
-            .and_then(Input::non_empty)
-            .ok_or(malformed("legacy_compression_methods"))?;
-
-        let mut hello = Self {
-            server_name: None,
-            alpn: ProtocolNames::default(),
-            legacy_version,
-            supported_versions: Vec::new(),
-            cipher_suites,
-            groups: Vec::new(),
-            key_shares: Vec::new(),
-            signature_schemes: Vec::new(),
-            psk_identities: 0,
-            session_ticket: false,
+        let fields = Self {
+            legacy_version: input.u16().ok_or(malformed("legacy_version"))?,
+            random: input.array().ok_or(malformed("random"))?,
+            session_id: input
+                .vector8()
+                .map(Input::rest)
+                .filter(|id| id.len() <= 32)
+                .ok_or(malformed("legacy_session_id"))?,
+            cipher_suites: (input.vector16())
+                .and_then(Input::non_empty)
+                .filter(|suites| suites.rest().len() % 2 == 0)
+                .ok_or(malformed("cipher_suites"))?,
+            compression_methods: input
+                .vector8()
+                .and_then(Input::non_empty)
+                .map(Input::rest)
+                .ok_or(malformed("legacy_compression_methods"))?,
         };
         // "a server MUST be prepared to receive ClientHellos without extensions" (RFC 5246 §7.4.1.4)
-        if !input.is_empty() {
-            let extensions = input.vector16().ok_or(malformed("extensions"))?;
-            input.end().ok_or(malformed("data after the extensions"))?;
-            hello.read_extensions(extensions)?;
+        if input.is_empty() {
+            return Ok(fields);
         }
-        Ok(hello)
-    }
-
-    fn read_extensions(&mut self, mut extensions: Input<'_>) -> Result<(), HelloError> {
+        let mut extensions = input.vector16().ok_or(malformed("extensions"))?;
+        input.end().ok_or(malformed("data after the extensions"))?;
         let mut seen = BTreeSet::new();
         while !extensions.is_empty() {
             let extension = extensions.u16().zip(extensions.vector16());
-            let (typ, body) = extension.ok_or(HelloError::Malformed("extensions"))?;
+            let (typ, body) = extension.ok_or(malformed("extensions"))?;
             // "There MUST NOT be more than one extension of the same type" (RFC 8446 §4.2)
             if !seen.insert(typ) {
                 return Err(HelloError::Illegal("duplicate extension"));
@@ -68,9 +76,34 @@ impl ClientHello {
             if typ == PRE_SHARED_KEY && !extensions.is_empty() {
                 return Err(HelloError::Illegal("pre_shared_key is not last"));
             }
-            self.read_extension(typ, body)?;
+            read(typ, body)?;
         }
-        Ok(())
+        Ok(fields)
+    }
+}
+
+impl ClientHello {
+    /// Takes the body of the message, without the handshake header.
+    ///
+    /// Of the fields that are read, the syntax is checked as strictly as rustls does it, so that
+    /// both see the same facts. What a hello offers is for the engine to judge.
+    pub(super) fn parse(body: &[u8]) -> Result<Self, HelloError> {
+        let mut hello = Self {
+            server_name: None,
+            alpn: ProtocolNames::default(),
+            legacy_version: 0.into(),
+            supported_versions: Vec::new(),
+            cipher_suites: Vec::new(),
+            groups: Vec::new(),
+            key_shares: Vec::new(),
+            signature_schemes: Vec::new(),
+            psk_identities: PskIdentities::default(),
+            session_ticket: false,
+        };
+        let fields = Fields::parse(body, |typ, body| hello.read_extension(typ, body))?;
+        hello.legacy_version = fields.legacy_version.into();
+        hello.cipher_suites = numbers(fields.cipher_suites).unwrap_or_default();
+        Ok(hello)
     }
 
     fn read_extension(&mut self, typ: u16, body: Input<'_>) -> Result<(), HelloError> {
@@ -89,7 +122,8 @@ impl ClientHello {
             }
             SESSION_TICKET => self.session_ticket = !body.is_empty(),
             PRE_SHARED_KEY => {
-                self.psk_identities = pre_shared_key(body).ok_or(malformed("pre_shared_key"))?;
+                let offered = OfferedPsks::read(body).ok_or(malformed("pre_shared_key"))?;
+                self.psk_identities.list = offered.identities.rest().to_vec();
             }
             SUPPORTED_VERSIONS => {
                 self.supported_versions =
@@ -132,7 +166,7 @@ fn server_name(mut body: Input<'_>) -> Result<Option<ServerName>, HelloError> {
 }
 
 /// `ProtocolName protocol_name_list<2..2^16-1>`, with `opaque ProtocolName<1..2^8-1>` (RFC 7301 §3.1).
-fn alpn(mut body: Input<'_>) -> Option<ProtocolNames> {
+pub(in crate::tls) fn alpn(mut body: Input<'_>) -> Option<ProtocolNames> {
     let list = body.vector16()?.non_empty()?;
     body.end()?;
     let mut names = list;
@@ -145,7 +179,7 @@ fn alpn(mut body: Input<'_>) -> Option<ProtocolNames> {
 }
 
 /// `ProtocolVersion versions<2..254>` (RFC 8446 §4.2.1).
-fn supported_versions(mut body: Input<'_>) -> Option<Vec<ProtocolVersion>> {
+pub(in crate::tls) fn supported_versions(mut body: Input<'_>) -> Option<Vec<ProtocolVersion>> {
     let versions = numbers(body.vector8()?)?;
     body.end()?;
     Some(versions)
@@ -172,31 +206,63 @@ fn key_share(mut body: Input<'_>) -> Option<Vec<NamedGroup>> {
 /// struct { PskIdentity identities<7..2^16-1>; PskBinderEntry binders<33..2^16-1>; } OfferedPsks;
 /// ```
 /// (RFC 8446 §4.2.11)
-fn pre_shared_key(mut body: Input<'_>) -> Option<usize> {
-    let mut identities = body.vector16()?.non_empty()?;
-    let mut count = 0;
-    while !identities.is_empty() {
-        identities.vector16()?.non_empty()?;
-        identities.bytes(4)?;
-        count += 1;
+#[derive(Clone, Copy)]
+pub(in crate::tls) struct OfferedPsks<'a> {
+    identities: Input<'a>,
+    binders: Input<'a>,
+    /// Bytes of `binders`, its own length included.
+    pub(in crate::tls) binders_len: usize,
+}
+
+impl<'a> OfferedPsks<'a> {
+    /// Both lists are well formed; they need not be of one length.
+    pub(in crate::tls) fn read(mut body: Input<'a>) -> Option<Self> {
+        let identities = body.vector16()?.non_empty()?;
+        let mut left = identities;
+        while !left.is_empty() {
+            next_identity(&mut left)?;
+        }
+        let binders_len = body.rest().len();
+        let binders = body.vector16()?.non_empty()?;
+        let mut left = binders;
+        while !left.is_empty() {
+            left.vector8()?.non_empty()?;
+        }
+        body.end()?;
+        Some(Self {
+            identities,
+            binders,
+            binders_len,
+        })
     }
-    let mut binders = body.vector16()?.non_empty()?;
-    while !binders.is_empty() {
-        binders.vector8()?.non_empty()?;
+
+    pub(in crate::tls) fn identities(self) -> impl Iterator<Item = &'a [u8]> {
+        let mut left = self.identities;
+        std::iter::from_fn(move || next_identity(&mut left))
     }
-    body.end()?;
-    Some(count)
+
+    pub(in crate::tls) fn binders(self) -> impl Iterator<Item = &'a [u8]> {
+        let mut left = self.binders;
+        std::iter::from_fn(move || left.vector8().map(Input::rest))
+    }
+}
+
+/// The first identity of a list; its ticket age means nothing here.
+pub(super) fn next_identity<'a>(list: &mut Input<'a>) -> Option<&'a [u8]> {
+    let identity = list.vector16()?.non_empty()?;
+    list.bytes(4)?;
+    Some(identity.rest())
 }
 
 /// An extension that is a list of numbers: `uint16 list<2..2^16-1>`.
-fn list16<T: From<u16>>(mut body: Input<'_>) -> Option<Vec<T>> {
+pub(in crate::tls) fn list16<T: From<u16>>(mut body: Input<'_>) -> Option<Vec<T>> {
     let list = numbers(body.vector16()?)?;
     body.end()?;
     Some(list)
 }
 
 /// The numbers, at least one, that fill a vector.
-fn numbers<T: From<u16>>(mut vector: Input<'_>) -> Option<Vec<T>> {
+pub(in crate::tls) fn numbers<T: From<u16>>(mut vector: Input<'_>) -> Option<Vec<T>> {
     let mut numbers = Vec::new();
     while !vector.is_empty() {
         numbers.push(vector.u16()?.into());

@@ -5,7 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod error;
-mod message;
+pub(in crate::tls) mod message;
 mod reader;
 mod show;
 
@@ -39,8 +39,8 @@ pub struct ClientHello {
     pub key_shares: Vec<NamedGroup>,
     /// `signature_algorithms` (RFC 8446 §4.2.3).
     pub signature_schemes: Vec<SignatureScheme>,
-    /// How many identities `pre_shared_key` offers (RFC 8446 §4.2.11): tickets or external PSKs.
-    pub psk_identities: usize,
+    /// The identities that `pre_shared_key` offers (RFC 8446 §4.2.11): tickets or external PSKs.
+    pub psk_identities: PskIdentities,
     /// Whether `session_ticket` holds a ticket (RFC 5077 §3.2).
     pub session_ticket: bool,
 }
@@ -65,6 +65,27 @@ impl ProtocolNames {
     }
 
     /// Whether the client did not use ALPN.
+    pub fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+}
+
+/// Identities of `pre_shared_key`, as the client wrote them (RFC 8446 §4.2.11): any bytes, none of them
+/// empty.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PskIdentities {
+    // As for ProtocolNames: the PskIdentity list itself, known to be well formed.
+    list: Vec<u8>,
+}
+
+impl PskIdentities {
+    /// The identities, in the client's order.
+    pub fn iter(&self) -> impl Iterator<Item = &[u8]> {
+        let mut left = super::wire::Input::new(&self.list);
+        std::iter::from_fn(move || message::next_identity(&mut left))
+    }
+
+    /// Whether the client offers none.
     pub fn is_empty(&self) -> bool {
         self.list.is_empty()
     }

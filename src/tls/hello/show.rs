@@ -50,8 +50,8 @@ impl fmt::Display for ClientHello {
             let schemes = self.signature_schemes.iter();
             list(f, schemes.map(|scheme| named(scheme.as_str(), *scheme)))?;
         }
-        if self.psk_identities > 0 {
-            write!(f, " psk={}", self.psk_identities)?;
+        if !self.psk_identities.is_empty() {
+            write!(f, " psk={}", self.psk_identities.iter().count())?;
         }
         if self.session_ticket {
             write!(f, " ticket")?;

@@ -1,6 +1,152 @@
-//! The external-PSK engine.
+//! The external-PSK engine: TLS 1.3 and TLS 1.2 with pre-shared keys, the server's side.
+//!
+//! What it does:
+//!
+//! - TLS 1.3 (RFC 8446) with external keys as RFC 9257 wants them used, without importers (RFC 9258):
+//!   `psk_dhe_ke`, and `psk_ke` where the host allows it; HelloRetryRequest; KeyUpdate.
+//! - TLS 1.2 (RFC 5246) with `ECDHE_PSK` (RFC 5489, 7905, 8442), and `PSK` (RFC 4279, 5487) where the
+//!   host allows it; AEADs only; the extended master secret (RFC 7627).
+//! - SNI, ALPN (RFC 7301), `record_size_limit` (RFC 8449).
+//!
+//! What it does not do, and why that is safe:
+//!
+//! - Certificates: rustls has them. A hello comes here only if it offers a key, or if the host has
+//!   nothing else; the client proves that it has the key, and we prove it by our Finished.
+//! - Resumption and tickets: the key itself authenticates each connection, and a full handshake with
+//!   it costs little more. No session is kept, so none can be stolen or mixed up between hosts.
+//! - Early data: it can be replayed (RFC 8446 §8), and a command would never know. It is skipped.
+//! - Renegotiation: it is refused, and RFC 5746 says so to the client.
+//! - CBC suites, static or finite-field Diffie-Hellman, compression, client authentication by
+//!   certificate, post-handshake authentication, heartbeats: never offered, so whoever sends
+//!   them has broken the protocol.
+//! - Descriptors, time and randomness: all of these are the caller's. Random numbers and key exchanges come
+//!   from the [`CryptoProvider`] in the [`Config`], so a test can fix both.
+//!
+//! How it is read: `connection` takes a record and gives it to the state that waits for it;
+//! `tls13` and `tls12` are these states, each of which consumes the message that moves it on;
+//! `record`, `message` and `hello` know the wire; `schedule` and `prf` know the secrets.
 #![forbid(unsafe_code)]
 
+mod connection;
+mod error;
+mod hello;
 mod keys;
+mod message;
+mod prf;
+mod record;
+mod schedule;
+mod suites;
+mod tls12;
+mod tls13;
+mod transcript;
 
+use std::sync::Arc;
+
+use rustls::NamedGroup;
+use rustls::ProtocolVersion;
+use rustls::crypto::{CryptoProvider, GetRandomFailed, SupportedKxGroup};
+use zeroize::Zeroizing;
+
+pub use connection::Connection;
+pub use error::Error;
 pub use keys::{Hash, Identity, InvalidIdentity, InvalidKey, Key, Keys};
+pub use suites::suite_name;
+
+use super::hello::ClientHello;
+
+/// What a host brings to its handshakes.
+pub struct Config {
+    keys: Arc<Keys>,
+    /// Most preferred first; empty: no ALPN.
+    alpn: Vec<Vec<u8>>,
+    modes: Modes,
+    provider: Arc<CryptoProvider>,
+    /// What stands in for the key of an unknown identity, for each hash: whoever offers one is to see
+    /// the same, in the same time, as with a wrong key.
+    stand_ins: [Key; 2],
+}
+
+/// What a host allows without (EC)DHE, and so without forward secrecy.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Modes {
+    /// `psk_ke` (RFC 8446 §4.2.9).
+    pub psk_ke: bool,
+    /// The suites `TLS_PSK_WITH_…` of TLS 1.2.
+    pub plain_psk: bool,
+}
+
+impl Config {
+    /// The engine's view of a host. `provider` brings randomness, and key exchange groups in order
+    /// of preference; its cipher suites are not used.
+    ///
+    /// Errors: no randomness.
+    pub fn new(
+        keys: Arc<Keys>,
+        alpn: Vec<Vec<u8>>,
+        modes: Modes,
+        provider: Arc<CryptoProvider>,
+    ) -> Result<Self, GetRandomFailed> {
+        let stand_in = |hash| {
+            let mut secret = Zeroizing::new(vec![0; 32]);
+            provider.secure_random.fill(&mut secret)?;
+            Ok(Key { secret, hash })
+        };
+        let stand_ins = [stand_in(Hash::Sha256)?, stand_in(Hash::Sha384)?];
+        Ok(Self {
+            keys,
+            alpn,
+            modes,
+            provider,
+            stand_ins,
+        })
+    }
+
+    /// Whether this engine is the one for a client, at a host that has certificates, too: the client
+    /// offers an identity that the host knows, or with TLS 1.2, where identities come later, a suite.
+    pub fn suits(&self, hello: &ClientHello) -> bool {
+        let suites = || hello.cipher_suites.iter().map(|suite| u16::from(*suite));
+        match hello.supported_versions.contains(&ProtocolVersion::TLSv1_3) {
+            true => hello.psk_identities.iter().any(|identity| {
+                let hash = self.keys.get(identity).map(|key| key.hash);
+                suites().any(|id| suites::tls13(id).is_some_and(|suite| Some(suite.hash) == hash))
+            }),
+            false => suites().any(|id| suites::tls12(id).is_some_and(|suite| self.allows(suite))),
+        }
+    }
+
+    /// Whether a suite of TLS 1.2 may be used here.
+    fn allows(&self, suite: &suites::Suite) -> bool {
+        suite.exchange != suites::Exchange::Psk || self.modes.plain_psk
+    }
+
+    fn stand_in(&self, hash: Hash) -> &Key {
+        match (hash, &self.stand_ins) {
+            (Hash::Sha256, [key, _]) | (Hash::Sha384, [_, key]) => key,
+        }
+    }
+
+    /// Our groups for a version, most preferred first.
+    fn groups(
+        &self,
+        version: ProtocolVersion,
+    ) -> impl Iterator<Item = &'static dyn SupportedKxGroup> {
+        let groups = self.provider.kx_groups.iter().copied();
+        groups.filter(move |group| group.usable_for_version(version))
+    }
+
+    /// `Random`
+    fn random(&self) -> Result<[u8; 32], Error> {
+        let mut random = [0; 32];
+        let no_randomness = |_| Error::Internal("no randomness");
+        self.provider
+            .secure_random
+            .fill(&mut random)
+            .map_err(no_randomness)?;
+        Ok(random)
+    }
+}
+
+/// A group's `NamedGroup` value.
+fn number(group: &dyn SupportedKxGroup) -> u16 {
+    NamedGroup::into(group.name())
+}
