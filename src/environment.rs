@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use rustls::{CipherSuite, NamedGroup, ProtocolVersion};
 
 use crate::message::Facts;
+use crate::tls::psk;
 
 /// What a command is told about its connection.
 pub struct Told<'a> {
@@ -93,6 +94,9 @@ pub fn version_name(version: u16) -> Option<&'static str> {
 
 /// A cipher suite as IANA spells it.
 pub fn suite_name(suite: u16) -> Option<String> {
+    if let Some(name) = psk::suite_name(suite) {
+        return Some(name.to_owned());
+    }
     let name = CipherSuite::from(suite);
     // rustls marks the suites of TLS 1.3, IANA does not.
     Some(name.as_str()?.replacen("TLS13_", "TLS_", 1))

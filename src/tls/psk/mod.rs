@@ -22,9 +22,9 @@
 //! - Descriptors, time and randomness: all of these are the caller's. Random numbers and key exchanges come
 //!   from the [`CryptoProvider`] in the [`Config`], so a test can fix both.
 //!
-//! How it is read: `connection` takes a record and gives it to the state that waits for it;
-//! `tls13` and `tls12` are these states, each of which consumes the message that moves it on;
-//! `record`, `message` and `hello` know the wire; `schedule` and `prf` know the secrets.
+//! How it is read: `connection` takes a record and gives it to the state that waits for it; `tls13` and
+//! `tls12` are these states, each of which consumes the message that moves it on; `offer` chooses from
+//! what a client offers; `record`, `message` and `hello` know the wire; `schedule` and `prf` know the secrets.
 #![forbid(unsafe_code)]
 
 mod connection;
@@ -32,6 +32,7 @@ mod error;
 mod hello;
 mod keys;
 mod message;
+mod offer;
 mod prf;
 mod record;
 mod schedule;
@@ -104,13 +105,16 @@ impl Config {
     /// Whether this engine is the one for a client, at a host that has certificates, too: the client
     /// offers an identity that the host knows, or with TLS 1.2, where identities come later, a suite.
     pub fn suits(&self, hello: &ClientHello) -> bool {
-        let suites = || hello.cipher_suites.iter().map(|suite| u16::from(*suite));
-        match hello.supported_versions.contains(&ProtocolVersion::TLSv1_3) {
-            true => hello.psk_identities.iter().any(|identity| {
-                let hash = self.keys.get(identity).map(|key| key.hash);
-                suites().any(|id| suites::tls13(id).is_some_and(|suite| Some(suite.hash) == hash))
-            }),
-            false => suites().any(|id| suites::tls12(id).is_some_and(|suite| self.allows(suite))),
+        let mut offered = hello.cipher_suites.iter().map(|suite| u16::from(*suite));
+        if hello.supported_versions.contains(&ProtocolVersion::TLSv1_3) {
+            let suites = offer::Suites::of(&offered);
+            let mut keys = hello
+                .psk_identities
+                .iter()
+                .filter_map(|id| self.keys.get(id));
+            keys.any(|key| suites.with(key.hash).is_some())
+        } else {
+            offered.any(|id| suites::tls12(id).is_some_and(|suite| self.allows(suite)))
         }
     }
 

@@ -2,27 +2,24 @@
 #![forbid(unsafe_code)]
 
 use aws_lc_rs::digest::Digest;
+use rustls::AlertDescription;
 use rustls::crypto::{SharedSecret, SupportedKxGroup};
-use rustls::{AlertDescription, ProtocolVersion};
 
 use super::connection::{Context, State};
-use super::error::{Error, handshake_failure, illegal_parameter};
-use super::hello::{ClientHello, KeyShare, Version};
+use super::error::{Error, illegal_parameter};
+use super::hello::{ClientHello, Version};
 use super::message::{
     ALPN, HELLO_RETRY_REQUEST, KEY_SHARE, KeyUpdate, PRE_SHARED_KEY, RECORD_SIZE_LIMIT,
     SERVER_NAME, SUPPORTED_VERSIONS, ServerHello, TLS13, body, extension, read_finished,
     write_encrypted_extensions, write_finished,
 };
+use super::offer::{Exchange, Offer, Suites, choose_exchange, choose_key};
 use super::record::{CHANGE_CIPHER_SPEC, HANDSHAKE, MAX_FRAGMENT};
 use super::schedule::{EarlySecret, Secret, TrafficSecret};
-use super::suites::{self, Aead, Suite};
+use super::suites::Suite;
 use super::transcript::Transcript;
-use super::{Config, Hash, Identity, Key, number};
+use super::{Identity, number};
 use crate::tls::wire::{vector8, vector16};
-
-// PskKeyExchangeMode (RFC 8446 §4.2.9)
-const PSK_KE: u8 = 0;
-const PSK_DHE_KE: u8 = 1;
 
 /// Bytes of early data that are skipped: what a client that has never met us can have sent in good
 /// faith, one record.
@@ -62,7 +59,7 @@ pub(super) fn client_hello(
 ) -> Result<State, Error> {
     let config = context.config;
     let exchange = choose_exchange(hello, config)?;
-    let offer = choose_key(hello, config, |hash| choose_suite(hello, hash))?;
+    let offer = choose_key(hello, config, Suites::of(&hello.suites.iter().copied()))?;
     let mut transcript = Transcript::new(offer.suite.hash);
     let early = offer.verify(hello, &transcript)?;
     if hello.early_data {
@@ -76,149 +73,6 @@ pub(super) fn client_hello(
             accept(hello, &offer, &early, first, transcript, context)
         }
         Exchange::None => accept(hello, &offer, &early, First(None), transcript, context),
-    }
-}
-
-/// How a shared secret comes about.
-enum Exchange<'a> {
-    /// From this share of the client.
-    Share(&'static dyn SupportedKxGroup, &'a [u8]),
-    /// From a share that the client is to send.
-    Retry(&'static dyn SupportedKxGroup),
-    /// Not at all: `psk_ke`.
-    None,
-}
-
-fn choose_exchange<'a>(hello: &ClientHello<'a>, config: &Config) -> Result<Exchange<'a>, Error> {
-    // "If clients offer "pre_shared_key" without a "psk_key_exchange_modes" extension, servers MUST
-    // abort the handshake." (RFC 8446 §4.2.9)
-    let modes = match (hello.offered, hello.psk_modes) {
-        (None, _) => return Err(handshake_failure("no pre-shared key offered")),
-        (_, None) => return Err(missing_extension("no psk_key_exchange_modes")),
-        (_, Some(modes)) => modes,
-    };
-    let psk_ke = modes.contains(&PSK_KE) && config.modes.psk_ke;
-    if modes.contains(&PSK_DHE_KE) {
-        match &hello.shares {
-            Some(shares) if !hello.groups.is_empty() => {
-                check_shares(shares, &hello.groups)?;
-                let groups = || config.groups(ProtocolVersion::TLSv1_3);
-                let shared = groups().find_map(|group| {
-                    let share = shares.iter().find(|share| share.group == number(group))?;
-                    Some(Exchange::Share(group, share.key_exchange))
-                });
-                let offered = || groups().find(|group| hello.groups.contains(&number(*group)));
-                if let Some(exchange) = shared.or_else(|| offered().map(Exchange::Retry)) {
-                    return Ok(exchange);
-                }
-            }
-            _ if psk_ke => {}
-            _ => return Err(missing_extension("psk_dhe_ke without groups or key shares")),
-        }
-    }
-    match psk_ke {
-        true => Ok(Exchange::None),
-        false if modes.contains(&PSK_DHE_KE) => Err(handshake_failure("no group in common")),
-        false => Err(handshake_failure("no PSK key exchange mode in common")),
-    }
-}
-
-/// "Clients MUST NOT offer multiple KeyShareEntry values for the same group. Clients MUST NOT offer any
-/// KeyShareEntry values for groups not listed in the client's `supported_groups` extension." (RFC 8446
-/// §4.2.8)
-fn check_shares(shares: &[KeyShare<'_>], groups: &[u16]) -> Result<(), Error> {
-    // Each group is there once, or the lists are not as long as they may be.
-    let mut seen = Vec::new();
-    for share in shares {
-        if !groups.contains(&share.group) || seen.contains(&share.group) {
-            let what = "a key share for a group that is not offered, or for one twice";
-            return Err(illegal_parameter(what));
-        }
-        seen.push(share.group);
-    }
-    Ok(())
-}
-
-/// The key that a client is to prove that it has.
-struct Offer<'a> {
-    suite: &'static Suite,
-    key: &'a Key,
-    /// `None`: no identity of the client's is known, and the key is a stand-in.
-    identity: Option<&'a Identity>,
-    /// Its place in the client's list: `selected_identity`.
-    place: usize,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Wanted {
-    Any,
-    Of(Hash),
-}
-use Wanted::{Any, Of};
-
-/// The client's first suite with this hash. Who has AES in hardware, puts it first with SHA-384, and
-/// is not to get ChaCha20 because the key has another hash.
-fn choose_suite(hello: &ClientHello<'_>, hash: Wanted) -> Option<&'static Suite> {
-    let offered = || hello.suites.iter().filter_map(|id| suites::tls13(*id));
-    let mut fitting = offered().filter(|suite| hash == Any || hash == Of(suite.hash));
-    let first = fitting.next()?;
-    let prefers_aes = offered()
-        .next()
-        .is_some_and(|suite| suite.aead != Aead::ChaCha20Poly1305);
-    match prefers_aes && first.aead == Aead::ChaCha20Poly1305 {
-        true => fitting.next().or(Some(first)),
-        false => Some(first),
-    }
-}
-
-/// The first identity that is known, then a suite with its hash.
-fn choose_key<'a>(
-    hello: &ClientHello<'_>,
-    config: &'a Config,
-    suite_for: impl Fn(Wanted) -> Option<&'static Suite>,
-) -> Result<Offer<'a>, Error> {
-    let offered = hello
-        .offered
-        .ok_or(handshake_failure("no pre-shared key offered"))?;
-    // "the server MUST […] abort" when the lists do not belong together (RFC 8446 §4.2.11)
-    if offered.identities().count() != offered.binders().count() {
-        return Err(illegal_parameter("not as many binders as identities"));
-    }
-    let any = suite_for(Any).ok_or(handshake_failure("no cipher suite in common"))?;
-    let mut identities = offered.identities().enumerate();
-    let known = identities.find_map(|(place, identity)| {
-        let (identity, key) = config.keys.get_key_value(identity)?;
-        Some(Offer {
-            suite: suite_for(Of(key.hash))?,
-            key,
-            identity: Some(identity),
-            place,
-        })
-    });
-    Ok(known.unwrap_or(Offer {
-        suite: any,
-        key: config.stand_in(any.hash),
-        identity: None,
-        place: 0,
-    }))
-}
-
-impl Offer<'_> {
-    /// "Prior to accepting PSK key establishment, the server MUST validate the corresponding binder
-    /// value […]. If this value is not present or does not validate, the server MUST abort the
-    /// handshake." (RFC 8446 §4.2.11)
-    fn verify(&self, hello: &ClientHello<'_>, before: &Transcript) -> Result<EarlySecret, Error> {
-        let mut truncated = before.clone();
-        truncated.add(hello.truncated);
-        let early = EarlySecret::new(self.key)?;
-        let binder = early.binder(&truncated)?;
-        let sent = hello
-            .offered
-            .and_then(|offered| offered.binders().nth(self.place));
-        match binder.is(sent.unwrap_or_default()) && self.identity.is_some() {
-            true => Ok(early),
-            false => Err(Error::Unauthenticated),
-        }
     }
 }
 
@@ -285,12 +139,8 @@ impl ExpectRetriedHello {
             }
             _ => return Err(illegal_parameter("not the key share that was asked for")),
         };
-        let suite_for = |hash| {
-            let suite = self.suite;
-            let fits = hash == Any || hash == Of(suite.hash);
-            (fits && hello.suites.contains(&suite.id)).then_some(suite)
-        };
-        let offer = choose_key(&hello, context.config, suite_for)?;
+        let suites = Suites::only(self.suite, &hello);
+        let offer = choose_key(&hello, context.config, suites)?;
         let early = offer.verify(&hello, &self.transcript)?;
         self.transcript.add(message);
         accept(
@@ -495,8 +345,4 @@ impl Traffic {
         self.owes_update = false;
         Ok(())
     }
-}
-
-fn missing_extension(what: &'static str) -> Error {
-    Error::Misbehaved(AlertDescription::MissingExtension, what)
 }

@@ -1,0 +1,191 @@
+//! What a client's hello offers, and which of it this host takes: key, suite, key exchange (RFC 8446 §4.1.1).
+#![forbid(unsafe_code)]
+
+use std::collections::BTreeSet;
+
+use rustls::crypto::SupportedKxGroup;
+use rustls::{AlertDescription, ProtocolVersion};
+
+use super::error::{Error, handshake_failure, illegal_parameter};
+use super::hello::{ClientHello, KeyShare};
+use super::schedule::EarlySecret;
+use super::suites::{self, Aead, Suite};
+use super::transcript::Transcript;
+use super::{Config, Hash, Identity, Key, number};
+
+// PskKeyExchangeMode (RFC 8446 §4.2.9)
+const PSK_KE: u8 = 0;
+const PSK_DHE_KE: u8 = 1;
+
+/// How a shared secret comes about.
+pub(super) enum Exchange<'a> {
+    /// From this share of the client.
+    Share(&'static dyn SupportedKxGroup, &'a [u8]),
+    /// From a share that the client is to send.
+    Retry(&'static dyn SupportedKxGroup),
+    /// Not at all: `psk_ke`.
+    None,
+}
+
+pub(super) fn choose_exchange<'a>(
+    hello: &ClientHello<'a>,
+    config: &Config,
+) -> Result<Exchange<'a>, Error> {
+    // "If clients offer "pre_shared_key" without a "psk_key_exchange_modes" extension, servers MUST
+    // abort the handshake." (RFC 8446 §4.2.9)
+    let modes = match (hello.offered, hello.psk_modes) {
+        (None, _) => return Err(handshake_failure("no pre-shared key offered")),
+        (_, None) => return Err(missing_extension("no psk_key_exchange_modes")),
+        (_, Some(modes)) => modes,
+    };
+    let psk_ke = modes.contains(&PSK_KE) && config.modes.psk_ke;
+    if modes.contains(&PSK_DHE_KE) {
+        match &hello.shares {
+            Some(shares) if !hello.groups.is_empty() => {
+                check_shares(shares, &hello.groups)?;
+                let groups = || config.groups(ProtocolVersion::TLSv1_3);
+                let shared = groups().find_map(|group| {
+                    let share = shares.iter().find(|share| share.group == number(group))?;
+                    Some(Exchange::Share(group, share.key_exchange))
+                });
+                let offered = || groups().find(|group| hello.groups.contains(&number(*group)));
+                if let Some(exchange) = shared.or_else(|| offered().map(Exchange::Retry)) {
+                    return Ok(exchange);
+                }
+            }
+            _ if psk_ke => {}
+            _ => return Err(missing_extension("psk_dhe_ke without groups or key shares")),
+        }
+    }
+    match psk_ke {
+        true => Ok(Exchange::None),
+        false if modes.contains(&PSK_DHE_KE) => Err(handshake_failure("no group in common")),
+        false => Err(handshake_failure("no PSK key exchange mode in common")),
+    }
+}
+
+/// "Clients MUST NOT offer multiple KeyShareEntry values for the same group. Clients MUST NOT offer any
+/// KeyShareEntry values for groups not listed in the client's `supported_groups` extension." (RFC 8446
+/// §4.2.8)
+fn check_shares(shares: &[KeyShare<'_>], groups: &[u16]) -> Result<(), Error> {
+    let mut left: BTreeSet<u16> = groups.iter().copied().collect();
+    match shares.iter().all(|share| left.remove(&share.group)) {
+        true => Ok(()),
+        false => {
+            let what = "a key share for a group that is not offered, or for one twice";
+            Err(illegal_parameter(what))
+        }
+    }
+}
+
+/// The suites for a client, by the hash of the key that they need.
+#[derive(Clone, Copy)]
+pub(super) struct Suites {
+    sha256: Option<&'static Suite>,
+    sha384: Option<&'static Suite>,
+}
+
+impl Suites {
+    /// Of those that a client offers, in its order, the first with each hash. Who has AES in hardware,
+    /// puts it first with SHA-384, and is not to get ChaCha20 because the key has another hash.
+    pub(super) fn of(offered: &(impl Iterator<Item = u16> + Clone)) -> Self {
+        let offered = || offered.clone().filter_map(suites::tls13);
+        let sha256 = || offered().filter(|suite| suite.hash == Hash::Sha256);
+        let is_aes = |suite: &&Suite| suite.aead != Aead::ChaCha20Poly1305;
+        let aes = || sha256().find(is_aes);
+        let sha384 = offered().find(|suite| suite.hash == Hash::Sha384);
+        let prefers_aes = offered().next().as_ref().is_some_and(is_aes);
+        Self {
+            sha256: aes().filter(|_| prefers_aes).or_else(|| sha256().next()),
+            sha384,
+        }
+    }
+
+    /// The one that was chosen already, if the client still offers it.
+    pub(super) fn only(suite: &'static Suite, hello: &ClientHello<'_>) -> Self {
+        let suite = Some(suite).filter(|suite| hello.suites.contains(&suite.id));
+        let with = |hash| suite.filter(|suite| suite.hash == hash);
+        Self {
+            sha256: with(Hash::Sha256),
+            sha384: with(Hash::Sha384),
+        }
+    }
+
+    /// The one for keys of this hash.
+    pub(super) fn with(self, hash: Hash) -> Option<&'static Suite> {
+        match hash {
+            Hash::Sha256 => self.sha256,
+            Hash::Sha384 => self.sha384,
+        }
+    }
+}
+
+/// The key that a client is to prove that it has.
+pub(super) struct Offer<'a> {
+    pub(super) suite: &'static Suite,
+    key: &'a Key,
+    /// `None`: no identity of the client's is known, and the key is a stand-in.
+    pub(super) identity: Option<&'a Identity>,
+    /// Its place in the client's list: `selected_identity`.
+    pub(super) place: usize,
+}
+
+/// The first identity that is known, and a suite with its hash.
+pub(super) fn choose_key<'a>(
+    hello: &ClientHello<'_>,
+    config: &'a Config,
+    suites: Suites,
+) -> Result<Offer<'a>, Error> {
+    let offered = (hello.offered).ok_or(handshake_failure("no pre-shared key offered"))?;
+    // Each identity has its binder (RFC 8446 §4.2.11).
+    if offered.identities().count() != offered.binders().count() {
+        return Err(illegal_parameter("not as many binders as identities"));
+    }
+    let any = suites.sha256.or(suites.sha384);
+    let any = any.ok_or(handshake_failure("no cipher suite in common"))?;
+    let mut identities = offered.identities().enumerate();
+    let known = identities.find_map(|(place, identity)| {
+        let (identity, key) = config.keys.get_key_value(identity)?;
+        Some(Offer {
+            suite: suites.with(key.hash)?,
+            key,
+            identity: Some(identity),
+            place,
+        })
+    });
+    Ok(known.unwrap_or(Offer {
+        suite: any,
+        key: config.stand_in(any.hash),
+        identity: None,
+        place: 0,
+    }))
+}
+
+impl Offer<'_> {
+    /// "Prior to accepting PSK key establishment, the server MUST validate the corresponding binder
+    /// value […]. If this value is not present or does not validate, the server MUST abort the
+    /// handshake." (RFC 8446 §4.2.11)
+    ///
+    /// `before`: what came before this hello.
+    pub(super) fn verify(
+        &self,
+        hello: &ClientHello<'_>,
+        before: &Transcript,
+    ) -> Result<EarlySecret, Error> {
+        let mut truncated = before.clone();
+        truncated.add(hello.truncated);
+        let early = EarlySecret::new(self.key)?;
+        let binder = early.binder(&truncated)?;
+        let sent = hello
+            .offered
+            .and_then(|offered| offered.binders().nth(self.place));
+        match binder.is(sent.unwrap_or_default()) && self.identity.is_some() {
+            true => Ok(early),
+            false => Err(Error::Unauthenticated),
+        }
+    }
+}
+
+fn missing_extension(what: &'static str) -> Error {
+    Error::Misbehaved(AlertDescription::MissingExtension, what)
+}
