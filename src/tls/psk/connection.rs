@@ -15,7 +15,7 @@ use super::prf::VERIFY_DATA;
 use super::record::{
     ALERT, APPLICATION_DATA, CHANGE_CIPHER_SPEC, HANDSHAKE, MAX_FRAGMENT, Records,
 };
-use super::{Config, Identity, tls12, tls13};
+use super::{Config, Identity, tls12, tls13, traffic};
 use crate::message::Facts;
 use crate::tls::buffer::Buffer;
 use crate::tls::session::Stage;
@@ -39,7 +39,7 @@ pub(super) enum State {
     ExpectHello,
     ExpectRetriedHello(tls13::ExpectRetriedHello),
     ExpectFinished13(tls13::ExpectFinished),
-    Traffic13(tls13::Traffic),
+    Traffic13(traffic::Traffic),
     ExpectClientKeyExchange(tls12::ExpectClientKeyExchange),
     ExpectChangeCipherSpec(tls12::ExpectChangeCipherSpec),
     ExpectFinished12(tls12::ExpectFinished),
@@ -52,7 +52,7 @@ pub(super) enum State {
 
 /// What is left of a session that only sends.
 pub(super) enum Sends {
-    Tls13(tls13::Traffic),
+    Tls13(traffic::Traffic),
     Tls12,
 }
 

@@ -22,8 +22,8 @@
 //! - Descriptors, time and randomness: all of these are the caller's. Random numbers and key exchanges come
 //!   from the [`CryptoProvider`] in the [`Config`], so a test can fix both.
 //!
-//! How it is read: `connection` takes a record and gives it to the state that waits for it; `tls13` and
-//! `tls12` are these states, each of which consumes the message that moves it on; `offer` chooses from
+//! How it is read: `connection` takes a record and gives it to the state that waits for it; `tls13`,
+//! `traffic` and `tls12` are these states, each of which consumes the message that moves it on; `offer` chooses from
 //! what a client offers; `record`, `message` and `hello` know the wire; `schedule` and `prf` know the secrets.
 #![forbid(unsafe_code)]
 
@@ -39,7 +39,10 @@ mod schedule;
 mod suites;
 mod tls12;
 mod tls13;
+mod traffic;
 mod transcript;
+#[cfg(test)]
+mod vectors;
 
 use std::sync::Arc;
 

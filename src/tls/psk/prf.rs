@@ -148,3 +148,59 @@ impl VerifyData {
 fn prf(hash: Hash, secret: &[u8], label: &[u8], seed: &[u8], len: usize) -> Result<Secret, Error> {
     Ok(Secret::new(hash.prf(), secret)?.derive(label, seed, len)?)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tls::psk::vectors::{ILLUSTRATED, hex};
+
+    fn illustrated(name: &str) -> Vec<u8> {
+        hex(ILLUSTRATED, name)
+    }
+
+    #[test]
+    fn the_master_secret_is_that_of_the_illustrated_connection() {
+        let premaster = illustrated("pre_master_secret");
+        let seed = [illustrated("client_random"), illustrated("server_random")].concat();
+        let master =
+            MasterSecret::derive(Hash::Sha256, &premaster, b"master secret", &seed).unwrap();
+        assert_eq!(*master.bytes, illustrated("master_secret"));
+    }
+
+    #[test]
+    fn the_key_block_is_that_of_the_illustrated_connection() {
+        let master = illustrated("master_secret");
+        let seed = [illustrated("server_random"), illustrated("client_random")].concat();
+        let expected = [
+            illustrated("client_write_mac_key"),
+            illustrated("server_write_mac_key"),
+            illustrated("client_write_key"),
+            illustrated("server_write_key"),
+            illustrated("client_write_iv"),
+            illustrated("server_write_iv"),
+        ]
+        .concat();
+        let block = prf(
+            Hash::Sha256,
+            &master,
+            b"key expansion",
+            &seed,
+            expected.len(),
+        )
+        .unwrap();
+        assert_eq!(block.as_ref(), expected);
+    }
+
+    #[test]
+    fn a_premaster_secret_without_a_key_exchange_has_zeros_in_its_place() {
+        let secret = Zeroizing::new(vec![7; 16]);
+        let key = Key {
+            secret,
+            hash: Hash::Sha256,
+        };
+        let expected = [&[0, 16], &[0; 16][..], &[0, 16], &[7; 16]].concat();
+        assert_eq!(*premaster_secret(&key, None), expected);
+        let expected = [&[0, 2], &[1, 2][..], &[0, 16], &[7; 16]].concat();
+        assert_eq!(*premaster_secret(&key, Some(&[1, 2])), expected);
+    }
+}

@@ -69,6 +69,13 @@ impl Keys {
         })
     }
 
+    /// The same keys, which may protect so many records.
+    #[cfg(test)]
+    pub(super) fn limited(mut self, limit: u64) -> Self {
+        self.limit = limit;
+        self
+    }
+
     /// The nonce of a record: `iv` with the number in its last eight bytes. "The padded sequence number
     /// is XORed with either the static `client_write_iv` or `server_write_iv`" (RFC 8446 §5.3, RFC 7905
     /// §2); where the number stands in the record, it takes the place of zeros.

@@ -109,6 +109,15 @@ impl TrafficSecret {
     }
 }
 
+#[cfg(test)]
+impl TrafficSecret {
+    /// A secret of this byte, over and over.
+    pub(super) fn of(hash: Hash, byte: u8) -> Self {
+        let bytes = Zeroizing::new(vec![byte; hash.len()]);
+        Self(Secret { hash, bytes })
+    }
+}
+
 /// As many bytes as the hash has.
 pub(super) struct Secret {
     hash: Hash,
@@ -187,5 +196,157 @@ struct Length(usize);
 impl hkdf::KeyType for Length {
     fn len(&self) -> usize {
         self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tls::psk::hello::ClientHello;
+    use crate::tls::psk::suites;
+    use crate::tls::psk::vectors::{OPENSSL, RFC8448, hex};
+
+    fn rfc8448(name: &str) -> Vec<u8> {
+        hex(RFC8448, name)
+    }
+
+    fn secret(bytes: Vec<u8>) -> Secret {
+        Secret {
+            hash: Hash::Sha256,
+            bytes: Zeroizing::new(bytes),
+        }
+    }
+
+    fn expand(secret: &Secret, label: &[u8], context: &[u8], length: usize) -> Vec<u8> {
+        let mut out = vec![0; length];
+        secret.expand_label(label, context, &mut out).unwrap();
+        out
+    }
+
+    #[test]
+    fn secrets_follow_each_other_as_in_rfc_8448() {
+        // Without a key: "a string of Hash.length bytes set to zeros".
+        let early = EarlySecret(Secret::extract(Hash::Sha256, &[], &[0; 32]).unwrap());
+        let handshake = early.handshake(Some(&rfc8448("ecdhe"))).unwrap();
+        assert_eq!(handshake.0.as_bytes(), rfc8448("handshake_secret"));
+        let master = handshake.master().unwrap();
+        assert_eq!(master.0.as_bytes(), rfc8448("master_secret"));
+        let key = Key {
+            secret: Zeroizing::new(rfc8448("psk")),
+            hash: Hash::Sha256,
+        };
+        let early = EarlySecret::new(&key).unwrap();
+        assert_eq!(early.0.as_bytes(), rfc8448("early_secret_of_psk"));
+    }
+
+    #[test]
+    fn labels_expand_as_in_rfc_8448() {
+        for (from, label, context, to) in [
+            (
+                "handshake_secret",
+                "c hs traffic",
+                "hash_to_server_hello",
+                "client_handshake_traffic_secret",
+            ),
+            (
+                "handshake_secret",
+                "s hs traffic",
+                "hash_to_server_hello",
+                "server_handshake_traffic_secret",
+            ),
+            (
+                "master_secret",
+                "c ap traffic",
+                "hash_to_server_finished",
+                "client_application_traffic_secret",
+            ),
+            (
+                "master_secret",
+                "s ap traffic",
+                "hash_to_server_finished",
+                "server_application_traffic_secret",
+            ),
+            (
+                "client_handshake_traffic_secret",
+                "key",
+                "",
+                "client_handshake_key",
+            ),
+            (
+                "client_handshake_traffic_secret",
+                "iv",
+                "",
+                "client_handshake_iv",
+            ),
+            (
+                "server_handshake_traffic_secret",
+                "key",
+                "",
+                "server_handshake_key",
+            ),
+            (
+                "server_handshake_traffic_secret",
+                "iv",
+                "",
+                "server_handshake_iv",
+            ),
+            (
+                "server_handshake_traffic_secret",
+                "finished",
+                "",
+                "server_finished_key",
+            ),
+            (
+                "server_application_traffic_secret",
+                "key",
+                "",
+                "server_application_key",
+            ),
+            (
+                "server_application_traffic_secret",
+                "iv",
+                "",
+                "server_application_iv",
+            ),
+        ] {
+            let context = match context {
+                "" => Vec::new(),
+                name => rfc8448(name),
+            };
+            let expected = rfc8448(to);
+            let from = secret(rfc8448(from));
+            assert_eq!(
+                expand(&from, label.as_bytes(), &context, expected.len()),
+                expected,
+                "{to}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_record_is_opened_as_in_rfc_8448() {
+        let client = TrafficSecret(secret(rfc8448("client_handshake_traffic_secret")));
+        let mut records = crate::tls::psk::record::Records::new();
+        records.read_with(client.keys(suites::tls13(0x1301).unwrap()).unwrap());
+        let mut record = rfc8448("client_finished_record");
+        let message = rfc8448("client_finished_message");
+        assert_eq!(
+            records.open(&mut record).unwrap(),
+            Some((22, message.as_slice()))
+        );
+    }
+
+    #[test]
+    fn a_binder_is_what_openssl_makes_it() {
+        let record = hex(OPENSSL, "record");
+        let hello = ClientHello::read(&record[5..]).unwrap();
+        let key = Key::new(Zeroizing::new(hex(OPENSSL, "key")), Hash::Sha256).unwrap();
+        let mut truncated = Transcript::new(Hash::Sha256);
+        truncated.add(hello.truncated);
+        let binder = EarlySecret::new(&key).unwrap().binder(&truncated).unwrap();
+        let offered = hello.offered.unwrap();
+        assert_eq!(offered.identities().collect::<Vec<_>>(), [b"alice"]);
+        assert_eq!(offered.binders().collect::<Vec<_>>(), [binder.as_bytes()]);
+        assert!(binder.is(&record[record.len() - 32..]));
     }
 }

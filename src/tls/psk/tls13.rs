@@ -9,14 +9,15 @@ use super::connection::{Context, State};
 use super::error::{Error, illegal_parameter};
 use super::hello::{ClientHello, Version};
 use super::message::{
-    ALPN, HELLO_RETRY_REQUEST, KEY_SHARE, KeyUpdate, PRE_SHARED_KEY, RECORD_SIZE_LIMIT,
-    SERVER_NAME, SUPPORTED_VERSIONS, ServerHello, TLS13, body, extension, read_finished,
+    ALPN, HELLO_RETRY_REQUEST, KEY_SHARE, PRE_SHARED_KEY, RECORD_SIZE_LIMIT, SERVER_NAME,
+    SUPPORTED_VERSIONS, ServerHello, TLS13, body, extension, read_finished,
     write_encrypted_extensions, write_finished,
 };
 use super::offer::{Exchange, Offer, Suites, choose_exchange, choose_key};
 use super::record::{CHANGE_CIPHER_SPEC, HANDSHAKE, MAX_FRAGMENT};
 use super::schedule::{EarlySecret, Secret, TrafficSecret};
 use super::suites::Suite;
+use super::traffic::Traffic;
 use super::transcript::Transcript;
 use super::{Identity, number};
 use crate::tls::wire::{vector8, vector16};
@@ -40,15 +41,6 @@ pub(super) struct ExpectFinished {
     client: TrafficSecret,
     server: TrafficSecret,
     identity: Identity,
-}
-
-/// The handshake is complete.
-pub(super) struct Traffic {
-    suite: &'static Suite,
-    client: TrafficSecret,
-    server: TrafficSecret,
-    /// Whether the client has asked for new keys of ours since we have last sent something.
-    owes_update: bool,
 }
 
 /// A client's first hello.
@@ -307,42 +299,7 @@ impl ExpectFinished {
         }
         context.records.read_with(self.client.keys(self.suite)?);
         context.negotiated.identity = Some(self.identity);
-        Ok(State::Traffic13(Traffic {
-            suite: self.suite,
-            client: self.client,
-            server: self.server,
-            owes_update: false,
-        }))
-    }
-}
-
-impl Traffic {
-    /// The client has new keys (RFC 8446 §4.6.3).
-    pub(super) fn key_update(
-        mut self,
-        message: &[u8],
-        context: &mut Context<'_>,
-    ) -> Result<State, Error> {
-        // "the receiver MUST send a KeyUpdate of its own […] prior to sending its next Application Data
-        // record"; until then one is enough for however many requests.
-        self.owes_update |= KeyUpdate::read(body(message))? == KeyUpdate::Requested;
-        self.client = self.client.next()?;
-        context.records.read_with(self.client.keys(self.suite)?);
-        Ok(State::Traffic13(self))
-    }
-
-    /// What goes before a record of application data: new keys, where they are wanted, or where the
-    /// old ones have protected as much as they may (RFC 8446 §5.5).
-    pub(super) fn before_data(&mut self, context: &mut Context<'_>) -> Result<(), Error> {
-        if !self.owes_update && !context.records.must_rekey() {
-            return Ok(());
-        }
-        let mut message = Vec::new();
-        KeyUpdate::NotRequested.write(&mut message);
-        context.records.write(HANDSHAKE, &message, context.out)?;
-        self.server = self.server.next()?;
-        context.records.write_with(self.server.keys(self.suite)?);
-        self.owes_update = false;
-        Ok(())
+        let traffic = Traffic::new(self.suite, self.client, self.server);
+        Ok(State::Traffic13(traffic))
     }
 }

@@ -1,0 +1,15 @@
+//! The test vectors of `tests/vectors/`, by name.
+#![forbid(unsafe_code)]
+
+/// Reads `name = hex`, a line of one of these files.
+pub(super) fn hex(file: &str, name: &str) -> Vec<u8> {
+    let mut lines = file.lines().filter_map(|line| line.split_once(" = "));
+    let (_, digits) = lines.find(|(key, _)| *key == name).unwrap();
+    (0..digits.len() / 2)
+        .map(|byte| u8::from_str_radix(&digits[2 * byte..2 * byte + 2], 16).unwrap())
+        .collect()
+}
+
+pub(super) const RFC8448: &str = include_str!("../../../tests/vectors/rfc8448.txt");
+pub(super) const ILLUSTRATED: &str = include_str!("../../../tests/vectors/tls12-illustrated.txt");
+pub(super) const OPENSSL: &str = include_str!("../../../tests/vectors/openssl-psk-hello.txt");
