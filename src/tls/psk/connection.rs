@@ -26,9 +26,9 @@ const IDLE_LIMIT: u8 = 32;
 /// One connection with a client that has, or says that it has, a pre-shared key.
 pub struct Connection {
     config: Arc<Config>,
-    records: Records,
+    pub(super) records: Records,
     joiner: Joiner,
-    state: State,
+    pub(super) state: State,
     negotiated: Negotiated,
     /// KeyUpdates, warnings and empty records since the last byte of data.
     idle: u8,

@@ -29,6 +29,8 @@
 
 mod connection;
 mod error;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod hello;
 mod keys;
 mod message;
@@ -41,7 +43,7 @@ mod tls12;
 mod tls13;
 mod traffic;
 mod transcript;
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 mod vectors;
 
 use std::sync::Arc;

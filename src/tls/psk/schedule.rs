@@ -109,7 +109,7 @@ impl TrafficSecret {
     }
 }
 
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 impl TrafficSecret {
     /// A secret of this byte, over and over.
     pub(super) fn of(hash: Hash, byte: u8) -> Self {

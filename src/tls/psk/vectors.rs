@@ -10,6 +10,8 @@ pub(super) fn hex(file: &str, name: &str) -> Vec<u8> {
         .collect()
 }
 
+#[cfg(test)]
 pub(super) const RFC8448: &str = include_str!("../../../tests/vectors/rfc8448.txt");
+#[cfg(test)]
 pub(super) const ILLUSTRATED: &str = include_str!("../../../tests/vectors/tls12-illustrated.txt");
 pub(super) const OPENSSL: &str = include_str!("../../../tests/vectors/openssl-psk-hello.txt");

@@ -1,0 +1,255 @@
+//! What the fuzz targets in `fuzz/` call, each with arbitrary bytes: nothing may panic, and no handshake
+//! may come to an end.
+#![forbid(unsafe_code)]
+#![allow(clippy::unwrap_used, reason = "what fails here is a finding")]
+
+use std::sync::{Arc, OnceLock};
+
+use rustls::crypto::{CryptoProvider, GetRandomFailed, SecureRandom};
+use zeroize::Zeroizing;
+
+use super::connection::State;
+use super::hello::ClientHello;
+use super::message::{self, ClientKeyExchange, Joiner, KeyUpdate};
+use super::prf::VERIFY_DATA;
+use super::record::{self, Protection, Records};
+use super::schedule::TrafficSecret;
+use super::suites::{self, Aead, Exchange, Suite};
+use super::traffic::Traffic;
+use super::vectors::{OPENSSL, hex};
+use super::{Config, Connection, Hash, Identity, Key, Keys, Modes};
+use crate::tls::buffer::Buffer;
+use crate::tls::hello::{HelloReader, Progress};
+use crate::tls::provider::provider;
+use crate::tls::session::Stage;
+
+/// Both readers of a ClientHello; what this one takes, the one for routing takes, too.
+pub fn client_hello(data: &[u8]) {
+    let length = u16::try_from(data.len()).unwrap_or(u16::MAX);
+    let data = data.get(..length.into()).unwrap_or_default();
+    let [high, low] = length.to_be_bytes();
+    let message = [&[message::CLIENT_HELLO, 0, high, low], data].concat();
+    if let Ok(hello) = ClientHello::read(&message) {
+        assert!(hello.truncated.len() <= message.len());
+        let _ = (
+            hello.version(),
+            hello.fixed_part(),
+            hello.choose_alpn(&[b"h2".to_vec()]),
+        );
+        let mut record = Vec::new();
+        for fragment in message.chunks(1 << 14) {
+            let [high, low] = u16::try_from(fragment.len()).unwrap().to_be_bytes();
+            record.extend_from_slice(&[22, 3, 1, high, low]);
+            record.extend_from_slice(fragment);
+        }
+        // A server name that is no DNS name is for routing to refuse.
+        let routed = HelloReader::new().read(&record);
+        let refused = |error| matches!(error, crate::tls::hello::HelloError::InvalidServerName);
+        assert!(match routed {
+            Ok(Progress::Complete(facts)) => {
+                let _ = config().suits(&facts);
+                true
+            }
+            Ok(Progress::NeedMore(_)) => false,
+            Err(error) => refused(error) || hello.server_name.is_some(),
+        });
+    }
+}
+
+/// The readers of the client's other messages, and the joiner of fragments. The first byte says which.
+pub fn message(data: &[u8]) {
+    let Some((which, data)) = data.split_first() else {
+        return;
+    };
+    match which % 6 {
+        0 => drop(KeyUpdate::read(data)),
+        1 => drop(ClientKeyExchange::read(data, Exchange::Psk)),
+        2 => drop(ClientKeyExchange::read(data, Exchange::EcdhePsk)),
+        3 => drop(message::read_finished(data, VERIFY_DATA)),
+        4 => drop(message::read_finished(data, 48)),
+        _ => {
+            let mut joiner = Joiner::default();
+            let awaited = message::Awaited {
+                typ: data.first().copied().unwrap_or_default(),
+                longest: 300,
+            };
+            for piece in data.chunk_by(|a, b| a != b) {
+                match joiner.add(piece, awaited) {
+                    Ok(Some(message)) => assert!(message.len() <= 4 + 300),
+                    Ok(None) => {}
+                    Err(_) => break,
+                }
+            }
+        }
+    }
+}
+
+/// The record layer, in each way in which records are protected, or not at all. The first byte says
+/// which; the rest is a record as it is, and a record with a valid tag.
+pub fn record(data: &[u8]) {
+    let Some((which, data)) = data.split_first() else {
+        return;
+    };
+    let suite = match which % 4 {
+        0 => None,
+        1 => suites::tls13(0x1301),
+        2 => suites::tls12(0xccac),
+        _ => suites::tls12(0x00a9),
+    };
+    let mut records = Records::new();
+    if which & 0x80 != 0 {
+        records.skip_early_data(1000);
+    }
+    let mut out = Buffer::default();
+    if let Some(suite) = suite {
+        let mut sender = Records::new();
+        records.read_with(keys(suite));
+        sender.write_with(keys(suite));
+        let (typ, content) = data.split_first().unwrap_or((&0, &[]));
+        let content = content.get(..1 << 14).unwrap_or(content);
+        sender.write(*typ, content, &mut out).unwrap();
+        let mut sealed = out.filled().to_vec();
+        if !content.is_empty() && *typ != 0 {
+            assert_eq!(records.open(&mut sealed).unwrap(), Some((*typ, content)));
+        }
+    }
+    let _ = records.open(&mut data.to_vec());
+}
+
+/// The same keys for both sides.
+fn keys(suite: &Suite) -> record::Keys {
+    let protection = match (suite.exchange, suite.aead) {
+        (Exchange::Apart, _) => Protection::Tls13,
+        (_, Aead::ChaCha20Poly1305) => Protection::Tls12Implicit,
+        _ => Protection::Tls12Explicit,
+    };
+    let key = vec![1; suite.aead.algorithm().key_len()];
+    record::Keys::new(suite.aead, protection, &key, [1; 12]).unwrap()
+}
+
+/// A whole server. The first byte says where the client begins: before its hello, after a good one of
+/// TLS 1.3, or in the middle of traffic, where the bytes are contents of records that are protected as
+/// they should be.
+pub fn server(data: &[u8]) {
+    let Some((which, data)) = data.split_first() else {
+        return;
+    };
+    let mut connection = Connection::new(config());
+    match which % 3 {
+        0 => {}
+        1 => {
+            let mut record = hex(OPENSSL, "record");
+            feed(&mut connection, &mut record);
+            assert!(matches!(connection.state, State::ExpectFinished13(_)));
+        }
+        _ => return traffic(connection, data),
+    }
+    let mut rest = data.to_vec();
+    while rest.len() >= 5 {
+        let length = rest
+            .get(3..5)
+            .map_or(0, |l| u16::from_be_bytes([l[0], l[1]]).into());
+        let end = rest.len().min(5 + length);
+        let next = rest.split_off(end);
+        if !feed(&mut connection, &mut rest) {
+            break;
+        }
+        rest = next;
+    }
+    assert_eq!(connection.stage(), Stage::Handshake);
+}
+
+/// `data`: records of `type`, `length` and content.
+fn traffic(mut connection: Connection, data: &[u8]) {
+    let suite = suites::tls13(0x1301).unwrap();
+    let secret = |byte| TrafficSecret::of(suite.hash, byte);
+    connection.records.read_with(secret(1).keys(suite).unwrap());
+    connection
+        .records
+        .write_with(secret(2).keys(suite).unwrap());
+    connection.state = State::Traffic13(Traffic::new(suite, secret(1), secret(2)));
+    let mut client = Records::new();
+    client.write_with(secret(1).keys(suite).unwrap());
+    let mut rest = data;
+    while let [typ, length, after @ ..] = rest {
+        let (content, after) = after.split_at(after.len().min((*length).into()));
+        let mut sealed = Buffer::default();
+        client.write(*typ, content, &mut sealed).unwrap();
+        if !sealed.is_empty() && !feed(&mut connection, sealed.filled_mut()) {
+            break;
+        }
+        rest = after;
+    }
+}
+
+/// Gives the connection a record; whether it goes on.
+fn feed(connection: &mut Connection, record: &mut [u8]) -> bool {
+    let (mut plaintext, mut ciphertext) = (Buffer::default(), Buffer::default());
+    match connection.receive(record, &mut plaintext, &mut ciphertext) {
+        Ok(()) => {
+            if connection.stage() != Stage::Handshake {
+                connection
+                    .send(plaintext.filled(), &mut ciphertext)
+                    .unwrap();
+            }
+            connection.stage() != Stage::PeerClosed
+        }
+        Err(error) => {
+            let alert = connection.fail(&error, &mut ciphertext);
+            assert_eq!(alert, error.alert());
+            false
+        }
+    }
+}
+
+/// A host with the key of the recorded hello, and without chance.
+fn config() -> Arc<Config> {
+    static CONFIG: OnceLock<Arc<Config>> = OnceLock::new();
+    Arc::clone(CONFIG.get_or_init(make_config))
+}
+
+fn make_config() -> Arc<Config> {
+    let provider = CryptoProvider {
+        secure_random: &Zeros,
+        ..(*provider()).clone()
+    };
+    let identity = Identity::try_from(b"alice".to_vec()).unwrap();
+    let key = Key::new(Zeroizing::new(hex(OPENSSL, "key")), Hash::Sha256).unwrap();
+    let modes = Modes {
+        psk_ke: true,
+        plain_psk: true,
+    };
+    let keys = Arc::new(Keys::from([(identity, key)]));
+    Arc::new(Config::new(keys, vec![b"h2".to_vec()], modes, Arc::new(provider)).unwrap())
+}
+
+#[derive(Debug)]
+struct Zeros;
+
+impl SecureRandom for Zeros {
+    fn fill(&self, bytes: &mut [u8]) -> Result<(), GetRandomFailed> {
+        bytes.fill(0);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn what_the_fuzzers_have_kept_is_no_finding() {
+        let targets: [(&str, fn(&[u8])); 4] = [
+            ("client_hello", super::client_hello),
+            ("message", super::message),
+            ("record", super::record),
+            ("server", super::server),
+        ];
+        for (name, target) in targets {
+            let corpus = format!("{}/fuzz/corpus/{name}", env!("CARGO_MANIFEST_DIR"));
+            let files: Vec<_> = std::fs::read_dir(corpus).unwrap().collect();
+            assert!(!files.is_empty(), "no corpus for {name}");
+            for file in files {
+                target(&std::fs::read(file.unwrap().path()).unwrap());
+            }
+        }
+    }
+}
