@@ -145,10 +145,11 @@ pub fn server(data: &[u8]) {
         _ => return traffic(connection, data),
     }
     let mut rest = data.to_vec();
-    while rest.len() >= 5 {
-        let length = rest
-            .get(3..5)
-            .map_or(0, |l| u16::from_be_bytes([l[0], l[1]]).into());
+    while !rest.is_empty() {
+        let Some([high, low]) = rest.get(3..5) else {
+            break;
+        };
+        let length = usize::from(u16::from_be_bytes([*high, *low]));
         let end = rest.len().min(5 + length);
         let next = rest.split_off(end);
         if !feed(&mut connection, &mut rest) {
@@ -237,19 +238,18 @@ impl SecureRandom for Zeros {
 mod tests {
     #[test]
     fn what_the_fuzzers_have_kept_is_no_finding() {
-        let targets: [(&str, fn(&[u8])); 4] = [
-            ("client_hello", super::client_hello),
-            ("message", super::message),
-            ("record", super::record),
-            ("server", super::server),
-        ];
-        for (name, target) in targets {
-            let corpus = format!("{}/fuzz/corpus/{name}", env!("CARGO_MANIFEST_DIR"));
-            let files: Vec<_> = std::fs::read_dir(corpus).unwrap().collect();
-            assert!(!files.is_empty(), "no corpus for {name}");
-            for file in files {
-                target(&std::fs::read(file.unwrap().path()).unwrap());
-            }
+        replay("client_hello", super::client_hello);
+        replay("message", super::message);
+        replay("record", super::record);
+        replay("server", super::server);
+    }
+
+    fn replay(name: &str, target: fn(&[u8])) {
+        let corpus = format!("{}/fuzz/corpus/{name}", env!("CARGO_MANIFEST_DIR"));
+        let files: Vec<_> = std::fs::read_dir(corpus).unwrap().collect();
+        assert!(!files.is_empty(), "no corpus for {name}");
+        for file in files {
+            target(&std::fs::read(file.unwrap().path()).unwrap());
         }
     }
 }

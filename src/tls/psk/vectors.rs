@@ -1,5 +1,10 @@
 //! The test vectors of `tests/vectors/`, by name.
 #![forbid(unsafe_code)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "the files are ours"
+)]
 
 /// Reads `name = hex`, a line of one of these files.
 pub(super) fn hex(file: &str, name: &str) -> Vec<u8> {
