@@ -1,0 +1,52 @@
+//! What a suite is made of.
+
+use aws_lc_rs::aead;
+
+use super::bytes::Result;
+use super::codes::{TLS12, TLS13, suite};
+use super::hash::Hash;
+
+/// A suite that the test client can speak.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Suite {
+    pub(crate) code: u16,
+    pub(crate) version: u16,
+    pub(crate) hash: Hash,
+    pub(crate) aead: &'static aead::Algorithm,
+    pub(crate) exchange: Exchange,
+}
+
+/// How the parts of a TLS 1.2 suite's premaster secret come about; TLS 1.3 asks elsewhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Exchange {
+    Ecdhe,
+    Plain,
+}
+
+impl Suite {
+    /// The suite of this number.
+    pub(crate) fn of(code: u16) -> Result<Self> {
+        use Exchange::{Ecdhe, Plain};
+        let (version, hash, aead, exchange) = match code {
+            suite::AES_128_GCM_SHA256 => (TLS13, Hash::Sha256, &aead::AES_128_GCM, Ecdhe),
+            suite::AES_256_GCM_SHA384 => (TLS13, Hash::Sha384, &aead::AES_256_GCM, Ecdhe),
+            suite::CHACHA20_POLY1305_SHA256 => {
+                (TLS13, Hash::Sha256, &aead::CHACHA20_POLY1305, Ecdhe)
+            }
+            suite::PSK_AES_128_GCM => (TLS12, Hash::Sha256, &aead::AES_128_GCM, Plain),
+            suite::PSK_AES_256_GCM => (TLS12, Hash::Sha384, &aead::AES_256_GCM, Plain),
+            suite::PSK_CHACHA20 => (TLS12, Hash::Sha256, &aead::CHACHA20_POLY1305, Plain),
+            suite::ECDHE_PSK_AES_128_GCM => (TLS12, Hash::Sha256, &aead::AES_128_GCM, Ecdhe),
+            suite::ECDHE_PSK_AES_256_GCM => (TLS12, Hash::Sha384, &aead::AES_256_GCM, Ecdhe),
+            suite::ECDHE_PSK_CHACHA20 => (TLS12, Hash::Sha256, &aead::CHACHA20_POLY1305, Ecdhe),
+            other => return Err(format!("suite {other:#06x}")),
+        };
+        Ok(Self {
+            code,
+            version,
+            hash,
+            aead,
+            exchange,
+        })
+    }
+}

@@ -1,0 +1,11 @@
+//! Sessions with pre-shared keys, in memory: a client of our own, made to misbehave where a test wants
+//! it, and our server side.
+
+// Tests, and what helps them, may stop where they stand.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+
+mod client;
+#[path = "../common/mod.rs"]
+mod common;
+mod openssl;
+mod setup;
