@@ -5,7 +5,11 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
 mod client;
+mod clients;
 #[path = "../common/mod.rs"]
 mod common;
 mod openssl;
+mod server;
 mod setup;
+mod tls12;
+mod tls13;

@@ -17,8 +17,8 @@ pub(crate) struct Secrets {
     /// What the server's share and ours have in common, and our public half.
     exchange: Option<(Vec<u8>, Vec<u8>)>,
     /// The hint of the server, where it gave one.
-    pub(crate) hint: Option<Vec<u8>>,
-    pub(crate) master: Vec<u8>,
+    hint: Option<Vec<u8>>,
+    master: Vec<u8>,
     write: Option<Protection>,
     read: Option<Protection>,
 }
@@ -91,6 +91,11 @@ impl Client {
         }
         self.step = Step::Answer;
         Ok(())
+    }
+
+    /// The server's `psk_identity_hint`, if it sent a ServerKeyExchange.
+    pub(crate) fn hint(&self) -> Option<&[u8]> {
+        self.tls12.hint.as_deref()
     }
 
     /// ClientKeyExchange, which counts as sent now. It settles the keys.

@@ -1,0 +1,200 @@
+//! The server's side of a connection in memory, and both sides together.
+
+use std::sync::Arc;
+
+use tlssrv::message::Facts;
+use tlssrv::tls::buffer::Buffer;
+use tlssrv::tls::psk::Config;
+use tlssrv::tls::session::{Failure, Session, Stage};
+
+use crate::client::codes::{FATAL, record};
+use crate::client::{Client, Step};
+
+/// A session of ours.
+pub(crate) struct Server {
+    session: Session,
+    input: Buffer,
+    /// What it has read.
+    pub(crate) plaintext: Vec<u8>,
+    pub(crate) stage: Stage,
+    pub(crate) failure: Option<Failure>,
+}
+
+impl Server {
+    pub(crate) fn new(config: &Arc<Config>) -> Self {
+        Self {
+            session: Session::psk(config.clone()),
+            input: Buffer::default(),
+            plaintext: Vec::new(),
+            stage: Stage::Handshake,
+            failure: None,
+        }
+    }
+
+    /// Gives it what the client has sent; what it answers. A session that is over takes nothing.
+    pub(crate) fn give(&mut self, bytes: &[u8]) -> Vec<u8> {
+        if self.failure.is_some() {
+            return Vec::new();
+        }
+        let (mut plaintext, mut ciphertext) = (Buffer::default(), Buffer::default());
+        self.session.begin(&mut self.input);
+        self.input.append(bytes);
+        let result = self
+            .session
+            .receive(&mut self.input, &mut plaintext, &mut ciphertext);
+        match result {
+            Ok(stage) => self.stage = stage,
+            Err(failure) => {
+                assert!(!failure.reason.is_empty(), "nothing to log");
+                self.failure = Some(failure);
+            }
+        }
+        self.plaintext.extend_from_slice(plaintext.filled());
+        ciphertext.filled().to_vec()
+    }
+
+    /// The alert that it has ended the session with.
+    pub(crate) fn alert(&self) -> Option<u8> {
+        self.failure.as_ref()?.alert.map(Into::into)
+    }
+
+    /// Whether plaintext may flow, or could until it failed.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.stage != Stage::Handshake
+    }
+
+    /// Plaintext for the client, as ciphertext.
+    pub(crate) fn send(&mut self, plaintext: &[u8]) -> Vec<u8> {
+        let mut ciphertext = Buffer::default();
+        self.session.send(plaintext, &mut ciphertext).unwrap();
+        ciphertext.filled().to_vec()
+    }
+
+    /// Its `close_notify`.
+    pub(crate) fn close(&mut self) -> Vec<u8> {
+        let mut ciphertext = Buffer::default();
+        self.session.close(&mut ciphertext);
+        ciphertext.filled().to_vec()
+    }
+
+    /// What it knows of the client.
+    pub(crate) fn facts(&self) -> Facts {
+        let mut facts = Facts::default();
+        self.session.tell(&mut facts);
+        facts
+    }
+}
+
+/// A client and a server.
+pub(crate) struct Pair {
+    pub(crate) client: Client,
+    pub(crate) server: Server,
+}
+
+impl Pair {
+    pub(crate) fn new(client: Client, config: &Arc<Config>) -> Self {
+        let server = Server::new(config);
+        Self { client, server }
+    }
+
+    /// Where the client has said hello, and the server has answered.
+    pub(crate) fn greeted(client: Client, config: &Arc<Config>) -> Self {
+        let mut pair = Self::new(client, config);
+        let hello = pair.client.start();
+        pair.give(&hello);
+        pair
+    }
+
+    /// Where it is the client's turn to end the handshake, after a retry if need be.
+    pub(crate) fn halfway(client: Client, config: &Arc<Config>) -> Self {
+        let mut pair = Self::greeted(client, config);
+        if pair.client.agreed.retry.is_some() {
+            let answer = pair.client.answer();
+            pair.give(&answer);
+        }
+        assert_eq!(pair.client.step, Step::Answer);
+        pair
+    }
+
+    /// After a complete handshake.
+    pub(crate) fn connected(client: Client, config: &Arc<Config>) -> Self {
+        let mut pair = Self::halfway(client, config);
+        let answer = pair.client.answer();
+        pair.give(&answer);
+        pair.must_be_connected();
+        pair
+    }
+
+    /// Gives the server what the client has sent, and the client what the server answers to it.
+    pub(crate) fn give(&mut self, bytes: &[u8]) {
+        let answer = self.server.give(bytes);
+        if let Some(failure) = &self.server.failure {
+            panic!("in {:?} the server says: {failure:?}", self.client.step);
+        }
+        self.client.take(&answer).unwrap();
+        assert!(self.client.channel.is_drained(), "half a record");
+    }
+
+    /// A protected handshake record, or whatever the client's keys make of it.
+    pub(crate) fn give_handshake(&mut self, bytes: &[u8]) {
+        let record = self.client.channel.record(record::HANDSHAKE, bytes);
+        self.give(&record);
+    }
+
+    /// Both sides think that the handshake is complete, and plaintext flows.
+    pub(crate) fn must_be_connected(&mut self) {
+        assert_eq!(self.client.step, Step::Traffic);
+        assert_eq!(self.server.stage, Stage::Traffic);
+        assert_eq!(
+            self.client.agreed.middlebox_ccs,
+            self.client.agreed.version == crate::client::codes::TLS13
+                && !self.client.hello.session_id.is_empty()
+        );
+        self.must_echo();
+    }
+
+    /// Plaintext flows both ways.
+    pub(crate) fn must_echo(&mut self) {
+        let record = self.client.data(b"ping");
+        self.give(&record);
+        assert_eq!(std::mem::take(&mut self.server.plaintext), b"ping");
+        let records = self.server.send(b"pong");
+        self.client.take(&records).unwrap();
+        assert_eq!(std::mem::take(&mut self.client.plaintext), b"pong");
+        assert!(self.client.alerts.is_empty(), "{:?}", self.client.alerts);
+    }
+
+    /// The server ends the session with this alert, which the client can read, and with no other word.
+    #[track_caller]
+    pub(crate) fn must_refuse(&mut self, bytes: &[u8], alert: u8) {
+        self.must_refuse_with_one_of(bytes, &[alert]);
+    }
+
+    /// The same, where the standards leave a choice.
+    #[track_caller]
+    pub(crate) fn must_refuse_with_one_of(&mut self, bytes: &[u8], alerts: &[u8]) {
+        let answer = self.server.give(bytes);
+        let failure = self.server.failure.as_ref();
+        let Some(failure) = failure else {
+            panic!("{:?} instead of alert {alerts:?}", self.server.stage);
+        };
+        let sent = self.server.alert();
+        assert!(
+            sent.is_some_and(|alert| alerts.contains(&alert)),
+            "{failure:?} instead of alert {alerts:?}"
+        );
+        let result = self.client.take(&answer);
+        assert_eq!(result, Ok(()), "{failure:?}");
+        let last = self.client.alerts.last().copied();
+        assert_eq!(last, sent.map(|alert| (FATAL, alert)), "{failure:?}");
+    }
+
+    /// The server ends the session without a word, as is right after an alert.
+    #[track_caller]
+    pub(crate) fn must_end_silently(&mut self, bytes: &[u8]) {
+        let answer = self.server.give(bytes);
+        assert!(self.server.failure.is_some(), "{:?}", self.server.stage);
+        assert_eq!(self.server.alert(), None);
+        assert_eq!(answer, b"");
+    }
+}
