@@ -1,7 +1,7 @@
 //! The key schedule of TLS 1.3 (RFC 8446 §7.1): each stage makes the next one, and is gone.
 #![forbid(unsafe_code)]
 
-use aws_lc_rs::{constant_time, hkdf, hmac};
+use aws_lc_rs::{constant_time, hmac};
 use zeroize::Zeroizing;
 
 use super::error::Error;
@@ -26,12 +26,14 @@ pub(super) struct TrafficSecret(Secret);
 impl EarlySecret {
     /// The Early Secret of a pre-shared key.
     pub(super) fn new(key: &Key) -> Result<Self, Error> {
-        Secret::extract(key.hash, &[], &key.secret).map(Self)
+        // "if a given secret is not available, then the 0-value consisting of a string of Hash.length
+        // bytes set to zeros is used": HMAC pads an empty key to the same.
+        Secret::new(key.hash, &[]).extract(&key.secret).map(Self)
     }
 
     /// A `PskBinderEntry` for an external key: `binder_key` is `Derive-Secret(., "ext binder", "")`, and
     /// the rest "is computed in the same way as the Finished message" (RFC 8446 §4.2.11.2).
-    pub(super) fn binder(&self, truncated: &Transcript) -> Result<Secret, Error> {
+    pub(super) fn binder(&self, truncated: &Transcript) -> Result<VerifyData, Error> {
         let empty = Transcript::new(self.0.hash);
         TrafficSecret(self.0.derive(b"ext binder", &empty)?).finished(truncated)
     }
@@ -93,19 +95,16 @@ impl TrafficSecret {
     }
 
     /// `verify_data` of a Finished (RFC 8446 §4.4.4).
-    pub(super) fn finished(&self, transcript: &Transcript) -> Result<Secret, Error> {
+    pub(super) fn finished(&self, transcript: &Transcript) -> Result<VerifyData, Error> {
+        let finished_key = self.0.expand(b"finished", &[])?;
+        let mac = finished_key.mac(transcript.current().as_ref())?;
         let hash = self.0.hash;
-        let mut finished_key = Secret::zero(hash);
-        self.0
-            .expand_label(b"finished", &[], &mut finished_key.bytes)?;
-        Secret::hmac(hash, &finished_key.bytes, transcript.current().as_ref())
+        Ok(VerifyData { hash, mac })
     }
 
     /// The next generation's, after a KeyUpdate (RFC 8446 §7.2).
     pub(super) fn next(&self) -> Result<Self, Error> {
-        let mut next = Secret::zero(self.0.hash);
-        self.0.expand_label(b"traffic upd", &[], &mut next.bytes)?;
-        Ok(Self(next))
+        self.0.expand(b"traffic upd", &[]).map(Self)
     }
 }
 
@@ -113,47 +112,62 @@ impl TrafficSecret {
 impl TrafficSecret {
     /// A secret of this byte, over and over.
     pub(super) fn of(hash: Hash, byte: u8) -> Self {
-        let bytes = Zeroizing::new(vec![byte; hash.len()]);
-        Self(Secret { hash, bytes })
+        Self(Secret::new(hash, &vec![byte; hash.len()]))
     }
 }
 
-/// As many bytes as the hash has.
-pub(super) struct Secret {
+/// A secret, ready to be the key of HMAC; it has as many bytes as the hash. Its memory is cleared by the
+/// library when it is dropped, and stays where it is until then.
+struct Secret {
     hash: Hash,
-    bytes: Zeroizing<Vec<u8>>,
+    key: Box<hmac::Key>,
 }
+
+/// What HMAC makes, in front of zeros.
+type Mac = Zeroizing<[u8; MAX_MAC]>;
+
+/// Bytes that HMAC makes, at most.
+const MAX_MAC: usize = 48;
 
 impl Secret {
-    fn zero(hash: Hash) -> Self {
-        let bytes = Zeroizing::new(vec![0; hash.len()]);
-        Self { hash, bytes }
+    fn new(hash: Hash, bytes: &[u8]) -> Self {
+        let key = Box::new(hmac::Key::new(hash.hmac(), bytes));
+        Self { hash, key }
     }
 
-    /// `HKDF-Extract(salt, IKM) -> PRK = HMAC-Hash(salt, IKM)` (RFC 5869 §2.2). Done here, because the
-    /// library keeps a salt in memory that nobody clears, and ours are secrets.
-    fn extract(hash: Hash, salt: &[u8], ikm: &[u8]) -> Result<Self, Error> {
-        Self::hmac(hash, salt, ikm)
+    fn mac(&self, data: &[u8]) -> Result<Mac, Error> {
+        let mut mac = Zeroizing::new([0; MAX_MAC]);
+        hmac::sign_to_buffer(&self.key, data, &mut *mac)?;
+        Ok(mac)
     }
 
-    fn hmac(hash: Hash, key: &[u8], data: &[u8]) -> Result<Self, Error> {
-        let mut tag = Self::zero(hash);
-        hmac::sign_to_buffer(&hmac::Key::new(hash.hmac(), key), data, &mut tag.bytes)?;
-        Ok(tag)
+    /// `HKDF-Extract(salt, IKM) -> PRK = HMAC-Hash(salt, IKM)`, with this as the salt (RFC 5869 §2.2).
+    fn extract(&self, ikm: &[u8]) -> Result<Self, Error> {
+        let mac = self.mac(ikm)?;
+        Ok(Self::new(
+            self.hash,
+            mac.get(..self.hash.len()).unwrap_or_default(),
+        ))
     }
 
     /// The next stage's: `HKDF-Extract(Derive-Secret(., "derived", ""), ikm)`.
     fn next(&self, ikm: &[u8]) -> Result<Self, Error> {
-        let salt = self.derive(b"derived", &Transcript::new(self.hash))?;
-        Self::extract(self.hash, &salt.bytes, ikm)
+        self.derive(b"derived", &Transcript::new(self.hash))?
+            .extract(ikm)
     }
 
     /// `Derive-Secret(Secret, Label, Messages) =
     /// HKDF-Expand-Label(Secret, Label, Transcript-Hash(Messages), Hash.length)`.
     fn derive(&self, label: &[u8], transcript: &Transcript) -> Result<Self, Error> {
-        let mut secret = Self::zero(self.hash);
-        self.expand_label(label, transcript.current().as_ref(), &mut secret.bytes)?;
-        Ok(secret)
+        self.expand(label, transcript.current().as_ref())
+    }
+
+    /// `HKDF-Expand-Label(Secret, Label, Context, Hash.length)`
+    fn expand(&self, label: &[u8], context: &[u8]) -> Result<Self, Error> {
+        let mut bytes = Zeroizing::new([0; MAX_MAC]);
+        let bytes = bytes.get_mut(..self.hash.len()).unwrap_or_default();
+        self.expand_label(label, context, bytes)?;
+        Ok(Self::new(self.hash, bytes))
     }
 
     /// `HKDF-Expand-Label(Secret, Label, Context, Length)`, where `Length` is that of `out`:
@@ -165,37 +179,41 @@ impl Secret {
     ///     opaque context<0..255> = Context;
     /// } HkdfLabel;
     /// ```
+    ///
+    /// TLS 1.3 wants no more than the hash has, so one step of HKDF-Expand is all of it:
+    /// `T(1) = HMAC-Hash(PRK, T(0) | info | 0x01)` (RFC 5869 §2.3).
     fn expand_label(&self, label: &[u8], context: &[u8], out: &mut [u8]) -> Result<(), Error> {
         let length = u16::try_from(out.len()).unwrap_or_default();
-        let mut hkdf_label = Vec::with_capacity(2 + 1 + 255 + 1 + 255);
-        hkdf_label.extend_from_slice(&length.to_be_bytes());
-        vector8(&mut hkdf_label, |out| {
+        let mut info = Vec::with_capacity(128);
+        info.extend_from_slice(&length.to_be_bytes());
+        vector8(&mut info, |out| {
             out.extend_from_slice(b"tls13 ");
             out.extend_from_slice(label);
         });
-        vector8(&mut hkdf_label, |out| out.extend_from_slice(context));
-        hkdf::Prk::new_less_safe(self.hash.hkdf(), &self.bytes)
-            .expand(&[&hkdf_label], Length(out.len()))?
-            .fill(out)?;
+        vector8(&mut info, |out| out.extend_from_slice(context));
+        info.push(1);
+        let mac = self.mac(&info)?;
+        let okm = mac.get(..self.hash.len()).unwrap_or_default();
+        let okm = okm.get(..out.len());
+        out.copy_from_slice(okm.ok_or(Error::Internal("a key longer than its hash"))?);
         Ok(())
     }
+}
 
-    /// The bytes, to be sent: those of a Finished.
+/// `verify_data` of a Finished, or a `PskBinderEntry`.
+pub(super) struct VerifyData {
+    hash: Hash,
+    mac: Mac,
+}
+
+impl VerifyData {
     pub(super) fn as_bytes(&self) -> &[u8] {
-        &self.bytes
+        self.mac.get(..self.hash.len()).unwrap_or_default()
     }
 
     /// Whether the peer has sent the same, in a time that does not depend on what it sent.
     pub(super) fn is(&self, sent: &[u8]) -> bool {
-        constant_time::verify_slices_are_equal(&self.bytes, sent).is_ok()
-    }
-}
-
-struct Length(usize);
-
-impl hkdf::KeyType for Length {
-    fn len(&self) -> usize {
-        self.0
+        constant_time::verify_slices_are_equal(self.as_bytes(), sent).is_ok()
     }
 }
 
@@ -210,11 +228,12 @@ mod tests {
         hex(RFC8448, name)
     }
 
-    fn secret(bytes: Vec<u8>) -> Secret {
-        Secret {
-            hash: Hash::Sha256,
-            bytes: Zeroizing::new(bytes),
-        }
+    fn secret(bytes: &[u8]) -> Secret {
+        Secret::new(Hash::Sha256, bytes)
+    }
+
+    fn same(one: &Secret, other: &str) -> bool {
+        expand(one, b"any", &[], 32) == expand(&secret(&rfc8448(other)), b"any", &[], 32)
     }
 
     fn expand(secret: &Secret, label: &[u8], context: &[u8], length: usize) -> Vec<u8> {
@@ -226,17 +245,17 @@ mod tests {
     #[test]
     fn secrets_follow_each_other_as_in_rfc_8448() {
         // Without a key: "a string of Hash.length bytes set to zeros".
-        let early = EarlySecret(Secret::extract(Hash::Sha256, &[], &[0; 32]).unwrap());
+        let early = EarlySecret(secret(&[]).extract(&[0; 32]).unwrap());
         let handshake = early.handshake(Some(&rfc8448("ecdhe"))).unwrap();
-        assert_eq!(handshake.0.as_bytes(), rfc8448("handshake_secret"));
+        assert!(same(&handshake.0, "handshake_secret"));
         let master = handshake.master().unwrap();
-        assert_eq!(master.0.as_bytes(), rfc8448("master_secret"));
+        assert!(same(&master.0, "master_secret"));
         let key = Key {
             secret: Zeroizing::new(rfc8448("psk")),
             hash: Hash::Sha256,
         };
         let early = EarlySecret::new(&key).unwrap();
-        assert_eq!(early.0.as_bytes(), rfc8448("early_secret_of_psk"));
+        assert!(same(&early.0, "early_secret_of_psk"));
     }
 
     #[test]
@@ -314,7 +333,7 @@ mod tests {
                 name => rfc8448(name),
             };
             let expected = rfc8448(to);
-            let from = secret(rfc8448(from));
+            let from = secret(&rfc8448(from));
             assert_eq!(
                 expand(&from, label.as_bytes(), &context, expected.len()),
                 expected,
@@ -325,7 +344,7 @@ mod tests {
 
     #[test]
     fn a_record_is_opened_as_in_rfc_8448() {
-        let client = TrafficSecret(secret(rfc8448("client_handshake_traffic_secret")));
+        let client = TrafficSecret(secret(&rfc8448("client_handshake_traffic_secret")));
         let mut records = crate::tls::psk::record::Records::new();
         records.read_with(client.keys(suites::tls13(0x1301).unwrap()).unwrap());
         let mut record = rfc8448("client_finished_record");

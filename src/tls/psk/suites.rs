@@ -1,7 +1,7 @@
 //! The cipher suites: AEAD only.
 #![forbid(unsafe_code)]
 
-use aws_lc_rs::{aead, digest, hkdf, hmac, tls_prf};
+use aws_lc_rs::{aead, digest, hmac, tls_prf};
 
 use super::Hash;
 
@@ -152,13 +152,6 @@ impl Hash {
         match self {
             Self::Sha256 => hmac::HMAC_SHA256,
             Self::Sha384 => hmac::HMAC_SHA384,
-        }
-    }
-
-    pub(super) fn hkdf(self) -> hkdf::Algorithm {
-        match self {
-            Self::Sha256 => hkdf::HKDF_SHA256,
-            Self::Sha384 => hkdf::HKDF_SHA384,
         }
     }
 

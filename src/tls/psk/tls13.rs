@@ -15,7 +15,7 @@ use super::message::{
 };
 use super::offer::{Exchange, Offer, Suites, choose_exchange, choose_key};
 use super::record::{CHANGE_CIPHER_SPEC, HANDSHAKE, MAX_FRAGMENT};
-use super::schedule::{EarlySecret, Secret, TrafficSecret};
+use super::schedule::{EarlySecret, TrafficSecret, VerifyData};
 use super::suites::Suite;
 use super::traffic::Traffic;
 use super::transcript::Transcript;
@@ -37,7 +37,7 @@ pub(super) struct ExpectRetriedHello {
 /// Waits for the client's Finished.
 pub(super) struct ExpectFinished {
     suite: &'static Suite,
-    verify_data: Secret,
+    verify_data: VerifyData,
     client: TrafficSecret,
     server: TrafficSecret,
     identity: Identity,
