@@ -152,12 +152,19 @@ fn established(facts: &Facts) -> String {
     use crate::environment::{group_name, suite_name, version_name};
     let or_none = |value: Option<&str>| value.unwrap_or("none").to_owned();
     format!(
-        "handshake done: version {}, suite {}, group {}, server name {}, alpn {}, resumed {}",
+        "handshake done: version {}, suite {}, group {}, server name {}, alpn {}, psk identity {}, resumed {}",
         or_none(facts.version.and_then(version_name)),
         or_none(facts.suite.and_then(suite_name).as_deref()),
         or_none(facts.group.and_then(group_name)),
         or_none(facts.server_name.as_ref().map(|name| name.as_str())),
         or_none(facts.alpn.as_deref()),
+        or_none(
+            facts
+                .psk_identity
+                .as_ref()
+                .map(ToString::to_string)
+                .as_deref()
+        ),
         facts.resumed.unwrap_or_default(),
     )
 }

@@ -4,6 +4,7 @@
 use std::fmt;
 
 use super::ClientHello;
+use crate::environment::suite_name;
 
 /// `versions=TLSv1.3,TLSv1.2 name=example.com alpn=h2 suites=… groups=… shares=…`, then `psk=` the
 /// number of identities and `ticket` where there are any. What the client did not send is left
@@ -33,11 +34,8 @@ impl fmt::Display for ClientHello {
         write!(f, " suites=")?;
         list(
             f,
-            self.cipher_suites.iter().map(|suite| match suite.as_str() {
-                // rustls puts the version into the names of TLS 1.3, IANA does not.
-                Some(name) => name.replacen("TLS13_", "TLS_", 1),
-                None => number(u16::from(*suite)),
-            }),
+            (self.cipher_suites.iter().map(|suite| u16::from(*suite)))
+                .map(|suite| suite_name(suite).unwrap_or_else(|| number(suite))),
         )?;
         for (what, groups) in [("groups", &self.groups), ("shares", &self.key_shares)] {
             if !groups.is_empty() {
