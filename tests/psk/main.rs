@@ -4,12 +4,18 @@
 // Tests, and what helps them, may stop where they stand.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
+mod binders;
 mod client;
 mod clients;
 #[path = "../common/mod.rs"]
 mod common;
+mod exchange12;
+mod hello12;
+mod hello13;
 mod openssl;
+mod retry;
 mod server;
 mod setup;
+mod shares;
 mod tls12;
 mod tls13;

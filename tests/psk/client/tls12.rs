@@ -98,6 +98,11 @@ impl Client {
         self.tls12.hint.as_deref()
     }
 
+    /// Derives the master secret as if `extended_master_secret` had not been agreed on.
+    pub(crate) fn forget_extended_master_secret(&mut self) {
+        self.tls12.extended = false;
+    }
+
     /// ClientKeyExchange, which counts as sent now. It settles the keys.
     pub(crate) fn client_key_exchange(&mut self) -> Vec<u8> {
         let mut body = vector16(&self.keys[0].identity);

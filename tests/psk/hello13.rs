@@ -1,0 +1,427 @@
+//! Hellos of TLS 1.3 that are refused, and the alert of each.
+
+use crate::client::bytes::{list8, message, vector8, vector16};
+use crate::client::codes::{TLS12, TLS13, alert, extension, group, handshake, mode, record, suite};
+use crate::client::hello::{Hello, Psk};
+use crate::client::{Client, profiles};
+use crate::server::Pair;
+use crate::setup::{host, host_with_alpn, key, lax_host};
+
+/// What a usual client offers, changed.
+fn client(change: impl FnOnce(Hello) -> Hello) -> Client {
+    let mut client = profiles::tls13(&[key()], &[group::X25519]);
+    client.hello = change(client.hello);
+    client
+}
+
+#[track_caller]
+fn refused(change: impl FnOnce(Hello) -> Hello, alert: u8) {
+    refused_with_one_of(change, &[alert]);
+}
+
+#[track_caller]
+fn refused_with_one_of(change: impl FnOnce(Hello) -> Hello, alerts: &[u8]) {
+    let mut pair = Pair::new(client(change), &host());
+    let hello = pair.client.start();
+    pair.must_refuse_with_one_of(&hello, alerts);
+}
+
+/// A hello whose body has been changed after it was complete.
+#[track_caller]
+fn refused_body(change: impl FnOnce(&mut Vec<u8>), alert: u8) {
+    let mut pair = Pair::new(client(|hello| hello), &host());
+    let mut body = pair.client.client_hello()[4..].to_vec();
+    change(&mut body);
+    let hello = message(handshake::CLIENT_HELLO, &body);
+    let hello = pair.client.channel.plain(record::HANDSHAKE, &hello);
+    pair.must_refuse(&hello, alert);
+}
+
+#[test]
+fn a_hello_with_bytes_behind_it_is_refused() {
+    refused_body(|body| body.push(0), alert::DECODE_ERROR);
+    refused_body(|body| body.extend([0; 4]), alert::DECODE_ERROR);
+}
+
+#[test]
+fn a_hello_that_is_too_short_is_refused() {
+    for length in [0, 1, 2, 33, 34, 35, 37, 39, 40, 41, 42] {
+        refused_body(|body| body.truncate(length), alert::DECODE_ERROR);
+    }
+    refused_body(|body| body.truncate(body.len() - 1), alert::DECODE_ERROR);
+}
+
+#[test]
+fn lists_in_a_hello_that_are_empty_or_odd_are_refused() {
+    let decode_error = |change: &dyn Fn(&mut Hello)| {
+        refused(|hello| hello.but(|h| change(h)), alert::DECODE_ERROR);
+    };
+    decode_error(&|hello| hello.session_id = vec![1; 33]);
+    decode_error(&|hello| hello.suites.clear());
+    decode_error(&|hello| hello.compressions.clear());
+    // An odd number of bytes in cipher_suites: one of them is taken for the next list's length.
+    refused_body(
+        |body| {
+            body[36] -= 1;
+        },
+        alert::DECODE_ERROR,
+    );
+}
+
+#[test]
+fn extensions_of_wrong_length_are_refused() {
+    // `server_name` is read, and refused, before there is an engine.
+    for (typ, bodies) in [
+        (
+            extension::SUPPORTED_VERSIONS,
+            &[
+                &[][..],
+                &[0],
+                &[1, 3],
+                &[2, 3],
+                &[3, 3, 4, 3],
+                &[2, 3, 4, 0],
+            ][..],
+        ),
+        (
+            extension::SUPPORTED_GROUPS,
+            &[
+                &[],
+                &[0],
+                &[0, 0],
+                &[0, 1, 0],
+                &[0, 2, 0],
+                &[0, 2, 0, 29, 0],
+            ],
+        ),
+        (
+            extension::KEY_SHARE,
+            &[
+                &[],
+                &[0],
+                &[0, 1],
+                &[0, 3, 0, 29, 0],
+                &[0, 4, 0, 29, 0, 1],
+                &[0, 0, 0],
+                // A share of no bytes: key_exchange<1..2^16-1>.
+                &[0, 4, 0, 29, 0, 0],
+            ],
+        ),
+        (
+            extension::PSK_KEY_EXCHANGE_MODES,
+            &[&[], &[0], &[1], &[2, 1], &[1, 1, 0]],
+        ),
+        (
+            extension::ALPN,
+            &[
+                &[],
+                &[0, 0],
+                &[0, 1, 0],
+                &[0, 3, 3, b'h', b'2'],
+                &[0, 3, 2, b'h', b'2', 0],
+            ],
+        ),
+        (
+            extension::RECORD_SIZE_LIMIT,
+            &[&[], &[64], &[0x40, 0, 0], &[0, 0, 0x40, 0]],
+        ),
+        (extension::EARLY_DATA, &[&[0], &[0, 0, 0, 0]]),
+    ] {
+        for body in bodies {
+            let with = |hello: Hello| hello.with(typ, body);
+            let mut pair = Pair::new(client(with), &host_with_alpn(&["h2"]));
+            let hello = pair.client.start();
+            let answer = pair.server.give(&hello);
+            pair.client.take(&answer).unwrap();
+            assert_eq!(
+                pair.server.alert(),
+                Some(alert::DECODE_ERROR),
+                "extension {typ}: {body:02x?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn an_extension_that_comes_twice_is_refused() {
+    // "There MUST NOT be more than one extension of the same type" (RFC 8446 §4.2).
+    for typ in [
+        extension::SUPPORTED_VERSIONS,
+        extension::SUPPORTED_GROUPS,
+        extension::KEY_SHARE,
+        extension::PSK_KEY_EXCHANGE_MODES,
+    ] {
+        let twice = |hello: Hello| {
+            hello.but(|hello| {
+                let body = hello.get(typ).unwrap().to_vec();
+                hello.extensions.as_mut().unwrap().push((typ, body));
+            })
+        };
+        refused_with_one_of(twice, &[alert::ILLEGAL_PARAMETER, alert::DECODE_ERROR]);
+    }
+    let twice = |hello: Hello| {
+        let body = vec![0; 2];
+        hello.but(|hello| {
+            let extensions = hello.extensions.as_mut().unwrap();
+            extensions.push((extension::PRE_SHARED_KEY, body));
+        })
+    };
+    refused_with_one_of(twice, &[alert::ILLEGAL_PARAMETER, alert::DECODE_ERROR]);
+}
+
+#[test]
+fn compression_is_refused() {
+    // "MUST contain exactly one byte, set to zero" (RFC 8446 §4.1.2).
+    for methods in [&[1][..], &[0, 1], &[1, 0], &[0, 0]] {
+        refused(
+            |hello| hello.but(|hello| hello.compressions = methods.to_vec()),
+            alert::ILLEGAL_PARAMETER,
+        );
+    }
+}
+
+#[test]
+fn versions_that_nobody_should_speak_are_refused() {
+    for version in [0x0302, 0x0305, 0x0300, 0x7f17] {
+        refused(|hello| hello.versions(&[version]), alert::PROTOCOL_VERSION);
+    }
+    for version in [0x0300, 0x0301, 0x0302, 0x0002] {
+        refused(
+            |hello| {
+                let hello = hello.without(extension::SUPPORTED_VERSIONS);
+                hello.but(|hello| hello.version = version)
+            },
+            alert::PROTOCOL_VERSION,
+        );
+    }
+}
+
+#[test]
+fn tls12_with_suites_of_tls13_is_refused() {
+    refused(|hello| hello.versions(&[TLS12]), alert::HANDSHAKE_FAILURE);
+    refused(
+        |hello| hello.without(extension::SUPPORTED_VERSIONS),
+        alert::HANDSHAKE_FAILURE,
+    );
+}
+
+#[test]
+fn tls13_with_suites_of_tls12_is_refused() {
+    let suites = |suites: &'static [u16]| {
+        move |hello: Hello| hello.but(|hello| hello.suites = suites.to_vec())
+    };
+    refused(
+        suites(&[suite::ECDHE_PSK_CHACHA20]),
+        alert::HANDSHAKE_FAILURE,
+    );
+    refused(suites(&[0x1304, 0x1305, 0x0a0a]), alert::HANDSHAKE_FAILURE);
+}
+
+#[test]
+fn a_key_whose_hash_has_no_suite_is_refused() {
+    // Whoever does not know the key sees the same as with any other that does not fit.
+    let suites = |hello: Hello| hello.but(|hello| hello.suites = vec![suite::AES_256_GCM_SHA384]);
+    refused_with_one_of(suites, &[alert::HANDSHAKE_FAILURE, alert::DECRYPT_ERROR]);
+}
+
+#[test]
+fn a_hello_without_a_key_is_refused() {
+    let signatures = &[0, 2, 4, 3];
+    refused(
+        |hello| {
+            let hello = hello.with(extension::SIGNATURE_ALGORITHMS, signatures);
+            hello.but(|hello| hello.offer = None)
+        },
+        alert::HANDSHAKE_FAILURE,
+    );
+}
+
+#[test]
+fn a_key_without_modes_is_refused() {
+    // RFC 8446 §4.2.9
+    refused(
+        |hello| hello.without(extension::PSK_KEY_EXCHANGE_MODES),
+        alert::MISSING_EXTENSION,
+    );
+}
+
+#[test]
+fn modes_that_are_not_allowed_are_refused() {
+    refused(
+        |hello| hello.modes(&[mode::PSK_KE]),
+        alert::HANDSHAKE_FAILURE,
+    );
+    refused(|hello| hello.modes(&[2, 0x0b]), alert::HANDSHAKE_FAILURE);
+    let mut pair = Pair::new(client(|hello| hello.modes(&[0x0b])), &lax_host());
+    let hello = pair.client.start();
+    pair.must_refuse(&hello, alert::HANDSHAKE_FAILURE);
+}
+
+#[test]
+fn groups_without_shares_and_shares_without_groups_are_refused() {
+    // RFC 8446 §9.2
+    let missing = alert::MISSING_EXTENSION;
+    refused(|hello| hello.without(extension::KEY_SHARE), missing);
+    refused(|hello| hello.without(extension::SUPPORTED_GROUPS), missing);
+    refused(
+        |hello| {
+            let hello = hello.without(extension::KEY_SHARE);
+            hello.without(extension::SUPPORTED_GROUPS)
+        },
+        missing,
+    );
+}
+
+#[test]
+fn groups_that_the_server_does_not_have_are_refused() {
+    for groups in [&[group::SECP521R1][..], &[0x0100, 0x0a0a]] {
+        refused(
+            |hello| hello.groups(groups).raw_shares(&[]),
+            alert::HANDSHAKE_FAILURE,
+        );
+    }
+}
+
+#[test]
+fn a_share_of_a_group_that_is_not_offered_is_never_used() {
+    // "Servers MAY check for violations of these rules" (RFC 8446 §4.2.8).
+    let mut pair = Pair::new(client(|h| h.groups(&[group::SECP256R1])), &host());
+    let hello = pair.client.start();
+    let answer = pair.server.give(&hello);
+    if pair.server.failure.is_some() {
+        assert_eq!(pair.server.alert(), Some(alert::ILLEGAL_PARAMETER));
+    } else {
+        pair.client.take(&answer).unwrap();
+        assert_eq!(pair.client.agreed.retry, Some(group::SECP256R1));
+    }
+}
+
+#[test]
+fn no_protocol_in_common_is_refused() {
+    let mut pair = Pair::new(client(|h| h.alpn(&["h3", "h"])), &host_with_alpn(&["h2"]));
+    let hello = pair.client.start();
+    pair.must_refuse(&hello, alert::NO_APPLICATION_PROTOCOL);
+}
+
+#[test]
+fn a_record_size_limit_below_64_is_refused() {
+    // RFC 8449 §4
+    for limit in [0, 1, 63] {
+        let body = u16::to_be_bytes(limit);
+        refused(
+            |hello| hello.with(extension::RECORD_SIZE_LIMIT, &body),
+            alert::ILLEGAL_PARAMETER,
+        );
+    }
+}
+
+#[test]
+fn an_identity_that_is_known_does_not_help_against_a_broken_offer() {
+    let offers: [(&str, Vec<u8>); 8] = [
+        ("nothing", vec![]),
+        ("no identities", [vector16(&[]), binders(1)].concat()),
+        ("no binders", identities(&[b"client"])),
+        (
+            "an empty identity",
+            [identities(&[b""]), binders(1)].concat(),
+        ),
+        (
+            "bytes behind",
+            [identities(&[b"client"]), binders(1), vec![0]].concat(),
+        ),
+        (
+            "half an age",
+            [vector16(&[0, 1, b'a', 0, 0]), binders(1)].concat(),
+        ),
+        (
+            "a short binder",
+            [identities(&[b"client"]), vector16(&vector8(&[3; 31]))].concat(),
+        ),
+        (
+            "half a binder",
+            [identities(&[b"client"]), vector16(&[32, 1, 2])].concat(),
+        ),
+    ];
+    for (what, offer) in offers {
+        assert_eq!(answer_to_offer(&offer), Some(alert::DECODE_ERROR), "{what}");
+    }
+    let empty = [identities(&[b"client"]), vector16(&[])].concat();
+    let empty = answer_to_offer(&empty);
+    assert!([Some(alert::DECODE_ERROR), Some(alert::ILLEGAL_PARAMETER)].contains(&empty));
+}
+
+#[test]
+fn as_many_binders_as_identities_are_needed() {
+    // RFC 8446 §4.2.11: whichever is more, and whichever is known.
+    for (names, count) in [
+        (&[&b"client"[..]][..], 2),
+        (&[b"client", b"nobody"], 1),
+        (&[b"nobody"], 2),
+        (&[b"client", b"nobody", b"x"], 2),
+        (&[b"client", b"nobody"], 3),
+    ] {
+        let offer = [identities(names), binders(count)].concat();
+        assert_eq!(answer_to_offer(&offer), Some(alert::ILLEGAL_PARAMETER));
+    }
+}
+
+#[test]
+fn a_key_that_is_not_the_last_extension_is_refused() {
+    // RFC 8446 §4.2.11
+    for (typ, body) in [(0x4a4a, vec![]), (extension::PADDING, vec![0; 9])] {
+        refused(
+            |hello| hello.but(|hello| hello.behind = vec![(typ, body)]),
+            alert::ILLEGAL_PARAMETER,
+        );
+    }
+    let first = |hello: Hello| {
+        hello.but(|hello| {
+            let extensions = hello.extensions.as_mut().unwrap();
+            hello.behind = extensions.split_off(1);
+        })
+    };
+    refused(first, alert::ILLEGAL_PARAMETER);
+}
+
+#[test]
+fn whoever_is_refused_sees_nothing_of_the_server_before() {
+    // Not even a ServerHello: the alert is the first and only record.
+    let stranger = Psk {
+        identity: b"nobody".to_vec(),
+        ..key()
+    };
+    let mut pair = Pair::new(profiles::tls13(&[stranger], &[group::X25519]), &host());
+    let hello = pair.client.start();
+    let answer = pair.server.give(&hello);
+    assert_eq!(answer, [21, 3, 3, 0, 2, 2, alert::DECRYPT_ERROR]);
+}
+
+/// What the server says to a `pre_shared_key` of this body.
+fn answer_to_offer(offer: &[u8]) -> Option<u8> {
+    let mut pair = Pair::new(client(|hello| hello), &host());
+    let hello = pair.client.hello.message_with_offer(offer);
+    let hello = pair.client.channel.plain(record::HANDSHAKE, &hello);
+    let answer = pair.server.give(&hello);
+    pair.client.take(&answer).unwrap();
+    pair.server.alert()
+}
+
+fn identities(names: &[&[u8]]) -> Vec<u8> {
+    let entries = names
+        .iter()
+        .map(|name| [vector16(name), vec![0; 4]].concat());
+    vector16(&entries.collect::<Vec<_>>().concat())
+}
+
+fn binders(count: usize) -> Vec<u8> {
+    vector16(&vector8(&[3; 32]).repeat(count))
+}
+
+#[test]
+fn a_hello_that_offers_nothing_but_grease_is_refused() {
+    let mut hello = Hello::new(&[0x0a0a]);
+    hello = hello.with(extension::SUPPORTED_VERSIONS, &list8(&[0x0a0a, TLS13]));
+    let mut pair = Pair::new(Client::new(hello, Vec::new(), &[]), &host());
+    let hello = pair.client.start();
+    pair.must_refuse(&hello, alert::HANDSHAKE_FAILURE);
+}
