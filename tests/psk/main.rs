@@ -7,15 +7,21 @@
 mod binders;
 mod client;
 mod clients;
+mod close;
 #[path = "../common/mod.rs"]
 mod common;
+mod early;
 mod exchange12;
 mod hello12;
 mod hello13;
+mod limits;
 mod openssl;
+mod records;
 mod retry;
 mod server;
 mod setup;
 mod shares;
+mod sizes;
 mod tls12;
 mod tls13;
+mod updates;
