@@ -74,23 +74,39 @@ fn what_follows_the_clients_close_notify_is_ignored() {
         flight.extend(pair.client.alert(FATAL, alert::ACCESS_DENIED));
         flight.extend([0xff; 100]);
         pair.give(&flight);
-        assert_eq!(pair.server.stage, Stage::PeerClosed);
-        for rubbish in [
-            &[0xff; 100][..],
-            &[22, 3, 3, 0, 0],
-            &[1],
-            b"GET / HTTP/1.0\r\n",
-        ] {
-            pair.give(rubbish);
-            assert_eq!(pair.server.stage, Stage::PeerClosed);
-        }
-        let data = pair.client.data(b"after");
-        pair.give(&data);
-        assert_eq!(pair.server.plaintext, b"before");
-        let records = pair.server.send(b"the rest");
-        pair.client.take(&records).unwrap();
-        assert_eq!(pair.client.plaintext, b"the rest");
+        must_only_send(&mut pair);
     }
+}
+
+#[test]
+fn what_follows_the_clients_close_notify_later_is_ignored() {
+    for client in CLIENTS {
+        let late: [fn(&mut Client) -> Vec<u8>; 5] = [
+            |client| client.data(b"after"),
+            |client| client.alert(FATAL, alert::ACCESS_DENIED),
+            |client| client.channel.record(record::HANDSHAKE, &[24, 0, 0, 1, 1]),
+            |_| vec![0xff; 100],
+            |_| b"GET / HTTP/1.0\r\n".to_vec(),
+        ];
+        for late in late {
+            let mut pair = Pair::connected(client(), &host());
+            let mut flight = pair.client.data(b"before");
+            flight.extend(pair.client.alert(WARNING, alert::CLOSE_NOTIFY));
+            pair.give(&flight);
+            let late = late(&mut pair.client);
+            pair.give(&late);
+            must_only_send(&mut pair);
+        }
+    }
+}
+
+/// The client has sent "before" and closed; the server has heard no more of it, and can send.
+fn must_only_send(pair: &mut Pair) {
+    assert_eq!(pair.server.stage, Stage::PeerClosed);
+    assert_eq!(pair.server.plaintext, b"before");
+    let records = pair.server.send(b"the rest");
+    pair.client.take(&records).unwrap();
+    assert_eq!(pair.client.plaintext, b"the rest");
 }
 
 #[test]

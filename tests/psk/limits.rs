@@ -16,6 +16,8 @@ fn tls12() -> Client {
     profiles::tls12(&key(), &[suite::ECDHE_PSK_AES_256_GCM])
 }
 
+type NewClient = fn() -> Client;
+
 /// A record that carries no data.
 type Idle = fn(&mut Client) -> Vec<u8>;
 
@@ -32,7 +34,7 @@ const RENEGOTIATION: Idle = |client| {
 };
 
 /// `Idle` records of each version.
-const IDLE: [(fn() -> Client, &[Idle]); 2] = [
+const IDLE: [(NewClient, &[Idle]); 2] = [
     (tls13, &[EMPTY, KEY_UPDATE, KEY_UPDATE_REQUEST, CANCELED]),
     (tls12, &[EMPTY, CANCELED, NO_RENEGOTIATION]),
 ];

@@ -2,7 +2,12 @@
 //! it, and our server side.
 
 // Tests, and what helps them, may stop where they stand.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::print_stderr
+)]
 
 mod binders;
 mod client;
@@ -12,16 +17,21 @@ mod close;
 mod common;
 mod early;
 mod exchange12;
+mod finished13;
+mod flips;
 mod hello12;
 mod hello13;
 mod limits;
+mod offers;
 mod openssl;
 mod records;
+mod reproducible;
 mod retry;
 mod server;
 mod setup;
 mod shares;
 mod sizes;
+mod states;
 mod tls12;
 mod tls13;
 mod updates;

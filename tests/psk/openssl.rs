@@ -5,7 +5,6 @@ use std::net::SocketAddr;
 use std::process::Stdio;
 
 use crate::client::codes::{TLS12, TLS13, extension, group, mode, suite};
-use crate::client::groups::Share;
 use crate::client::hash::Hash;
 use crate::client::hello::Psk;
 use crate::client::{Client, Step, profiles};

@@ -1,14 +1,13 @@
 //! `record_size_limit` (RFC 8449), and what is sent in records of what size.
 
 use crate::client::codes::{extension, group, record, suite};
-use crate::client::hello::Hello;
 use crate::client::{Client, profiles};
 use crate::server::Pair;
 use crate::setup::{host, key};
 
 fn limited(mut client: Client, limit: u16) -> Client {
-    let with = |hello: Hello| hello.with(extension::RECORD_SIZE_LIMIT, &limit.to_be_bytes());
-    client.hello = with(client.hello);
+    let body = limit.to_be_bytes();
+    client.hello = client.hello.with(extension::RECORD_SIZE_LIMIT, &body);
     client
 }
 

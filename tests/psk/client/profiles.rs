@@ -32,7 +32,7 @@ pub(crate) fn tls12(key: &Psk, suites: &[u16]) -> Client {
     Client::new(hello, Vec::new(), std::slice::from_ref(key))
 }
 
-/// OpenSSL's s_client: both versions, middlebox compatibility, a list of everything.
+/// OpenSSL's `s_client`: both versions, middlebox compatibility, a list of everything.
 pub(crate) fn openssl(key: &Psk) -> Client {
     let shares = vec![Share::new(group::X25519)];
     let suites = [
