@@ -24,6 +24,7 @@ mod hello13;
 mod limits;
 mod offers;
 mod openssl;
+mod properties;
 mod records;
 mod reproducible;
 mod retry;
