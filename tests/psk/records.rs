@@ -262,6 +262,20 @@ fn other_records_inside_a_handshake_message_are_refused() {
 }
 
 #[test]
+fn a_warning_inside_a_handshake_message_is_refused() {
+    for client in CLIENTS {
+        let mut pair = Pair::connected(client(), &host());
+        let start = match pair.client.agreed.version {
+            TLS13 => message(handshake::KEY_UPDATE, &[0]),
+            _ => pair.client.hello.message(&pair.client.transcript),
+        };
+        pair.give_handshake(&start[..2]);
+        let warning = pair.client.alert(1, alert::USER_CANCELED);
+        pair.must_refuse(&warning, alert::UNEXPECTED_MESSAGE);
+    }
+}
+
+#[test]
 fn records_of_no_known_type_are_refused() {
     for typ in [0, 19, typ::HEARTBEAT, 25, 128, 255] {
         for client in CLIENTS {
