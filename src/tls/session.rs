@@ -312,10 +312,14 @@ fn step_psk(
     plaintext: &mut Buffer,
     ciphertext: &mut Buffer,
 ) -> (usize, Result<Option<Stage>, Error>) {
-    let length = record_length(records).unwrap_or(records.len());
+    let stage = connection.stage();
+    let length = match stage {
+        Stage::PeerClosed => 0,
+        _ => record_length(records).unwrap_or(records.len()),
+    };
     let (record, rest) = records.split_at_mut(length);
     if record.is_empty() {
-        return (0, Ok(Some(connection.stage())));
+        return (0, Ok(Some(stage)));
     }
     let result = connection.receive(record, plaintext, ciphertext);
     let stage =

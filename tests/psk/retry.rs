@@ -112,23 +112,6 @@ fn the_share_must_be_the_one_that_was_asked_for() {
 }
 
 #[test]
-fn keys_may_not_be_added() {
-    refused(
-        |hello| {
-            hello.keys(&[
-                key(),
-                key384(),
-                crate::client::hello::Psk {
-                    identity: b"more".to_vec(),
-                    ..key()
-                },
-            ])
-        },
-        alert::ILLEGAL_PARAMETER,
-    );
-}
-
-#[test]
 fn keys_may_not_go_away_altogether() {
     let mut pair = Pair::greeted(client(), &host());
     let retry = pair

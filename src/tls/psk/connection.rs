@@ -120,13 +120,13 @@ impl Connection {
             }
             Err(error) => return Err(error),
         };
+        // "Handshake messages MUST NOT be interleaved with other record types." (RFC 8446 §5.1)
+        if typ != HANDSHAKE && !self.joiner.is_empty() {
+            return Err(unexpected_message("a record inside a handshake message"));
+        }
         match typ {
             ALERT => self.alert(content),
-            // "Handshake messages MUST NOT be interleaved with other record types." (RFC 8446 §5.1)
             HANDSHAKE => self.handshake(content, ciphertext),
-            _ if !self.joiner.is_empty() => {
-                Err(unexpected_message("a record inside a handshake message"))
-            }
             CHANGE_CIPHER_SPEC => self.change_cipher_spec(content, ciphertext),
             APPLICATION_DATA if self.stage() == Stage::Traffic => {
                 if content.is_empty() {

@@ -62,6 +62,18 @@ impl From<Unspecified> for Error {
     }
 }
 
+impl From<rustls::Error> for Error {
+    /// Of a key exchange.
+    fn from(error: rustls::Error) -> Self {
+        match error {
+            rustls::Error::PeerMisbehaved(_) => {
+                illegal_parameter("a key share that is none of its group")
+            }
+            _ => Self::Internal("the key exchange failed"),
+        }
+    }
+}
+
 impl From<HelloError> for Error {
     fn from(error: HelloError) -> Self {
         Self::Hello(error)

@@ -6,7 +6,7 @@ use rustls::AlertDescription;
 
 use super::error::{Error, illegal_parameter};
 use super::message::{
-    ALPN, EARLY_DATA, EC_POINT_FORMATS, EXTENDED_MASTER_SECRET, KEY_SHARE, PRE_SHARED_KEY,
+    ALPN, EARLY_DATA, EC_POINT_FORMATS, EXTENDED_MASTER_SECRET, KEY_SHARE, PADDING, PRE_SHARED_KEY,
     PSK_KEY_EXCHANGE_MODES, RECORD_SIZE_LIMIT, RENEGOTIATION_INFO, SERVER_NAME, SUPPORTED_GROUPS,
     SUPPORTED_VERSIONS, TLS12, TLS13, body,
 };
@@ -114,7 +114,15 @@ impl<'a> ClientHello<'a> {
                 self.record_size_limit = Some(data.u16()?);
                 data.end()?;
             }
-            PRE_SHARED_KEY => self.offered = Some(OfferedPsks::read(data)?),
+            PRE_SHARED_KEY => {
+                let offered = OfferedPsks::read(data)?;
+                // rustls takes shorter binders than there are, and so must who reads for it.
+                offered
+                    .binders()
+                    .all(|binder| binder.len() >= 32)
+                    .then_some(())?;
+                self.offered = Some(offered);
+            }
             EARLY_DATA => {
                 data.end()?;
                 self.early_data = true;
@@ -202,31 +210,6 @@ impl<'a> ClientHello<'a> {
         }
     }
 
-    /// A digest of what a second hello must not change, of the fields that decide (RFC 8446 §4.1.2).
-    pub(super) fn fixed_part(&self) -> Digest {
-        let mut context = digest::Context::new(&digest::SHA256);
-        let mut add = |bytes: &[u8]| {
-            context.update(&bytes.len().to_be_bytes());
-            context.update(bytes);
-        };
-        add(self.random);
-        add(self.session_id);
-        add(self.compression_methods);
-        add(self.server_name.unwrap_or_default());
-        add(self.psk_modes.unwrap_or_default());
-        for list in [&self.suites, &self.versions, &self.groups] {
-            let list: Vec<u8> = list
-                .iter()
-                .flat_map(|number| number.to_be_bytes())
-                .collect();
-            add(&list);
-        }
-        for name in self.alpn.iter().flat_map(ProtocolNames::iter) {
-            add(name);
-        }
-        context.finish()
-    }
-
     /// Bytes of plaintext that the client takes in a protected record (RFC 8449 §4). In TLS 1.3 the
     /// content type and padding count, too.
     pub(super) fn fragment_limit(&self, version: Version) -> Option<usize> {
@@ -236,6 +219,34 @@ impl<'a> ClientHello<'a> {
             Version::Tls13 => (limit - 1).min(MAX_FRAGMENT),
         })
     }
+}
+
+/// A digest of all that a second hello must not change: everything but key shares, what `pre_shared_key`
+/// says, padding, and early data, which must go (RFC 8446 §4.1.2). A cookie is only changed by who has
+/// got one, and we give none.
+pub(super) fn fixed_part(message: &[u8]) -> Result<Digest, Error> {
+    let mut parts = Vec::new();
+    let fields = Fields::parse(body(message), |typ, data| {
+        if ![KEY_SHARE, PRE_SHARED_KEY, PADDING, EARLY_DATA].contains(&typ) {
+            parts.push((typ.to_be_bytes(), data.rest()));
+        }
+        Ok(())
+    })?;
+    let mut context = digest::Context::new(&digest::SHA256);
+    let mut add = |part: &[u8]| {
+        context.update(&part.len().to_be_bytes());
+        context.update(part);
+    };
+    add(&fields.legacy_version.to_be_bytes());
+    add(fields.random);
+    add(fields.session_id);
+    add(fields.cipher_suites.rest());
+    add(fields.compression_methods);
+    for (typ, data) in parts {
+        add(&typ);
+        add(data);
+    }
+    Ok(context.finish())
 }
 
 /// `KeyShareEntry client_shares<0..2^16-1>`

@@ -16,11 +16,12 @@ pub(super) const FINISHED: u8 = 20;
 pub(super) const KEY_UPDATE: u8 = 24;
 pub(super) const MESSAGE_HASH: u8 = 254;
 
-// ExtensionType (RFC 8446 §4.2; RFC 8422 §5.1, RFC 7627 §5.1, RFC 8449 §4, RFC 5746 §3.2)
+// ExtensionType (RFC 8446 §4.2; RFC 8422 §5.1, RFC 7685 §3, RFC 7627 §5.1, RFC 8449 §4, RFC 5746 §3.2)
 pub(super) const SERVER_NAME: u16 = 0;
 pub(super) const SUPPORTED_GROUPS: u16 = 10;
 pub(super) const EC_POINT_FORMATS: u16 = 11;
 pub(super) const ALPN: u16 = 16;
+pub(super) const PADDING: u16 = 21;
 pub(super) const EXTENDED_MASTER_SECRET: u16 = 23;
 pub(super) const RECORD_SIZE_LIMIT: u16 = 28;
 pub(super) const PRE_SHARED_KEY: u16 = 41;

@@ -191,6 +191,10 @@ impl Keys {
         // the connection with an "unexpected_message" alert."
         let end = plaintext.iter().rposition(|byte| *byte != 0);
         match plaintext.get_mut(..=end.unwrap_or(usize::MAX - 1)) {
+            // "a protected change_cipher_spec record MUST" be met with an unexpected_message (§5).
+            Some([.., CHANGE_CIPHER_SPEC]) => {
+                Err(unexpected_message("a protected change_cipher_spec"))
+            }
             Some([content @ .., typ]) => Ok((*typ, content)),
             _ => Err(unexpected_message("a record of nothing but padding")),
         }

@@ -187,10 +187,7 @@ impl ExpectClientKeyExchange {
     ) -> Result<State, Error> {
         let sent = ClientKeyExchange::read(body(message), self.suite.exchange)?;
         let shared = match (self.exchange, sent.point) {
-            (Some(exchange), Some(point)) => {
-                let wrong = |_| illegal_parameter("a point that is none of its group");
-                Some(exchange.complete(point).map_err(wrong)?)
-            }
+            (Some(exchange), Some(point)) => Some(exchange.complete(point)?),
             _ => None,
         };
         let known = context.config.keys.get_key_value(sent.identity);

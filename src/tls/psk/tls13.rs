@@ -7,7 +7,7 @@ use rustls::crypto::{SharedSecret, SupportedKxGroup};
 
 use super::connection::{Context, State};
 use super::error::{Error, illegal_parameter};
-use super::hello::{ClientHello, Version};
+use super::hello::{ClientHello, Version, fixed_part};
 use super::message::{
     ALPN, HELLO_RETRY_REQUEST, KEY_SHARE, PRE_SHARED_KEY, RECORD_SIZE_LIMIT, SERVER_NAME,
     SUPPORTED_VERSIONS, ServerHello, TLS13, body, extension, read_finished,
@@ -59,7 +59,10 @@ pub(super) fn client_hello(
     }
     transcript.add(message);
     match exchange {
-        Exchange::Retry(group) => retry(hello, offer.suite, group, &transcript, context),
+        Exchange::Retry(group) => {
+            let fixed_part = fixed_part(message)?;
+            retry(hello, fixed_part, offer.suite, group, &transcript, context)
+        }
         Exchange::Share(group, share) => {
             let first = First(Some((group, share)));
             accept(hello, &offer, &early, first, transcript, context)
@@ -71,6 +74,7 @@ pub(super) fn client_hello(
 /// Asks for a share that we can use (RFC 8446 §4.1.4).
 fn retry(
     hello: &ClientHello<'_>,
+    fixed_part: Digest,
     suite: &'static Suite,
     group: &dyn SupportedKxGroup,
     transcript: &Transcript,
@@ -104,7 +108,7 @@ fn retry(
     Ok(State::ExpectRetriedHello(ExpectRetriedHello {
         suite,
         group,
-        fixed_part: hello.fixed_part(),
+        fixed_part,
         transcript,
     }))
 }
@@ -116,8 +120,9 @@ impl ExpectRetriedHello {
         context: &mut Context<'_>,
     ) -> Result<State, Error> {
         let hello = ClientHello::read(message)?;
+        context.records.skip_early_data(0);
         // "Clients MUST send the same ClientHello without modification" but for what we asked for
-        if hello.fixed_part().as_ref() != self.fixed_part.as_ref() || hello.early_data {
+        if fixed_part(message)?.as_ref() != self.fixed_part.as_ref() || hello.early_data {
             return Err(illegal_parameter("a second hello unlike the first"));
         }
         hello.version()?;
@@ -241,9 +246,7 @@ fn server_hello_extensions(
     });
     let mut shared = None;
     if let Some((group, share)) = exchange {
-        let completed = group
-            .start_and_complete(share)
-            .map_err(|_| illegal_parameter("a key share that is none of its group"))?;
+        let completed = group.start_and_complete(share)?;
         extension(KEY_SHARE, &mut extensions, |out| {
             out.extend_from_slice(&number(group).to_be_bytes());
             vector16(out, |out| out.extend_from_slice(&completed.pub_key));
