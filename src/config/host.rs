@@ -11,7 +11,8 @@ use std::sync::Arc;
 use toml::Spanned;
 
 use super::account::{Accounts, Invoker};
-use super::certificate::{Certificates, Named};
+use super::certificate::Certificates;
+use super::files::Named;
 use super::problem::{Place, Problems, cause};
 use super::program::{self, PathVariable};
 use super::raw::RawHost;

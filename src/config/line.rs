@@ -9,7 +9,8 @@ use std::sync::Arc;
 
 use super::account::{Accounts, Invoker};
 use super::address::{self, NoAddress};
-use super::certificate::{Certificates, Named};
+use super::certificate::Certificates;
+use super::files::Named;
 use super::host::Origin;
 use super::hosts::{Hosts, Table};
 use super::problem::Problems;

@@ -20,6 +20,7 @@ mod certificate;
 mod credentials;
 mod explain;
 mod file;
+mod files;
 mod host;
 mod hosts;
 mod line;
