@@ -16,7 +16,9 @@ use super::files::Named;
 use super::problem::{Place, Problems, cause};
 use super::program::{self, PathVariable};
 use super::raw::RawHost;
-use super::{Host, OnTruncation, Pattern, Program, Rlimit, Stderr, Stdio, credentials, rlimit};
+use super::{
+    Host, OnTruncation, Pattern, Program, Rlimit, Role, RunAs, Stderr, Stdio, credentials, rlimit,
+};
 
 /// What checking hosts needs and leaves behind.
 pub(super) struct Checker<'a> {
@@ -62,7 +64,8 @@ impl Checker<'_> {
         let raw = raw.get_ref();
         let certificates = self.certificates(raw, names);
         let alpn = self.alpn(raw);
-        let program = self.program(raw, &place);
+        let program = self.program(raw);
+        let run_as = self.run_as(raw, &place);
         let (identities, files) = certificates?;
         let host = Host {
             label: names
@@ -72,6 +75,7 @@ impl Checker<'_> {
             identities,
             alpn: alpn?,
             program: program?,
+            run_as: run_as?,
             on_truncation: raw.on_truncation.unwrap_or(OnTruncation::Eof),
         };
         Some((
@@ -157,7 +161,7 @@ impl Checker<'_> {
         )
     }
 
-    fn program(&mut self, raw: &RawHost, place: &Range<usize>) -> Option<Program> {
+    fn run_as(&mut self, raw: &RawHost, place: &Range<usize>) -> Option<RunAs> {
         let person = credentials::of_host(
             raw,
             place,
@@ -165,19 +169,20 @@ impl Checker<'_> {
             &mut self.accounts,
             &mut self.problems,
         );
+        let variables = self.variables(raw)?;
+        let role = Role::new(person?, PathVariable::Default, &variables);
+        role.ok().map(RunAs::OfHost)
+    }
+
+    fn program(&mut self, raw: &RawHost) -> Option<Program> {
         let command = self.command(raw);
         let directory = self.directory(raw);
         let umask = self.umask(raw);
         let rlimits = self.rlimits(raw);
-        let account = person.as_ref().and_then(|person| person.account.as_ref());
-        let mut variables = program::environment(account, PathVariable::Default);
-        let environment = self.environment(raw, &mut variables);
         let (path, argv) = command?;
         Some(Program {
             path,
             argv,
-            environment: environment?,
-            credentials: person?.credentials,
             directory: Some(directory?),
             umask: umask?,
             rlimits: rlimits?,
@@ -263,12 +268,9 @@ impl Checker<'_> {
         rlimits
     }
 
-    /// The usual variables, then `pass-env`, then `env`; what comes later goes before.
-    fn environment(
-        &mut self,
-        raw: &RawHost,
-        variables: &mut BTreeMap<OsString, OsString>,
-    ) -> Option<Vec<CString>> {
+    /// `pass-env`, then `env`, which goes before.
+    fn variables(&mut self, raw: &RawHost) -> Option<BTreeMap<OsString, OsString>> {
+        let mut variables = BTreeMap::new();
         let mut complete = true;
         for name in raw.pass_env.iter().flatten() {
             if !self.is_variable(name.get_ref(), name.span()) {
@@ -282,9 +284,7 @@ impl Checker<'_> {
             variables.insert(name.into(), value.get_ref().into());
             complete &= valid;
         }
-        program::environment_block(variables)
-            .ok()
-            .filter(|_| complete)
+        complete.then_some(variables)
     }
 
     fn is_variable(&mut self, name: &str, place: Range<usize>) -> bool {

@@ -1,6 +1,7 @@
 //! A command line without a file → the same configuration, with one default host.
 #![forbid(unsafe_code)]
 
+use std::collections::BTreeMap;
 use std::ffi::{CString, OsStr, OsString};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -10,6 +11,7 @@ use std::sync::Arc;
 use super::account::{Accounts, Invoker};
 use super::address::{self, NoAddress};
 use super::certificate::Certificates;
+use super::credentials::Person;
 use super::files::Named;
 use super::host::Origin;
 use super::hosts::{Hosts, Table};
@@ -17,7 +19,8 @@ use super::problem::Problems;
 use super::program::{self, NoProgram, PathVariable};
 use super::{Config, Form, Host, Limits, Listener, Loaded, Log, LogFormat, LogTo, Nameless};
 use super::{
-    OnTruncation, Options, Pattern, Program, Refusal, Stderr, Stdio, credentials, default_engines,
+    OnTruncation, Options, Pattern, Program, Refusal, Role, RunAs, Stderr, Stdio, credentials,
+    default_engines,
 };
 use crate::Exit;
 use crate::tls::identity::Identity;
@@ -56,10 +59,14 @@ pub(super) fn load(line: &CommandLine, options: &Options) -> Result<Loaded, Refu
             "the command runs as root: a file with -f can give it a user",
         );
     }
-    let program = program(line, &invoker);
+    let program = program(line);
     if let Err((message, status)) = &program {
         problems.error(None, message);
         exit = *status;
+    }
+    let run_as = run_as(&invoker, &mut problems);
+    if run_as.is_none() {
+        exit = Exit::CannotStart;
     }
     let files = match &line.identities {
         Identities::Files(files) => files.iter().map(|(cert, _)| cert.clone()).collect(),
@@ -86,7 +93,8 @@ pub(super) fn load(line: &CommandLine, options: &Options) -> Result<Loaded, Refu
         });
     }
 
-    let (Ok(program), Some(identities), false) = (program, identities, problems.has_errors())
+    let (Ok(program), Some(run_as), Some(identities), false) =
+        (program, run_as, identities, problems.has_errors())
     else {
         return Err(Refusal { problems, exit });
     };
@@ -99,6 +107,7 @@ pub(super) fn load(line: &CommandLine, options: &Options) -> Result<Loaded, Refu
             .collect(),
         alpn: Vec::new(),
         program,
+        run_as,
         on_truncation: OnTruncation::Eof,
     };
     let tables = listeners
@@ -207,8 +216,23 @@ fn self_signed(name: &str) -> Result<Identity, String> {
     Identity::self_signed(&pattern.to_string())
 }
 
+/// The command stays who we are, with our own `PATH`.
+fn run_as(invoker: &Invoker, problems: &mut Problems) -> Option<RunAs> {
+    let person = Person {
+        credentials: None,
+        account: invoker.account.clone(),
+    };
+    Role::new(person, PathVariable::Ours, &BTreeMap::new())
+        .map_err(|reason| {
+            let message = format!("unable to make the command's environment: {reason}");
+            problems.error(None, message);
+        })
+        .map(RunAs::OfHost)
+        .ok()
+}
+
 /// Errors: the message, and the status to exit with.
-fn program(line: &CommandLine, invoker: &Invoker) -> Result<Program, (String, Exit)> {
+fn program(line: &CommandLine) -> Result<Program, (String, Exit)> {
     let name = line
         .command
         .first()
@@ -226,7 +250,6 @@ fn program(line: &CommandLine, invoker: &Invoker) -> Result<Program, (String, Ex
         NoProgram::NotFound(reason) => (unable(reason), Exit::NotFound),
         NoProgram::NotExecutable(reason) => (unable(reason), Exit::NotExecutable),
     })?;
-    let variables = program::environment(invoker.account.as_ref(), PathVariable::Ours);
     Ok(Program {
         path: no_nul(path.as_os_str())?,
         argv: line
@@ -234,9 +257,6 @@ fn program(line: &CommandLine, invoker: &Invoker) -> Result<Program, (String, Ex
             .iter()
             .map(|argument| no_nul(argument))
             .collect::<Result<Vec<CString>, _>>()?,
-        environment: program::environment_block(&variables)
-            .map_err(|reason| (unable(reason), Exit::CannotStart))?,
-        credentials: None,
         directory: None,
         umask: None,
         rlimits: Vec::new(),

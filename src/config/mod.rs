@@ -30,12 +30,14 @@ mod problem;
 mod program;
 mod raw;
 mod rlimit;
+mod run_as;
 mod table;
 
 pub use hosts::{Hosts, Route, Unrouted, Why};
 pub use line::{CommandLine, Identities};
 pub use pattern::{InvalidPattern, Pattern, server_name};
 pub use problem::{Problems, Severity};
+pub use run_as::{Role, RunAs};
 
 /// Where a configuration comes from.
 pub enum Source {
@@ -266,6 +268,8 @@ pub struct Host {
     pub alpn: Vec<String>,
     /// What its clients are connected to.
     pub program: Program,
+    /// Whom that becomes.
+    pub run_as: RunAs,
     /// What the command sees when its peer vanishes without `close_notify`.
     pub on_truncation: OnTruncation,
 }
@@ -286,10 +290,6 @@ pub struct Program {
     pub path: CString,
     /// Its arguments, its own name first.
     pub argv: Vec<CString>,
-    /// `NAME=value`, without what the connection adds.
-    pub environment: Vec<CString>,
-    /// Whom it becomes; `None`: it stays who started tlssrv.
-    pub credentials: Option<Credentials>,
     /// Where it starts; `None`: where tlssrv was started.
     pub directory: Option<CString>,
     /// Its file mode creation mask; `None`: tlssrv's own.

@@ -127,7 +127,9 @@ impl Monitor {
             remote_name: config.remote_name.as_deref(),
             facts: &connection.facts,
         };
-        let (message, descriptors) = match self.commands.start(&host.program, variables(&told)) {
+        let role = host.run_as.role();
+        let launched = self.commands.start(&host.program, role, variables(&told));
+        let (message, descriptors) = match launched {
             Ok(launched) => {
                 connection.command = Command::Running(launched.pid);
                 self.children.insert(launched.pid, id);
