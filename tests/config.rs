@@ -22,6 +22,8 @@ mod file;
 mod names;
 #[path = "common/pki.rs"]
 mod pki;
+#[path = "config/psk.rs"]
+mod psk;
 #[path = "config/site.rs"]
 mod site;
 #[path = "config/usage.rs"]

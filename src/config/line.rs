@@ -105,6 +105,7 @@ pub(super) fn load(line: &CommandLine, options: &Options) -> Result<Loaded, Refu
             .iter()
             .map(|identity| Arc::clone(&identity.certified))
             .collect(),
+        psk: None,
         alpn: Vec::new(),
         program,
         run_as,
@@ -133,12 +134,14 @@ pub(super) fn load(line: &CommandLine, options: &Options) -> Result<Loaded, Refu
     let origins = vec![Origin {
         place: None,
         certificates: files,
+        psk: None,
     }];
     Ok(Loaded {
         config,
         problems,
         origins,
         certificates: identities.len(),
+        psk_identities: 0,
     })
 }
 

@@ -28,6 +28,7 @@ mod listen;
 mod pattern;
 mod problem;
 mod program;
+mod psk;
 mod raw;
 mod rlimit;
 mod run_as;
@@ -37,7 +38,8 @@ pub use hosts::{Hosts, Route, Unrouted, Why};
 pub use line::{CommandLine, Identities};
 pub use pattern::{InvalidPattern, Pattern, server_name};
 pub use problem::{Problems, Severity};
-pub use run_as::{Role, RunAs};
+pub use psk::Psk;
+pub use run_as::{Role, RunAs, UserFrom};
 
 /// Where a configuration comes from.
 pub enum Source {
@@ -77,6 +79,8 @@ pub struct Loaded {
     origins: Vec<host::Origin>,
     /// How many certificates were read.
     certificates: usize,
+    /// How many identities there are in the PSK files that were read.
+    psk_identities: usize,
 }
 
 /// A configuration that cannot run.
@@ -262,8 +266,10 @@ pub struct Host {
     pub label: String,
     /// What it answers to; may be empty for a default host.
     pub names: Vec<Pattern>,
-    /// Certificate chains with their keys, in the order of the file; never empty.
+    /// Certificate chains with their keys, in the order of the file; empty only where there is a `psk`.
     pub identities: Vec<Arc<CertifiedKey>>,
+    /// Pre-shared keys; absent only where there are `identities`.
+    pub psk: Option<Psk>,
     /// Protocols for ALPN, most preferred first; empty: no ALPN.
     pub alpn: Vec<String>,
     /// What its clients are connected to.

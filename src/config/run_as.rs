@@ -1,17 +1,38 @@
 //! Whom the command of a host becomes: one user for all clients, or the user of each one's identity.
 #![forbid(unsafe_code)]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::ffi::{CString, OsString};
+use std::sync::Arc;
 
 use super::Credentials;
-use super::credentials::Person;
+use super::account::{Accounts, Invoker};
+use super::credentials::{self, Person, Root};
+use super::problem::{Place, Problems};
 use super::program::{self, PathVariable};
+use super::psk::Table;
+use crate::tls::psk::Identity;
 
 /// Whom the command of a host becomes.
 pub enum RunAs {
     /// The same user for every client.
     OfHost(Role),
+    /// The user of the client's PSK identity.
+    OfIdentity {
+        /// A client whose identity is not among these is refused.
+        roles: HashMap<Identity, Arc<Role>>,
+        /// For clients of a host's certificates, who have no identity.
+        otherwise: Option<Role>,
+    },
+}
+
+/// Where the user of a command comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UserFrom {
+    /// From the host.
+    Host,
+    /// From the PSK table, by the client's identity.
+    Psk,
 }
 
 /// A user, as a command becomes it.
@@ -24,10 +45,15 @@ pub struct Role {
 }
 
 impl RunAs {
-    /// Whom the command of a client becomes.
-    pub fn role(&self) -> &Role {
-        match self {
-            Self::OfHost(role) => role,
+    /// Whom the command of a client becomes that has shown to have the key of this identity, or was
+    /// shown a certificate; `None`: nobody, so that there is no command for it.
+    pub fn role(&self, identity: Option<&Identity>) -> Option<&Role> {
+        match (self, identity) {
+            (Self::OfHost(role), _) => Some(role),
+            (Self::OfIdentity { roles, .. }, Some(identity)) => {
+                roles.get(identity).map(Arc::as_ref)
+            }
+            (Self::OfIdentity { otherwise, .. }, None) => otherwise.as_ref(),
         }
     }
 }
@@ -48,4 +74,49 @@ impl Role {
             environment: program::environment_block(&variables)?,
         })
     }
+}
+
+/// The users of a table, each made ready once; `None` when somebody is wrong, which is reported. The
+/// configuration names the table at `place`; `of_host` are the variables that its host sets.
+pub(super) fn of_identities(
+    table: &Table,
+    place: &Place,
+    root: Root,
+    of_host: &BTreeMap<OsString, OsString>,
+    invoker: &Invoker,
+    accounts: &mut Accounts,
+    problems: &mut Problems,
+) -> Option<HashMap<Identity, Arc<Role>>> {
+    let mut made: HashMap<&str, Result<Arc<Role>, String>> = HashMap::new();
+    let mut make = |name| {
+        let person = credentials::of_user(name, root, invoker, accounts)?;
+        let role = Role::new(person, PathVariable::Default, of_host);
+        role.map(Arc::new)
+            .map_err(|reason| format!("unable to make the command's environment: {reason}"))
+    };
+    let (mut roles, mut complete) = (HashMap::new(), true);
+    let nobody = table.entries.iter().all(|entry| entry.user.is_none());
+    if nobody {
+        let path = table.path.display().to_string();
+        let message = format!("no identity in PSK file {path:?} has a user: nobody can be served");
+        problems.error(place.clone(), message);
+    }
+    for entry in table.entries.iter().filter(|_| !nobody) {
+        let Some(name) = &entry.user else {
+            let identity = &entry.identity;
+            let message = format!(
+                "identity \"{identity}\" has no user: clients with this identity are refused"
+            );
+            problems.warning_in(table.line(entry), place.clone(), message);
+            continue;
+        };
+        match made.entry(name).or_insert_with_key(|name| make(name)) {
+            Ok(role) => drop(roles.insert(entry.identity.clone(), Arc::clone(role))),
+            Err(message) => {
+                problems.error_in(table.line(entry), place.clone(), message.clone());
+                complete = false;
+            }
+        }
+    }
+    (complete && !nobody).then_some(roles)
 }
