@@ -18,6 +18,8 @@ mod commands;
 mod explain;
 #[path = "config/file.rs"]
 mod file;
+#[path = "config/keyspec.rs"]
+mod keyspec;
 #[path = "config/names.rs"]
 mod names;
 #[path = "common/pki.rs"]

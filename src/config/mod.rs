@@ -35,7 +35,7 @@ mod run_as;
 mod table;
 
 pub use hosts::{Hosts, Route, Unrouted, Why};
-pub use line::{CommandLine, Identities};
+pub use line::{CommandLine, Identities, PskOption};
 pub use pattern::{InvalidPattern, Pattern, server_name};
 pub use problem::{Problems, Severity};
 pub use psk::Psk;
