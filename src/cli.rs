@@ -1,13 +1,17 @@
 //! The command line: one struct that says what may be on it, and what it asks for.
 #![forbid(unsafe_code)]
 
+mod keyspec;
+
 use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::error::{Error, ErrorKind};
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser};
 
-use crate::config::{CommandLine, Form, Identities, LogTo, Options, Source, Trace, server_name};
+use crate::config::{
+    CommandLine, Form, Identities, LogTo, Options, PskOption, Source, Trace, UserFrom, server_name,
+};
 use crate::tls::name::ServerName;
 
 /// What a command line asks for.
@@ -66,19 +70,20 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Request, Error>
         let message = "--inetd needs --config: one connection is what a command serves by itself";
         return Err(usage(ErrorKind::MissingRequiredArgument, message));
     }
-    let identities = match (&cli.self_signed, cli.cert.is_empty()) {
-        (Some(name), _) => Identities::SelfSigned(name.clone()),
-        (None, false) => Identities::Files(pairs(&cli, &matches)?),
-        (None, true) => {
-            return Err(usage(
-                ErrorKind::MissingRequiredArgument,
-                "no certificate: give --cert FILE, or --self-signed NAME to try things out",
-            ));
-        }
+    let psk = psk(&cli)?;
+    let identities = match &cli.self_signed {
+        Some(name) => Identities::SelfSigned(name.clone()),
+        None => Identities::Files(pairs(&cli, &matches)?),
     };
+    if psk.is_none() && identities.is_empty() {
+        let message = "neither certificate nor key: give --cert FILE or --psk KEYSPEC, or \
+                       --self-signed NAME to try things out";
+        return Err(usage(ErrorKind::MissingRequiredArgument, message));
+    }
     let line = CommandLine {
         listen: cli.listen,
         identities,
+        psk,
         command: cli.command,
     };
     let form = line.form();
@@ -97,7 +102,8 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Request, Error>
     bin_name = "tlssrv",
     version,
     max_term_width = 100,
-    override_usage = "tlssrv [OPTIONS] CMD [ARGS]...\n       tlssrv [OPTIONS] --config FILE",
+    override_usage = "tlssrv [-D] [-a | -A] [-k KEYSPEC] [-c FILE] [-l NAME] [-r NAME] [OPTIONS] CMD [ARGS]...\n       \
+        tlssrv [OPTIONS] --config FILE",
     after_help = "With CMD, serves that one command: without --listen the one connection on descriptor 0\n\
         (inetd, tcpserver, systemd Accept=yes), with --listen as a server. With --config, the\n\
         virtual-host table in FILE decides.\n\n\
@@ -118,6 +124,22 @@ struct Cli {
     /// Private key in PEM of the --cert before it
     #[arg(long, value_name = "FILE", requires = "cert")]
     key: Vec<PathBuf>,
+
+    #[arg(
+        help = "Pre-shared keys: a file of lines identity:hexkey[:user[:hash]], or 'file=FILE id=IDENTITY' \
+                for one identity of it"
+    )]
+    #[arg(short = 'k', long, value_name = "KEYSPEC", conflicts_with = "config")]
+    psk: Option<OsString>,
+
+    /// Authenticate by pre-shared key alone, and run CMD as the user that the file gives for the
+    /// identity
+    #[arg(short = 'a', requires = "psk", conflicts_with_all = ["stay", "config"])]
+    run_as_psk: bool,
+
+    /// Authenticate by pre-shared key alone, and don't change user
+    #[arg(short = 'A', requires = "psk", conflicts_with = "config")]
+    stay: bool,
 
     /// Log to syslog under this tag or, when there is a / in it, to this file [default: stderr]
     #[arg(short, long, value_name = "NAME")]
@@ -187,6 +209,33 @@ fn pairs(cli: &Cli, matches: &ArgMatches) -> Result<Vec<(PathBuf, Option<PathBuf
         }
     }
     Ok(pairs)
+}
+
+/// What `-k`, `-a` and `-A` say.
+fn psk(cli: &Cli) -> Result<Option<PskOption>, Error> {
+    // Plan 9's forms; its clients know no other PSK suites.
+    let plan_9 = cli.run_as_psk || cli.stay;
+    if plan_9 && (!cli.cert.is_empty() || cli.self_signed.is_some()) {
+        let message =
+            "-a and -A authenticate by PSK alone; leave them out to take certificates too";
+        return Err(usage(ErrorKind::ArgumentConflict, message));
+    }
+    let Some(spec) = &cli.psk else {
+        return Ok(None);
+    };
+    let spec = keyspec::parse(spec).map_err(|reason| {
+        let message = format!("unable to read the value of --psk: {reason}");
+        usage(ErrorKind::ValueValidation, &message)
+    })?;
+    Ok(Some(PskOption {
+        file: spec.file,
+        only: spec.identity,
+        plain: plan_9,
+        user: match cli.run_as_psk {
+            true => UserFrom::Psk,
+            false => UserFrom::Host,
+        },
+    }))
 }
 
 fn explained(name: &str) -> Result<Option<ServerName>, Error> {

@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use rustls::{CipherSuite, NamedGroup, ProtocolVersion};
 
 use crate::message::Facts;
-use crate::tls::psk;
+use crate::tls::psk::{self, Identity};
 
 /// What a command is told about its connection.
 pub struct Told<'a> {
@@ -71,6 +71,9 @@ pub fn variables(told: &Told<'_>) -> Vec<CString> {
     }
     if let Some(protocol) = &facts.alpn {
         set("TLSSRV_ALPN", protocol);
+    }
+    if let Some(identity) = facts.psk_identity.as_ref().and_then(Identity::text) {
+        set("TLSSRV_PSK_IDENTITY", identity);
     }
     variables
 }

@@ -18,10 +18,14 @@ mod commands;
 mod explain;
 #[path = "config/file.rs"]
 mod file;
+#[path = "config/keyspec.rs"]
+mod keyspec;
 #[path = "config/names.rs"]
 mod names;
 #[path = "common/pki.rs"]
 mod pki;
+#[path = "config/psk.rs"]
+mod psk;
 #[path = "config/site.rs"]
 mod site;
 #[path = "config/usage.rs"]

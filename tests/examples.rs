@@ -24,8 +24,7 @@ use common::{Site, TLSSRV};
 
 #[test]
 fn every_example_passes_check_without_a_warning() {
-    let etc = Path::new(env!("CARGO_MANIFEST_DIR")).join("etc");
-    let files = fs::read_dir(etc)
+    let files = fs::read_dir(etc())
         .unwrap()
         .map(|entry| entry.unwrap().path());
     let is_toml = |file: &PathBuf| file.extension().is_some_and(|suffix| suffix == "toml");
@@ -54,6 +53,10 @@ fn the_readme_has_the_options_of_help_and_no_others() {
         .filter(|option| option != "--help" && option != "--version")
         .collect();
     assert_eq!(readme, help);
+}
+
+fn etc() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("etc")
 }
 
 /// The options at the beginning of a line, without their values.
@@ -86,13 +89,15 @@ struct Table {
 #[derive(Deserialize)]
 struct Host {
     names: Vec<String>,
+    #[serde(default)]
     cert: Vec<String>,
+    psk: Option<String>,
     key: Option<Vec<String>>,
     command: Vec<String>,
 }
 
 impl Host {
-    /// Certificates for its names, and a program by the name of its command.
+    /// Certificates for its names, its PSK file, and a program by the name of its command.
     fn make_files(&self, site: &Site) {
         let names: Vec<&str> = self.names.iter().map(String::as_str).collect();
         for (place, cert) in self.cert.iter().enumerate() {
@@ -108,6 +113,11 @@ impl Host {
                     pki::write_secret(&site.file(&keys[place]), &made.key);
                 }
             }
+        }
+        if let Some(psk) = &self.psk {
+            let text = fs::read_to_string(etc().join(psk)).unwrap();
+            // What is in the repository is for everybody to read.
+            pki::write_secret(&site.file(psk), &with_identities_of_this_machine(&text));
         }
         fs::create_dir_all(site.file("bin")).unwrap();
         let program = site.file("bin").join(&self.command[0]);
@@ -137,6 +147,23 @@ fn with_users_of_this_machine(text: &str) -> String {
         }
         Some(("user" | "engine-user", _)) => "\n".to_owned(),
         _ => format!("{line}\n"),
+    };
+    text.lines().map(line).collect()
+}
+
+/// The same PSK file with a user that commands may become, whoever runs the tests.
+fn with_identities_of_this_machine(text: &str) -> String {
+    let me = nix::unistd::User::from_uid(nix::unistd::geteuid()).unwrap();
+    let me = match me.unwrap() {
+        root if root.uid.is_root() => "nobody".to_owned(),
+        me => me.name,
+    };
+    let line = |line: &str| {
+        let mut fields: Vec<&str> = line.split(':').collect();
+        if let Some(user) = fields.get_mut(2).filter(|_| !line.starts_with('#')) {
+            *user = &me;
+        }
+        format!("{}\n", fields.join(":"))
     };
     text.lines().map(line).collect()
 }

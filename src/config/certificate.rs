@@ -2,16 +2,12 @@
 #![forbid(unsafe_code)]
 
 use std::collections::HashMap;
-use std::fs::File;
-use std::io::{self, Read};
-use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::SystemTime;
 
-use zeroize::Zeroizing;
-
-use super::problem::{Place, Problems, cause};
+use super::files::{Named, everybody_reads, slurp};
+use super::problem::{Problems, cause};
 use crate::tls::identity::{Identity, InvalidIdentity};
 
 /// The identities read so far, by certificate and key file. What is wrong with them is reported
@@ -19,13 +15,6 @@ use crate::tls::identity::{Identity, InvalidIdentity};
 #[derive(Default)]
 pub(super) struct Certificates {
     identities: HashMap<(PathBuf, Option<PathBuf>), Option<Rc<Identity>>>,
-}
-
-/// A file, and where the operator names it.
-#[derive(Clone)]
-pub(super) struct Named {
-    pub(super) path: PathBuf,
-    pub(super) place: Place,
 }
 
 impl Certificates {
@@ -53,18 +42,15 @@ impl Certificates {
 
 fn read(cert: &Named, key: Option<&Named>, problems: &mut Problems) -> Option<Identity> {
     let mut open = |what: &str, named: &Named| {
-        let (bytes, mode) = match slurp(&named.path) {
-            Ok(read) => read,
-            Err(error) => {
-                let (path, cause) = (named.path.display().to_string(), cause(&error));
+        slurp(&named.path)
+            .map_err(|error| {
+                let (path, cause) = (named.quoted(), cause(&error));
                 problems.error(
                     named.place.clone(),
-                    format!("unable to read {what} {path:?}: {cause}"),
+                    format!("unable to read {what} {path}: {cause}"),
                 );
-                return None;
-            }
-        };
-        Some((bytes, mode))
+            })
+            .ok()
     };
     let chain = open("certificate", cert);
     let separate = key.map(|key| open("key", key));
@@ -75,22 +61,21 @@ fn read(cert: &Named, key: Option<&Named>, problems: &mut Problems) -> Option<Id
     };
 
     let holder = key.unwrap_or(cert);
-    let path = |named: &Named| format!("{:?}", named.path.display().to_string());
     let key_pem = separate.as_ref().map(|(pem, _)| pem.as_slice());
     let identity = match Identity::from_pem(&chain_pem, key_pem) {
         Ok(identity) => identity,
         Err(InvalidIdentity::Certificate(reason)) => {
-            let message = format!("unable to use certificate {}: {reason}", path(cert));
+            let message = format!("unable to use certificate {}: {reason}", cert.quoted());
             problems.error(cert.place.clone(), message);
             return None;
         }
         Err(InvalidIdentity::Key(reason)) => {
-            let message = format!("unable to use key {}: {reason}", path(holder));
+            let message = format!("unable to use key {}: {reason}", holder.quoted());
             problems.error(holder.place.clone(), message);
             return None;
         }
         Err(InvalidIdentity::Mismatch) => {
-            let (key, cert) = (path(holder), path(cert));
+            let (key, cert) = (holder.quoted(), cert.quoted());
             let message =
                 format!("unable to use key {key}: it does not belong to certificate {cert}");
             problems.error(holder.place.clone(), message);
@@ -99,14 +84,14 @@ fn read(cert: &Named, key: Option<&Named>, problems: &mut Problems) -> Option<Id
     };
 
     let mode = separate.as_ref().map_or(chain_mode, |(_, mode)| *mode);
-    if mode & 0o004 != 0 {
-        let message = format!("everybody can read the private key in {}", path(holder));
+    if everybody_reads(mode) {
+        let message = format!("everybody can read the private key in {}", holder.quoted());
         problems.warning(holder.place.clone(), message);
     }
     if let Some(doubt) = doubt_validity(&identity) {
         problems.warning(
             cert.place.clone(),
-            format!("certificate {} {doubt}", path(cert)),
+            format!("certificate {} {doubt}", cert.quoted()),
         );
     }
     Some(identity)
@@ -127,25 +112,3 @@ fn doubt_validity(identity: &Identity) -> Option<String> {
     }
     None
 }
-
-/// A whole file, in memory that is wiped, and its mode.
-fn slurp(path: &Path) -> io::Result<(Zeroizing<Vec<u8>>, u32)> {
-    let mut file = File::open(path)?;
-    let metadata = file.metadata()?;
-    // All the room from the start: a vector that grew would leave a copy behind. A pipe, which
-    // has no length, gets enough for any key.
-    let expected = usize::try_from(metadata.len())
-        .unwrap_or(LARGEST)
-        .clamp(64 * 1024, LARGEST);
-    let mut bytes = Zeroizing::new(Vec::with_capacity(expected + 1));
-    file.by_ref()
-        .take(LARGEST as u64 + 1)
-        .read_to_end(&mut bytes)?;
-    match bytes.len() > LARGEST {
-        true => Err(io::Error::other("larger than a mebibyte")),
-        false => Ok((bytes, metadata.permissions().mode())),
-    }
-}
-
-/// More than any chain of certificates has.
-const LARGEST: usize = 1024 * 1024;

@@ -19,6 +19,14 @@ pub(super) struct Person {
     pub(super) account: Option<User>,
 }
 
+/// Whether a PSK table may give a command the user root.
+#[derive(Clone, Copy)]
+pub(super) enum Root {
+    Allowed,
+    /// With this message.
+    Refused(&'static str),
+}
+
 /// Whom the command of a host becomes; `place` is the host's.
 pub(super) fn of_host(
     host: &RawHost,
@@ -116,6 +124,44 @@ pub(super) fn of_host(
     Some(Person {
         credentials: Some(Credentials { uid, gid, groups }),
         account,
+    })
+}
+
+/// Whom the command becomes of a client whose PSK identity has this user.
+///
+/// Errors: the message. The name is not in it: who has one colon too many in a line of the table has
+/// written the key there.
+pub(super) fn of_user(
+    name: &str,
+    root: Root,
+    invoker: &Invoker,
+    accounts: &mut Accounts,
+) -> Result<Person, String> {
+    let user = accounts.user(name).map_err(|error| match error {
+        NoAccount::Unknown => "unknown user".to_owned(),
+        NoAccount::Unreadable(errno) => format!("unable to look up the user: {}", errno.desc()),
+    })?;
+    let (uid, gid) = (user.uid.as_raw(), user.gid.as_raw());
+    if let (0, Root::Refused(message)) = (uid, root) {
+        return Err(message.to_owned());
+    }
+    if !invoker.is_root() {
+        return match uid == invoker.credentials.uid {
+            true => Ok(Person {
+                credentials: None,
+                account: invoker.account.clone(),
+            }),
+            false => {
+                Err("unable to change the command's user: tlssrv does not run as root".to_owned())
+            }
+        };
+    }
+    let groups = accounts
+        .groups_of(&user.name, gid)
+        .map_err(|errno| format!("unable to look up groups of the user: {}", errno.desc()))?;
+    Ok(Person {
+        credentials: Some(Credentials { uid, gid, groups }),
+        account: Some(user),
     })
 }
 

@@ -41,16 +41,20 @@ impl Loaded {
 
     /// How much of everything there is.
     pub fn summary(&self) -> String {
-        let count = |number: usize, thing: &str| match number {
-            1 => format!("1 {thing}"),
-            _ => format!("{number} {thing}s"),
-        };
-        let listeners = count(self.config.listeners.len(), "listener");
-        let hosts = count(self.origins.len(), "host");
-        format!(
-            "ok: {listeners}, {hosts}, {}",
-            count(self.certificates, "certificate")
-        )
+        let counts = [
+            (self.config.listeners.len(), "listener", "listeners"),
+            (self.origins.len(), "host", "hosts"),
+            (self.certificates, "certificate", "certificates"),
+            (self.psk_identities, "PSK identity", "PSK identities"),
+        ];
+        let counts = counts
+            .iter()
+            .filter_map(|(number, one, many)| match number {
+                0 => None,
+                1 => Some(format!("1 {one}")),
+                _ => Some(format!("{number} {many}")),
+            });
+        format!("ok: {}", counts.collect::<Vec<_>>().join(", "))
     }
 
     fn describe(&self, route: &Route) -> String {
@@ -81,6 +85,9 @@ impl Loaded {
         let _ = writeln!(text, "  command: {path:?}{}", arguments.collect::<String>());
         for certificate in &origin.certificates {
             let _ = writeln!(text, "  certificate: {}", certificate.display());
+        }
+        if let Some(file) = &origin.psk {
+            let _ = writeln!(text, "  psk: {}", file.display());
         }
         text
     }

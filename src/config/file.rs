@@ -13,6 +13,7 @@ use super::certificate::Certificates;
 use super::host::Checker;
 use super::hosts::Hosts;
 use super::problem::{Problems, cause};
+use super::psk::Tables;
 use super::raw::{Raw, RawLimits, RawLog};
 use super::{Config, Form, Limits, Loaded, Log, LogFormat, LogTo, Options, Refusal};
 use super::{credentials, default_engines, listen};
@@ -32,12 +33,12 @@ pub(super) fn load(path: &Path, form: Form, options: &Options) -> Result<Loaded,
         return Err(refuse(problems));
     };
 
-    let (accounts, certificates) = (Accounts::default(), Certificates::default());
     let mut checker = Checker {
         base,
         invoker: &invoker,
-        accounts,
-        certificates,
+        accounts: Accounts::default(),
+        certificates: Certificates::default(),
+        psk_tables: Tables::default(),
         problems,
     };
     let problems = &mut checker.problems;
@@ -68,6 +69,7 @@ pub(super) fn load(path: &Path, form: Form, options: &Options) -> Result<Loaded,
     let Checker {
         problems,
         certificates,
+        psk_tables,
         ..
     } = checker;
     if problems.has_errors() {
@@ -89,6 +91,7 @@ pub(super) fn load(path: &Path, form: Form, options: &Options) -> Result<Loaded,
         problems,
         origins,
         certificates: certificates.len(),
+        psk_identities: psk_tables.identities(),
     })
 }
 

@@ -6,16 +6,20 @@ use std::env;
 use std::ffi::{CString, OsStr, OsString};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::sync::Arc;
 
 use toml::Spanned;
 
 use super::account::{Accounts, Invoker};
-use super::certificate::{Certificates, Named};
+use super::certificate::Certificates;
+use super::credentials::{self, Root};
+use super::files::Named;
 use super::problem::{Place, Problems, cause};
 use super::program::{self, PathVariable};
 use super::raw::RawHost;
-use super::{Host, OnTruncation, Pattern, Program, Rlimit, Stderr, Stdio, credentials, rlimit};
+use super::{Host, OnTruncation, Pattern, Program, Psk, Rlimit, Role, RunAs, Stderr, Stdio};
+use super::{UserFrom, psk, rlimit, run_as};
 
 /// What checking hosts needs and leaves behind.
 pub(super) struct Checker<'a> {
@@ -24,6 +28,7 @@ pub(super) struct Checker<'a> {
     pub(super) invoker: &'a Invoker,
     pub(super) accounts: Accounts,
     pub(super) certificates: Certificates,
+    pub(super) psk_tables: psk::Tables,
     pub(super) problems: Problems,
 }
 
@@ -33,6 +38,8 @@ pub(super) struct Origin {
     pub(super) place: Place,
     /// Its certificate files.
     pub(super) certificates: Vec<PathBuf>,
+    /// Its PSK file.
+    pub(super) psk: Option<PathBuf>,
 }
 
 impl Checker<'_> {
@@ -60,17 +67,26 @@ impl Checker<'_> {
         let place = raw.span();
         let raw = raw.get_ref();
         let certificates = self.certificates(raw, names);
+        let table = self.psk_table(raw);
         let alpn = self.alpn(raw);
-        let program = self.program(raw, &place);
-        let (identities, files) = certificates?;
+        let program = self.program(raw);
+        let run_as = self.run_as(raw, &place, table.as_ref().and_then(Option::as_deref));
+        let ((identities, files), table) = (certificates?, table?);
+        let psk = table.as_ref().map(|table| Psk {
+            keys: Arc::clone(&table.keys),
+            only_ke: raw.psk_only_ke.unwrap_or(false),
+            plain: raw.psk_plain.unwrap_or(false),
+        });
         let host = Host {
             label: names
                 .first()
                 .map_or("default".into(), |(pattern, _)| pattern.to_string()),
             names: names.iter().map(|(pattern, _)| pattern.clone()).collect(),
             identities,
+            psk,
             alpn: alpn?,
             program: program?,
+            run_as: run_as?,
             on_truncation: raw.on_truncation.unwrap_or(OnTruncation::Eof),
         };
         Some((
@@ -78,6 +94,7 @@ impl Checker<'_> {
             Origin {
                 place: Some(place),
                 certificates: files,
+                psk: table.map(|table| table.path.clone()),
             },
         ))
     }
@@ -87,16 +104,15 @@ impl Checker<'_> {
         raw: &RawHost,
         names: &[(Pattern, Range<usize>)],
     ) -> Option<(Vec<Arc<rustls::sign::CertifiedKey>>, Vec<PathBuf>)> {
-        let certs = raw.cert.as_ref()?;
+        let Some(certs) = raw.cert.as_ref() else {
+            return Some((Vec::new(), Vec::new()));
+        };
         if certs.get_ref().is_empty() {
-            self.problems
-                .error(certs.span(), "no certificate: a host needs one");
+            let message = "no certificate: a host needs one, or \"psk\" in place of \"cert\"";
+            self.problems.error(certs.span(), message);
             return None;
         }
-        let named = |file: &Spanned<String>| Named {
-            path: self.base.join(file.get_ref()),
-            place: Some(file.span()),
-        };
+        let named = |file: &Spanned<String>| named(self.base, file);
         let certs: Vec<Named> = certs.get_ref().iter().map(named).collect();
         let keys: Vec<Option<Named>> = match &raw.key {
             None => vec![None; certs.len()],
@@ -138,6 +154,15 @@ impl Checker<'_> {
         ))
     }
 
+    /// The host's PSK file; `None`: it is wrong.
+    fn psk_table(&mut self, raw: &RawHost) -> Option<Option<Rc<psk::Table>>> {
+        let Some(file) = &raw.psk else {
+            return Some(None);
+        };
+        let file = named(self.base, file);
+        self.psk_tables.load(&file, &mut self.problems).map(Some)
+    }
+
     /// Protocol names have 1 to 255 bytes (RFC 7301 §3.1).
     fn alpn(&mut self, raw: &RawHost) -> Option<Vec<String>> {
         let protocols = raw.alpn.as_ref()?;
@@ -156,27 +181,59 @@ impl Checker<'_> {
         )
     }
 
-    fn program(&mut self, raw: &RawHost, place: &Range<usize>) -> Option<Program> {
-        let person = credentials::of_host(
-            raw,
-            place,
+    /// `table` is the host's PSK table, where it has one that is right.
+    fn run_as(
+        &mut self,
+        raw: &RawHost,
+        place: &Range<usize>,
+        table: Option<&psk::Table>,
+    ) -> Option<RunAs> {
+        let variables = self.variables(raw);
+        let of_identities = raw.run_as == Some(UserFrom::Psk);
+        // Nobody needs the host's own user where everybody has one by the table.
+        let of_host = (!of_identities || raw.cert.is_some()).then(|| {
+            let (accounts, problems) = (&mut self.accounts, &mut self.problems);
+            let person = credentials::of_host(raw, place, self.invoker, accounts, problems)?;
+            Role::new(person, PathVariable::Default, variables.as_ref()?).ok()
+        });
+        if !of_identities {
+            return of_host.flatten().map(RunAs::OfHost);
+        }
+        let root = match raw.allow_root {
+            Some(true) => Root::Allowed,
+            _ => Root::Refused(
+                "the command would run as root: give the identity another user, or the host \
+                 allow-root = true",
+            ),
+        };
+        let roles = run_as::of_identities(
+            table?,
+            &raw.psk.as_ref().map(Spanned::span),
+            root,
+            variables.as_ref()?,
             self.invoker,
             &mut self.accounts,
             &mut self.problems,
         );
+        let otherwise = match of_host {
+            Some(role) => Some(role?),
+            None => None,
+        };
+        Some(RunAs::OfIdentity {
+            roles: roles?,
+            otherwise,
+        })
+    }
+
+    fn program(&mut self, raw: &RawHost) -> Option<Program> {
         let command = self.command(raw);
         let directory = self.directory(raw);
         let umask = self.umask(raw);
         let rlimits = self.rlimits(raw);
-        let account = person.as_ref().and_then(|person| person.account.as_ref());
-        let mut variables = program::environment(account, PathVariable::Default);
-        let environment = self.environment(raw, &mut variables);
         let (path, argv) = command?;
         Some(Program {
             path,
             argv,
-            environment: environment?,
-            credentials: person?.credentials,
             directory: Some(directory?),
             umask: umask?,
             rlimits: rlimits?,
@@ -262,12 +319,9 @@ impl Checker<'_> {
         rlimits
     }
 
-    /// The usual variables, then `pass-env`, then `env`; what comes later goes before.
-    fn environment(
-        &mut self,
-        raw: &RawHost,
-        variables: &mut BTreeMap<OsString, OsString>,
-    ) -> Option<Vec<CString>> {
+    /// `pass-env`, then `env`, which goes before.
+    fn variables(&mut self, raw: &RawHost) -> Option<BTreeMap<OsString, OsString>> {
+        let mut variables = BTreeMap::new();
         let mut complete = true;
         for name in raw.pass_env.iter().flatten() {
             if !self.is_variable(name.get_ref(), name.span()) {
@@ -281,9 +335,7 @@ impl Checker<'_> {
             variables.insert(name.into(), value.get_ref().into());
             complete &= valid;
         }
-        program::environment_block(variables)
-            .ok()
-            .filter(|_| complete)
+        complete.then_some(variables)
     }
 
     fn is_variable(&mut self, name: &str, place: Range<usize>) -> bool {
@@ -308,5 +360,13 @@ impl Checker<'_> {
                 None
             }
         }
+    }
+}
+
+/// A file that the configuration names.
+fn named(base: &Path, file: &Spanned<String>) -> Named {
+    Named {
+        path: base.join(file.get_ref()),
+        place: Some(file.span()),
     }
 }

@@ -1,6 +1,7 @@
 //! A command line without a file → the same configuration, with one default host.
 #![forbid(unsafe_code)]
 
+use std::collections::BTreeMap;
 use std::ffi::{CString, OsStr, OsString};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -9,34 +10,52 @@ use std::sync::Arc;
 
 use super::account::{Accounts, Invoker};
 use super::address::{self, NoAddress};
-use super::certificate::{Certificates, Named};
+use super::certificate::Certificates;
+use super::credentials::{self, Person, Root};
+use super::files::Named;
 use super::host::Origin;
 use super::hosts::{Hosts, Table};
 use super::problem::Problems;
 use super::program::{self, NoProgram, PathVariable};
 use super::{Config, Form, Host, Limits, Listener, Loaded, Log, LogFormat, LogTo, Nameless};
 use super::{
-    OnTruncation, Options, Pattern, Program, Refusal, Stderr, Stdio, credentials, default_engines,
+    OnTruncation, Options, Pattern, Program, Psk, Refusal, Role, RunAs, Stderr, Stdio, UserFrom,
+    default_engines, psk, run_as,
 };
 use crate::Exit;
 use crate::tls::identity::Identity;
+use crate::tls::psk::Identity as PskIdentity;
 
 /// What a command line without a file says.
 pub struct CommandLine {
     /// Where to listen; empty: the connection is descriptor 0.
     pub listen: Vec<String>,
-    /// What the server proves itself by.
+    /// The certificates that the server proves itself by; empty only where there is a `psk`.
     pub identities: Identities,
+    /// The keys that server and clients prove themselves by.
+    pub psk: Option<PskOption>,
     /// The command and its arguments; never empty.
     pub command: Vec<OsString>,
 }
 
-/// What a server proves itself by.
+/// The certificates that a server proves itself by.
 pub enum Identities {
-    /// Certificate files, each with the file of its key where that is another one.
+    /// Files, each with the file of its key where that is another one.
     Files(Vec<(PathBuf, Option<PathBuf>)>),
     /// A throw-away certificate for this name.
     SelfSigned(String),
+}
+
+/// What a command line says of pre-shared keys.
+pub struct PskOption {
+    /// The PSK file.
+    pub file: PathBuf,
+    /// The only identity of it that counts.
+    pub only: Option<PskIdentity>,
+    /// As [`Psk::plain`].
+    pub plain: bool,
+    /// Whom the command becomes.
+    pub user: UserFrom,
 }
 
 /// The configuration that a command line stands for. Nothing is bound or started.
@@ -47,23 +66,22 @@ pub(super) fn load(line: &CommandLine, options: &Options) -> Result<Loaded, Refu
     let mut exit = Exit::BadConfiguration;
 
     let form = line.form();
-    let engine_credentials =
-        credentials::of_engines(None, &invoker, &mut Accounts::default(), &mut problems);
-    if form == Form::Server && invoker.is_root() {
+    let mut accounts = Accounts::default();
+    let engine_credentials = credentials::of_engines(None, &invoker, &mut accounts, &mut problems);
+    if form == Form::Server && invoker.is_root() && line.user() == UserFrom::Host {
         problems.warning(
             None,
             "the command runs as root: a file with -f can give it a user",
         );
     }
-    let program = program(line, &invoker);
+    let program = program(line);
     if let Err((message, status)) = &program {
         problems.error(None, message);
         exit = *status;
     }
-    let files = match &line.identities {
-        Identities::Files(files) => files.iter().map(|(cert, _)| cert.clone()).collect(),
-        Identities::SelfSigned(_) => Vec::new(),
-    };
+    let table = psk_table(line.psk.as_ref(), &mut problems);
+    let users = table.as_ref().and_then(Option::as_ref);
+    let run_as = run_as(line.user(), users, &invoker, &mut accounts, &mut problems);
     let identities = identities(&line.identities, &mut problems);
     if identities.is_none() || (engine_credentials.is_none() && invoker.is_root()) {
         exit = Exit::CannotStart;
@@ -85,7 +103,8 @@ pub(super) fn load(line: &CommandLine, options: &Options) -> Result<Loaded, Refu
         });
     }
 
-    let (Ok(program), Some(identities), false) = (program, identities, problems.has_errors())
+    let (Ok(program), Some(run_as), Some(identities), Some(table), false) =
+        (program, run_as, identities, table, problems.has_errors())
     else {
         return Err(Refusal { problems, exit });
     };
@@ -96,8 +115,17 @@ pub(super) fn load(line: &CommandLine, options: &Options) -> Result<Loaded, Refu
             .iter()
             .map(|identity| Arc::clone(&identity.certified))
             .collect(),
+        psk: table
+            .as_ref()
+            .zip(line.psk.as_ref())
+            .map(|(table, psk)| Psk {
+                keys: Arc::clone(&table.keys),
+                only_ke: false,
+                plain: psk.plain,
+            }),
         alpn: Vec::new(),
         program,
+        run_as,
         on_truncation: OnTruncation::Eof,
     };
     let tables = listeners
@@ -122,13 +150,15 @@ pub(super) fn load(line: &CommandLine, options: &Options) -> Result<Loaded, Refu
     };
     let origins = vec![Origin {
         place: None,
-        certificates: files,
+        certificates: line.identities.files(),
+        psk: table.as_ref().map(|table| table.path.clone()),
     }];
     Ok(Loaded {
         config,
         problems,
         origins,
         certificates: identities.len(),
+        psk_identities: table.map_or(0, |table| table.entries.len()),
     })
 }
 
@@ -138,6 +168,25 @@ impl CommandLine {
         match self.listen.is_empty() {
             true => Form::OneConnection,
             false => Form::Server,
+        }
+    }
+
+    fn user(&self) -> UserFrom {
+        self.psk.as_ref().map_or(UserFrom::Host, |psk| psk.user)
+    }
+}
+
+impl Identities {
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        matches!(self, Self::Files(files) if files.is_empty())
+    }
+
+    /// The certificate files.
+    fn files(&self) -> Vec<PathBuf> {
+        match self {
+            Self::Files(files) => files.iter().map(|(cert, _)| cert.clone()).collect(),
+            Self::SelfSigned(_) => Vec::new(),
         }
     }
 }
@@ -206,8 +255,62 @@ fn self_signed(name: &str) -> Result<Identity, String> {
     Identity::self_signed(&pattern.to_string())
 }
 
+/// The keys that count; `None`: something is wrong with them, which is reported.
+fn psk_table(psk: Option<&PskOption>, problems: &mut Problems) -> Option<Option<psk::Table>> {
+    let Some(psk) = psk else {
+        return Some(None);
+    };
+    let file = Named {
+        path: psk.file.clone(),
+        place: None,
+    };
+    let table = psk::Table::read(&file, problems)?;
+    let Some(identity) = &psk.only else {
+        return Some(Some(table));
+    };
+    let only = table.only(identity);
+    if only.is_none() {
+        let message = format!("no identity \"{identity}\" in PSK file {}", file.quoted());
+        problems.error(None, message);
+    }
+    only.map(Some)
+}
+
+/// The command becomes the user of the client's identity; or it stays who we are, with our own `PATH`.
+fn run_as(
+    user: UserFrom,
+    table: Option<&psk::Table>,
+    invoker: &Invoker,
+    accounts: &mut Accounts,
+    problems: &mut Problems,
+) -> Option<RunAs> {
+    if user == UserFrom::Psk {
+        let root = Root::Refused(
+            "the command would run as root: give the identity another user; only a file with -f \
+             can allow root",
+        );
+        let none = BTreeMap::new();
+        let roles = run_as::of_identities(table?, &None, root, &none, invoker, accounts, problems)?;
+        return Some(RunAs::OfIdentity {
+            roles,
+            otherwise: None,
+        });
+    }
+    let person = Person {
+        credentials: None,
+        account: invoker.account.clone(),
+    };
+    Role::new(person, PathVariable::Ours, &BTreeMap::new())
+        .map_err(|reason| {
+            let message = format!("unable to make the command's environment: {reason}");
+            problems.error(None, message);
+        })
+        .map(RunAs::OfHost)
+        .ok()
+}
+
 /// Errors: the message, and the status to exit with.
-fn program(line: &CommandLine, invoker: &Invoker) -> Result<Program, (String, Exit)> {
+fn program(line: &CommandLine) -> Result<Program, (String, Exit)> {
     let name = line
         .command
         .first()
@@ -225,7 +328,6 @@ fn program(line: &CommandLine, invoker: &Invoker) -> Result<Program, (String, Ex
         NoProgram::NotFound(reason) => (unable(reason), Exit::NotFound),
         NoProgram::NotExecutable(reason) => (unable(reason), Exit::NotExecutable),
     })?;
-    let variables = program::environment(invoker.account.as_ref(), PathVariable::Ours);
     Ok(Program {
         path: no_nul(path.as_os_str())?,
         argv: line
@@ -233,9 +335,6 @@ fn program(line: &CommandLine, invoker: &Invoker) -> Result<Program, (String, Ex
             .iter()
             .map(|argument| no_nul(argument))
             .collect::<Result<Vec<CString>, _>>()?,
-        environment: program::environment_block(&variables)
-            .map_err(|reason| (unable(reason), Exit::CannotStart))?,
-        credentials: None,
         directory: None,
         umask: None,
         rlimits: Vec::new(),

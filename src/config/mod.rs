@@ -20,6 +20,7 @@ mod certificate;
 mod credentials;
 mod explain;
 mod file;
+mod files;
 mod host;
 mod hosts;
 mod line;
@@ -27,14 +28,18 @@ mod listen;
 mod pattern;
 mod problem;
 mod program;
+mod psk;
 mod raw;
 mod rlimit;
+mod run_as;
 mod table;
 
 pub use hosts::{Hosts, Route, Unrouted, Why};
-pub use line::{CommandLine, Identities};
+pub use line::{CommandLine, Identities, PskOption};
 pub use pattern::{InvalidPattern, Pattern, server_name};
 pub use problem::{Problems, Severity};
+pub use psk::Psk;
+pub use run_as::{Role, RunAs, UserFrom};
 
 /// Where a configuration comes from.
 pub enum Source {
@@ -74,6 +79,8 @@ pub struct Loaded {
     origins: Vec<host::Origin>,
     /// How many certificates were read.
     certificates: usize,
+    /// How many identities there are in the PSK files that were read.
+    psk_identities: usize,
 }
 
 /// A configuration that cannot run.
@@ -259,12 +266,16 @@ pub struct Host {
     pub label: String,
     /// What it answers to; may be empty for a default host.
     pub names: Vec<Pattern>,
-    /// Certificate chains with their keys, in the order of the file; never empty.
+    /// Certificate chains with their keys, in the order of the file; empty only where there is a `psk`.
     pub identities: Vec<Arc<CertifiedKey>>,
+    /// Pre-shared keys; absent only where there are `identities`.
+    pub psk: Option<Psk>,
     /// Protocols for ALPN, most preferred first; empty: no ALPN.
     pub alpn: Vec<String>,
     /// What its clients are connected to.
     pub program: Program,
+    /// Whom that becomes.
+    pub run_as: RunAs,
     /// What the command sees when its peer vanishes without `close_notify`.
     pub on_truncation: OnTruncation,
 }
@@ -285,10 +296,6 @@ pub struct Program {
     pub path: CString,
     /// Its arguments, its own name first.
     pub argv: Vec<CString>,
-    /// `NAME=value`, without what the connection adds.
-    pub environment: Vec<CString>,
-    /// Whom it becomes; `None`: it stays who started tlssrv.
-    pub credentials: Option<Credentials>,
     /// Where it starts; `None`: where tlssrv was started.
     pub directory: Option<CString>,
     /// Its file mode creation mask; `None`: tlssrv's own.

@@ -26,6 +26,7 @@ enum Source {
 struct Problem {
     severity: Severity,
     place: Place,
+    elsewhere: Option<Elsewhere>,
     message: String,
 }
 
@@ -42,6 +43,14 @@ pub enum Severity {
 
 /// Bytes of the file that a problem is about; `None`: the whole of it, or there is no file.
 pub(super) type Place = Option<Range<usize>>;
+
+/// A line of a file that the configuration names. It is never shown: it may have a key in it.
+#[derive(Debug)]
+pub(super) struct Elsewhere {
+    pub(super) path: PathBuf,
+    /// From 1.
+    pub(super) line: usize,
+}
 
 impl Problems {
     pub(super) fn on_command_line() -> Self {
@@ -63,15 +72,25 @@ impl Problems {
     }
 
     pub(super) fn error(&mut self, place: impl Into<Place>, message: impl Into<String>) {
-        self.add(Severity::Error, place.into(), message.into());
+        self.add(Severity::Error, place.into(), None, message.into());
     }
 
     pub(super) fn warning(&mut self, place: impl Into<Place>, message: impl Into<String>) {
-        self.add(Severity::Warning, place.into(), message.into());
+        self.add(Severity::Warning, place.into(), None, message.into());
+    }
+
+    /// An error in another file, which is named at this place.
+    pub(super) fn error_in(&mut self, line: Elsewhere, place: Place, message: impl Into<String>) {
+        self.add(Severity::Error, place, Some(line), message.into());
+    }
+
+    /// A warning of another file, which is named at this place.
+    pub(super) fn warning_in(&mut self, line: Elsewhere, place: Place, message: impl Into<String>) {
+        self.add(Severity::Warning, place, Some(line), message.into());
     }
 
     pub(super) fn notice(&mut self, message: impl Into<String>) {
-        self.add(Severity::Notice, None, message.into());
+        self.add(Severity::Notice, None, None, message.into());
     }
 
     /// Whether anything is an error.
@@ -94,7 +113,10 @@ impl Problems {
             Source::File { text, .. } => lines(text),
         };
         let mut sorted: Vec<&Problem> = self.list.iter().collect();
-        sorted.sort_by_key(|problem| problem.place.as_ref().map(|place| place.start));
+        sorted.sort_by_key(|problem| {
+            let start = problem.place.as_ref().map(|place| place.start);
+            (start, problem.elsewhere.as_ref().map(|other| other.line))
+        });
         sorted
             .into_iter()
             .map(|problem| (problem.severity, self.report(problem, &lines)))
@@ -115,10 +137,17 @@ impl Problems {
         }
     }
 
-    fn add(&mut self, severity: Severity, place: Place, message: String) {
+    fn add(
+        &mut self,
+        severity: Severity,
+        place: Place,
+        elsewhere: Option<Elsewhere>,
+        message: String,
+    ) {
         self.list.push(Problem {
             severity,
             place,
+            elsewhere,
             message,
         });
     }
@@ -129,6 +158,9 @@ impl Problems {
             Severity::Warning => format!("warning: {}", problem.message),
             Severity::Notice => format!("notice: {}", problem.message),
         };
+        if let Some(Elsewhere { path, line }) = &problem.elsewhere {
+            return format!("{}:{line}: {message}", path.display());
+        }
         let Source::File { path, .. } = &self.source else {
             return format!("tlssrv: {message}");
         };

@@ -10,7 +10,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::problem::Problems;
 use super::table::{FromToml, Table, word, wrong_type};
-use super::{Form, LogFormat, Nameless, OnTruncation, Stderr, Stdio};
+use super::{Form, LogFormat, Nameless, OnTruncation, Stderr, Stdio, UserFrom};
 
 /// A whole file. What is `None` was not given, or was wrong and is reported.
 pub(super) struct Raw {
@@ -50,9 +50,13 @@ pub(super) struct RawHost {
     pub(super) listen: RawListen,
     pub(super) cert: Option<Spanned<Vec<Spanned<String>>>>,
     pub(super) key: Option<Spanned<Vec<Spanned<String>>>>,
+    pub(super) psk: Option<Spanned<String>>,
+    pub(super) psk_only_ke: Option<bool>,
+    pub(super) psk_plain: Option<bool>,
     /// Empty when absent.
     pub(super) alpn: Option<Vec<Spanned<String>>>,
     pub(super) command: Option<Spanned<Vec<Spanned<String>>>>,
+    pub(super) run_as: Option<UserFrom>,
     pub(super) user: Option<Spanned<String>>,
     pub(super) group: Option<Spanned<String>>,
     pub(super) groups: Option<Spanned<Vec<Spanned<String>>>>,
@@ -197,10 +201,14 @@ impl FromToml for RawHost {
                 (true, Some(names)) => RawListen::Named(names),
                 (true, None) => RawListen::Unclear,
             },
-            cert: table.required("cert", problems),
+            cert: table.optional("cert", problems),
             key: table.optional("key", problems),
+            psk: table.optional("psk", problems),
+            psk_only_ke: table.optional("psk-only-ke", problems),
+            psk_plain: table.optional("psk-plain", problems),
             alpn: table.list("alpn", problems),
             command: table.required("command", problems),
+            run_as: table.optional("run-as", problems),
             user: table.optional("user", problems),
             group: table.optional("group", problems),
             groups: table.optional("groups", problems),
@@ -214,8 +222,33 @@ impl FromToml for RawHost {
             stderr: table.optional("stderr", problems),
             on_truncation: table.optional("on-truncation", problems),
         };
+        authenticates(&table, &raw, problems);
         table.finish(problems);
         Some(raw)
+    }
+}
+
+/// Reports keys of a host that need each other, or contradict each other, in how it authenticates.
+fn authenticates(table: &Table<'_>, raw: &RawHost, problems: &mut Problems) {
+    match table.has("cert") || table.has("psk") {
+        true => table.belongs("key", "cert", problems),
+        false => table.lacks("\"cert\" or \"psk\"", problems),
+    }
+    table.belongs("psk-only-ke", "psk", problems);
+    table.belongs("psk-plain", "psk", problems);
+    if raw.run_as != Some(UserFrom::Psk) {
+        return;
+    }
+    table.belongs("run-as", "psk", problems);
+    // With a certificate, they say whom clients get that have no identity.
+    let users = ["user", "group", "groups"].map(|key| (key, table.place_of(key)));
+    for (key, place) in users.into_iter().filter(|_| !table.has("cert")) {
+        if let Some(place) = place {
+            let message = format!(
+                "{key:?} contradicts run-as = \"psk\": without \"cert\" each client gets the user of its identity"
+            );
+            problems.error(place, message);
+        }
     }
 }
 
@@ -278,6 +311,7 @@ words!(LogFormat: "text" => Text, "json" => Json);
 words!(Nameless: "reject" => Reject, "default" => Default);
 words!(OnTruncation: "eof" => Eof, "kill" => Kill);
 words!(Stderr: "log" => Log, "inherit" => Inherit, "null" => Null);
+words!(UserFrom: "user" => Host, "psk" => Psk);
 words!(Stdio: "socket" => Socket, "pipe" => Pipe);
 
 /// The value as a table to read from.

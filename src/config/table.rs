@@ -75,9 +75,26 @@ impl<'a> Table<'a> {
         problems: &mut Problems,
     ) -> Option<T> {
         if !self.has(key) {
-            problems.error(self.place.clone(), format!("{} without {key:?}", self.name));
+            self.lacks(&format!("{key:?}"), problems);
         }
         self.optional(key, problems)
+    }
+
+    /// Reports that something is absent.
+    pub(super) fn lacks(&self, what: &str, problems: &mut Problems) {
+        problems.error(self.place.clone(), format!("{} without {what}", self.name));
+    }
+
+    /// Reports a key that means nothing without another one, where that is absent.
+    pub(super) fn belongs(&self, key: &str, to: &str, problems: &mut Problems) {
+        if let Some(place) = self.place_of(key).filter(|_| !self.has(to)) {
+            problems.error(place, format!("{key:?} without {to:?}"));
+        }
+    }
+
+    /// Where the value of a key stands; `None`: the key is absent.
+    pub(super) fn place_of(&self, key: &str) -> Option<Range<usize>> {
+        self.entries.get(key).map(Spanned::span)
     }
 
     /// Reports every key that nobody asked for.

@@ -119,6 +119,19 @@ impl Monitor {
         else {
             return;
         };
+        let identity = connection.facts.psk_identity.as_ref();
+        let Some(role) = host.run_as.role(identity) else {
+            connection.command = Command::NoUser;
+            let place = connection.engine;
+            return self.tell(place, &ToEngine::Refused { id }, Vec::new());
+        };
+        if let Some(identity) = identity.filter(|identity| identity.text().is_none()) {
+            let line = format!(
+                "id={} TLSSRV_PSK_IDENTITY is left out: {identity} is not text without control characters",
+                connection.name
+            );
+            self.logger.say(Severity::Info, &line);
+        }
         let first_name = host.names.first().map(ToString::to_string);
         let told = Told {
             id: &connection.name,
@@ -127,7 +140,8 @@ impl Monitor {
             remote_name: config.remote_name.as_deref(),
             facts: &connection.facts,
         };
-        let (message, descriptors) = match self.commands.start(&host.program, variables(&told)) {
+        let launched = self.commands.start(&host.program, role, variables(&told));
+        let (message, descriptors) = match launched {
             Ok(launched) => {
                 connection.command = Command::Running(launched.pid);
                 self.children.insert(launched.pid, id);
@@ -244,7 +258,7 @@ fn exit_of(connection: &Connection) -> Exit {
             step: Step::Exec,
             errno: Errno::ENOENT,
         }) => Exit::NotFound,
-        Command::Failed(_) => Exit::NotExecutable,
+        Command::Failed(_) | Command::NoUser => Exit::NotExecutable,
         Command::Exited(_, WaitStatus::Exited(_, status)) => {
             Exit::Command(u8::try_from(status).unwrap_or(u8::MAX))
         }

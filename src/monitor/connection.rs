@@ -48,6 +48,8 @@ pub(super) enum Command {
     Unwanted,
     /// It could not be started.
     Failed(LaunchError),
+    /// The client's identity has no user whom it could become.
+    NoUser,
     Running(Pid),
     Exited(Pid, WaitStatus),
 }
@@ -85,7 +87,9 @@ impl Connection {
         };
         // Once a command has run, each one counts; else it is any stranger who knocks.
         let allowance = match self.command {
-            Command::Unwanted | Command::Failed(_) => Allowance::PerSecond(HANDSHAKES, &end),
+            Command::Unwanted | Command::Failed(_) | Command::NoUser => {
+                Allowance::PerSecond(HANDSHAKES, &end)
+            }
             _ => Allowance::Unlimited,
         };
         let ended = ended.duration_since(self.accepted);
@@ -132,9 +136,13 @@ impl Connection {
         set("group", facts.group.and_then(group_name).map(Into::into));
         set("alpn", facts.alpn.as_deref().map(Into::into));
         set("resumed", facts.resumed.map(Into::into));
-        set("auth", self.handshake_ms.map(|_| "cert".into()));
+        // Before the handshake is complete, nobody has shown to be anybody.
+        let identity = self.handshake_ms.and(facts.psk_identity.as_ref());
+        let auth = if identity.is_some() { "psk" } else { "cert" };
+        set("auth", self.handshake_ms.map(|_| auth.into()));
+        set("identity", identity.map(|name| name.to_string().into()));
         let (pid, exit) = match self.command {
-            Command::Unwanted | Command::Failed(_) => (None, None),
+            Command::Unwanted | Command::Failed(_) | Command::NoUser => (None, None),
             Command::Running(pid) => (Some(pid), None),
             Command::Exited(pid, status) => (Some(pid), exit_text(status)),
         };
@@ -164,6 +172,7 @@ impl Connection {
             (_, Command::Failed(e)) => {
                 format!("launch: {e} ({:?})", e.errno)
             }
+            (_, Command::NoUser) => "launch: the identity has no user in the PSK file".to_owned(),
             (End::Closed, _) => "closed".to_owned(),
             (End::Truncated, _) => "truncated".to_owned(),
             (End::Reset, _) => "reset".to_owned(),

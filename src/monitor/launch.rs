@@ -11,7 +11,7 @@ use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::unistd::Pid;
 
-use crate::config::{Program, Stderr, Stdio};
+use crate::config::{Program, Role, Stderr, Stdio};
 use crate::process::{Launch, LaunchError, Launcher, Step};
 
 /// A running command.
@@ -47,15 +47,16 @@ impl Commands {
         })
     }
 
-    /// Starts a program with these variables beside its own.
+    /// Starts a program in a role, with these variables beside the role's own.
     ///
     /// Errors: the step that failed; nothing is left of the command then.
     pub(super) fn start(
         &mut self,
         program: &Program,
+        role: &Role,
         variables: Vec<CString>,
     ) -> Result<Launched, LaunchError> {
-        let mut environment = program.environment.clone();
+        let mut environment = role.environment.clone();
         environment.extend(variables);
         let Plaintext {
             ours,
@@ -78,6 +79,7 @@ impl Commands {
         };
         let pid = self.launcher.start(&Launch {
             program,
+            credentials: role.credentials.as_ref(),
             environment: &environment,
             stdin: stdin.as_fd(),
             stdout: stdout.as_ref().unwrap_or(&stdin).as_fd(),

@@ -11,10 +11,12 @@ use super::engines::Slot;
 use super::event::Source;
 use super::{BATCH, Monitor, Stop};
 use crate::Exit;
+use crate::config::Host;
 use crate::log::Severity;
 use crate::message::{End, Id, MAX_TEXT, Report, ToEngine, ToMonitor, decode, encode};
 use crate::process::Received;
 use crate::tls;
+use crate::tls::psk::Identity;
 impl Monitor {
     /// Starts the engines that are due.
     pub(super) fn start_engines(&mut self, now: Instant) {
@@ -92,13 +94,15 @@ impl Monitor {
                 handshake_ms,
             } => {
                 let host = host as usize;
-                let known = self.blueprint.config.hosts.get(host).is_some();
+                let hosts = &self.blueprint.config.hosts;
+                let identity = facts.psk_identity.as_ref();
+                let possible = hosts.get(host).is_some_and(|host| can_have(host, identity));
                 let Some(connection) = self.connections.get_mut(&id) else {
                     return false;
                 };
                 let asked = connection.command != Command::Unwanted
                     || !matches!(connection.client, Client::Served);
-                if !known || asked || connection.engine != place {
+                if !possible || asked || connection.engine != place {
                     return false;
                 }
                 connection.host = Some(host);
@@ -218,5 +222,17 @@ impl Monitor {
             let mut event = EpollEvent::new(flags, Source::Engine(place).token());
             let _ = self.epoll.modify(&engine.channel, &mut event);
         }
+    }
+}
+
+/// Whether a client of this host can have shown to have this identity's key, or none and got a
+/// certificate.
+fn can_have(host: &Host, identity: Option<&Identity>) -> bool {
+    match identity {
+        Some(identity) => {
+            let psk = host.psk.as_ref();
+            psk.is_some_and(|psk| psk.keys.contains_key(identity))
+        }
+        None => !host.identities.is_empty(),
     }
 }

@@ -33,8 +33,10 @@ pub struct Launcher {
 
 /// One command to start.
 pub struct Launch<'a> {
-    /// What, and as whom.
+    /// What.
     pub program: &'a Program,
+    /// As whom; `None`: as ourselves.
+    pub credentials: Option<&'a Credentials>,
     /// Its environment, whole: `NAME=value` each.
     pub environment: &'a [CString],
     /// Its descriptor 0; a number above 2.
@@ -132,6 +134,7 @@ impl Launcher {
             ],
             descriptor_limit: self.descriptor_limit,
             program,
+            credentials: launch.credentials,
             failure: None,
         };
 
@@ -175,6 +178,7 @@ struct Attempt<'a> {
     stdio: [Option<RawFd>; 3],
     descriptor_limit: (u64, u64),
     program: &'a Program,
+    credentials: Option<&'a Credentials>,
     failure: Option<LaunchError>,
 }
 
@@ -252,7 +256,7 @@ fn become_command(attempt: &Attempt<'_>) -> Result<std::convert::Infallible, Lau
         step(Step::Limits, result.into())?;
     }
 
-    if let Some(credentials) = &program.credentials {
+    if let Some(credentials) = attempt.credentials {
         limit_time(&step)?;
         take_credentials(credentials, &step)?;
     }

@@ -12,12 +12,16 @@ fn with_certificate(lines: &str) -> String {
 }
 
 #[test]
-fn a_host_needs_a_certificate() {
+fn a_host_needs_a_certificate_or_a_psk_file() {
     let site = Site::new();
     site.check(&with_certificate(""))
-        .refuses("[[host]]", "[[host]] without \"cert\"");
-    site.check(&with_certificate("cert = []\n"))
-        .refuses("cert", "no certificate: a host needs one");
+        .refuses("[[host]]", "[[host]] without \"cert\" or \"psk\"");
+    site.check(&with_certificate("cert = []\n")).refuses(
+        "cert",
+        "no certificate: a host needs one, or \"psk\" in place of \"cert\"",
+    );
+    site.check(&with_certificate("psk = \"a.psk\"\nkey = [\"a.key\"]\n"))
+        .refuses("key =", "\"key\" without \"cert\"");
 }
 
 #[test]

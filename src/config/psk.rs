@@ -1,0 +1,340 @@
+//! Tables of pre-shared keys: `identity:hexkey[:user[:hash]]` lines, each file read once.
+//!
+//! No message shows a line, or a field of one: whoever has swapped two of them would read the key there.
+#![forbid(unsafe_code)]
+
+use std::collections::HashMap;
+use std::fmt::Display;
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use zeroize::Zeroizing;
+
+use super::files::{Named, everybody_reads, slurp};
+use super::problem::{Elsewhere, Problems, cause};
+use crate::tls::psk::{Hash, Identity, Key, Keys};
+
+/// The pre-shared keys of a host, and what may be done with them.
+#[derive(Clone, Debug)]
+pub struct Psk {
+    /// By the identities that clients offer; never empty.
+    pub keys: Arc<Keys>,
+    /// Whether TLS 1.3 may do without (EC)DHE: `psk_ke`, without forward secrecy (RFC 8446 §4.2.9).
+    pub only_ke: bool,
+    /// Whether TLS 1.2 may do without ECDHE: `TLS_PSK_…`, without forward secrecy (RFC 4279 §2, RFC 5487).
+    pub plain: bool,
+}
+
+/// A file that is right.
+pub(super) struct Table {
+    pub(super) path: PathBuf,
+    /// Never empty.
+    pub(super) keys: Arc<Keys>,
+    /// In the order of the file.
+    pub(super) entries: Vec<Entry>,
+}
+
+/// A line of a table, without its key.
+pub(super) struct Entry {
+    pub(super) identity: Identity,
+    /// From 1.
+    pub(super) line: usize,
+    /// Whom clients with this identity get.
+    pub(super) user: Option<String>,
+}
+
+/// The tables read so far. What is wrong with them is reported when they are read; `None`: they are
+/// wrong.
+#[derive(Default)]
+pub(super) struct Tables {
+    tables: HashMap<PathBuf, Option<Rc<Table>>>,
+}
+
+impl Tables {
+    /// The table in a file.
+    pub(super) fn load(&mut self, file: &Named, problems: &mut Problems) -> Option<Rc<Table>> {
+        if let Some(known) = self.tables.get(&file.path) {
+            return known.clone();
+        }
+        let table = Table::read(file, problems).map(Rc::new);
+        self.tables.insert(file.path.clone(), table.clone());
+        table
+    }
+
+    /// How many identities there are in all of them.
+    pub(super) fn identities(&self) -> usize {
+        let tables = self.tables.values().flatten();
+        tables.map(|table| table.entries.len()).sum()
+    }
+}
+
+impl Table {
+    /// The table in a file; `None` when something is wrong with it, which is reported.
+    pub(super) fn read(file: &Named, problems: &mut Problems) -> Option<Self> {
+        let mut refuse = |verb: &str, reason: &str| {
+            let message = format!("unable to {verb} PSK file {}: {reason}", file.quoted());
+            problems.error(file.place.clone(), message);
+        };
+        let (bytes, mode) = slurp(&file.path)
+            .map_err(|error| refuse("read", &cause(&error)))
+            .ok()?;
+        if everybody_reads(mode) {
+            refuse("use", "everybody can read it");
+            return None;
+        }
+        let (keys, entries) = parse(&bytes, file, problems)?;
+        if keys.is_empty() {
+            let message = format!("unable to use PSK file {}: no key in it", file.quoted());
+            problems.error(file.place.clone(), message);
+            return None;
+        }
+        Some(Self {
+            path: file.path.clone(),
+            keys: Arc::new(keys),
+            entries,
+        })
+    }
+
+    /// The same table with one identity; `None`: it does not have that.
+    pub(super) fn only(mut self, identity: &Identity) -> Option<Self> {
+        let entry = Arc::into_inner(self.keys)?.remove_entry(identity)?;
+        self.entries.retain(|entry| entry.identity == *identity);
+        self.keys = Arc::new(Keys::from([entry]));
+        Some(self)
+    }
+
+    /// Where a line of it is.
+    pub(super) fn line(&self, entry: &Entry) -> Elsewhere {
+        Elsewhere {
+            path: self.path.clone(),
+            line: entry.line,
+        }
+    }
+}
+
+/// Every line, or every mistake.
+fn parse(bytes: &[u8], file: &Named, problems: &mut Problems) -> Option<(Keys, Vec<Entry>)> {
+    let (mut keys, mut entries) = (Keys::new(), Vec::new());
+    let mut correct = true;
+    for (line, text) in (1..).zip(bytes.split(|byte| *byte == b'\n')) {
+        let text = text.trim_ascii_end();
+        if text.is_empty() || text.trim_ascii_start().starts_with(b"#") {
+            continue;
+        }
+        let mut mistakes = Vec::new();
+        if let Some((identity, key, user)) = parse_line(text, &mut mistakes) {
+            let entry = Entry {
+                identity: identity.clone(),
+                line,
+                user,
+            };
+            if keys.insert(identity, key).is_some() {
+                mistakes.push(again(&entries, &entry.identity));
+            }
+            entries.push(entry);
+        }
+        correct &= mistakes.is_empty();
+        for mistake in mistakes {
+            let path = file.path.clone();
+            problems.error_in(Elsewhere { path, line }, file.place.clone(), mistake);
+        }
+    }
+    correct.then_some((keys, entries))
+}
+
+/// A line that is neither blank nor a comment; `None` when there are mistakes in it.
+fn parse_line(text: &[u8], mistakes: &mut Vec<String>) -> Option<(Identity, Key, Option<String>)> {
+    let mut fields = text.split(|byte| *byte == b':');
+    let (identity, key) = (fields.next()?, fields.next());
+    let (user, hash) = (fields.next().unwrap_or_default(), fields.next());
+    let mut unable = |what: &str, reason: &dyn Display| {
+        mistakes.push(format!("unable to use {what}: {reason}"));
+    };
+    let Some(key) = key else {
+        unable("line", &"no key; write identity:hexkey[:user[:hash]]");
+        return None;
+    };
+    if fields.next().is_some() {
+        unable(
+            "line",
+            &"too many colons; write identity:hexkey[:user[:hash]]",
+        );
+        return None;
+    }
+    let identity = Identity::try_from(identity.to_vec()).map_err(|e| unable("identity", &e));
+    let hash = match hash {
+        None => Some(Hash::default()),
+        Some(b"sha256") => Some(Hash::Sha256),
+        Some(b"sha384") => Some(Hash::Sha384),
+        Some(_) => None,
+    };
+    if hash.is_none() {
+        unable("hash", &"known are sha256 and sha384");
+    }
+    let secret = decode_hex(key);
+    if secret.is_none() {
+        unable("key", &"not pairs of hexadecimal digits");
+    }
+    let key = secret.map(|secret| Key::new(secret, hash.unwrap_or_default()));
+    let key = key.map(|key| key.map_err(|e| unable("key", &e)));
+    let user = std::str::from_utf8(user).map_err(|_| unable("user", &"not UTF-8"));
+    let user = user.map(|user| (!user.is_empty()).then(|| user.to_owned()));
+    hash?;
+    Some((identity.ok()?, key?.ok()?, user.ok()?))
+}
+
+fn again(entries: &[Entry], identity: &Identity) -> String {
+    let first = entries.iter().find(|entry| entry.identity == *identity);
+    let line = first.map_or(0, |entry| entry.line);
+    format!("unable to use identity: line {line} has it already")
+}
+
+fn decode_hex(text: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
+    let (pairs, []) = text.as_chunks() else {
+        return None;
+    };
+    // All the room from the start: a vector that grew would leave a copy behind.
+    let mut bytes = Zeroizing::new(Vec::with_capacity(pairs.len()));
+    for [high, low] in pairs {
+        bytes.push(digit(*high)? << 4 | digit(*low)?);
+    }
+    Some(bytes)
+}
+
+fn digit(byte: u8) -> Option<u8> {
+    let digit = char::from(byte).to_digit(16)?;
+    u8::try_from(digit).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+
+    const KEY: &str = "000102030405060708090a0b0c0d0e0f";
+
+    /// The lines of a table with their users, or the mistakes in it.
+    fn parsed(text: &[u8]) -> Result<Vec<(usize, String, Option<String>)>, String> {
+        let file = Named {
+            path: "t.psk".into(),
+            place: None,
+        };
+        let mut problems = Problems::in_file(Path::new("f.toml"), "");
+        match parse(text, &file, &mut problems) {
+            Some((keys, entries)) => {
+                assert_eq!(keys.len(), entries.len());
+                let entries = entries.into_iter();
+                Ok(entries
+                    .map(|entry| (entry.line, entry.identity.to_string(), entry.user))
+                    .collect())
+            }
+            None => Err(problems.to_string()),
+        }
+    }
+
+    #[test]
+    fn comments_blank_lines_crlf_and_a_missing_last_newline_are_fine() {
+        let text = format!(
+            "# who:key\r\n\r\n \t\n  # more\na:{KEY}\r\nb c#:{KEY}:nobody \n\u{e9}:{KEY}::sha384"
+        );
+        let entry = |line, identity: &str, user: Option<&str>| {
+            (line, identity.to_owned(), user.map(str::to_owned))
+        };
+        let expected = vec![
+            entry(5, "a", None),
+            entry(6, "b c#", Some("nobody")),
+            entry(7, "\\xc3\\xa9", None),
+        ];
+        assert_eq!(parsed(text.as_bytes()), Ok(expected));
+    }
+
+    #[test]
+    fn an_identity_may_be_any_bytes() {
+        let mut line = vec![0xff, 0x00, b'\r', b' '];
+        line.extend_from_slice(format!(":{KEY}").as_bytes());
+        let expected = vec![(1, r"\xff\x00\r ".to_owned(), None)];
+        assert_eq!(parsed(&line), Ok(expected));
+    }
+
+    #[test]
+    fn the_lengths_of_keys_and_identities_are_those_that_tls_takes() {
+        let line =
+            |identity: usize, key: usize| format!("{}:{}", "i".repeat(identity), "aB".repeat(key));
+        for (identity, key) in [(1, 16), (256, 1024)] {
+            assert!(parsed(line(identity, key).as_bytes()).is_ok());
+        }
+        for (identity, key, message) in [
+            (
+                0,
+                16,
+                "t.psk:1: unable to use identity: an identity has 1 to 256 bytes\n",
+            ),
+            (
+                257,
+                16,
+                "t.psk:1: unable to use identity: an identity has 1 to 256 bytes\n",
+            ),
+            (
+                1,
+                15,
+                "t.psk:1: unable to use key: a key has 16 to 1024 bytes\n",
+            ),
+            (
+                1,
+                0,
+                "t.psk:1: unable to use key: a key has 16 to 1024 bytes\n",
+            ),
+            (
+                1,
+                1025,
+                "t.psk:1: unable to use key: a key has 16 to 1024 bytes\n",
+            ),
+        ] {
+            assert_eq!(parsed(line(identity, key).as_bytes()), Err(message.into()));
+        }
+    }
+
+    #[test]
+    fn every_mistake_in_a_line_is_found() {
+        let text = format!(":{KEY}0:\u{fffd}:md5\n").into_bytes();
+        let text: Vec<u8> = text.into_iter().filter(|byte| *byte != 0xbf).collect();
+        let expected = "t.psk:1: unable to use identity: an identity has 1 to 256 bytes\n\
+                        t.psk:1: unable to use hash: known are sha256 and sha384\n\
+                        t.psk:1: unable to use key: not pairs of hexadecimal digits\n\
+                        t.psk:1: unable to use user: not UTF-8\n";
+        assert_eq!(parsed(&text), Err(expected.into()));
+    }
+
+    #[test]
+    fn hexadecimal_digits_are_read_in_either_case() {
+        assert_eq!(decode_hex(b"00fF9a").as_deref(), Some(&vec![0, 0xff, 0x9a]));
+        for text in ["0", "0g", "+1", "0x", " 0", "\u{664}"] {
+            assert_eq!(decode_hex(text.as_bytes()), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn one_identity_of_a_table_can_be_had_alone() {
+        let file = Named {
+            path: "t.psk".into(),
+            place: None,
+        };
+        let text = format!("a:{KEY}\nb:{KEY}:nobody\n");
+        let table = || {
+            let mut problems = Problems::on_command_line();
+            let (keys, entries) = parse(text.as_bytes(), &file, &mut problems).unwrap();
+            Table {
+                path: file.path.clone(),
+                keys: Arc::new(keys),
+                entries,
+            }
+        };
+        let identity = |name: &[u8]| Identity::try_from(name.to_vec()).unwrap();
+        let only = table().only(&identity(b"b")).unwrap();
+        assert_eq!((only.keys.len(), only.entries.len()), (1, 1));
+        assert!(only.keys.contains_key(&identity(b"b")));
+        assert_eq!(only.entries[0].line, 2);
+        assert!(table().only(&identity(b"c")).is_none());
+    }
+}
