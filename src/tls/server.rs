@@ -9,10 +9,11 @@ use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls::{ServerConfig, version};
 
+use super::hello;
+use super::psk::{self, Modes};
 use super::session::Session;
 use super::tickets::TicketKeyRing;
-use super::{hello, psk};
-use crate::config::{Host, Pattern};
+use crate::config::{self, Host, Pattern};
 
 /// A host as the engines want it: with certificates, pre-shared keys, or both.
 pub struct Acceptor {
@@ -33,7 +34,8 @@ impl Acceptor {
             true => None,
             false => Some(certificates(host, provider, tickets)?),
         };
-        let psk = None;
+        let psk = host.psk.as_ref();
+        let psk = psk.map(|psk| pre_shared(host, psk, provider)).transpose()?;
         Ok(Self { certificates, psk })
     }
 
@@ -51,6 +53,24 @@ impl Acceptor {
     }
 }
 
+fn pre_shared(
+    host: &Host,
+    psk: &config::Psk,
+    provider: &Arc<CryptoProvider>,
+) -> Result<Arc<psk::Config>, rustls::Error> {
+    let modes = Modes {
+        psk_ke: psk.only_ke,
+        plain_psk: psk.plain,
+    };
+    let config = psk::Config::new(
+        Arc::clone(&psk.keys),
+        alpn(host),
+        modes,
+        Arc::clone(provider),
+    )?;
+    Ok(Arc::new(config))
+}
+
 fn certificates(
     host: &Host,
     provider: &Arc<CryptoProvider>,
@@ -61,11 +81,16 @@ fn certificates(
         .with_protocol_versions(&[&version::TLS13, &version::TLS12])?
         .with_no_client_auth()
         .with_cert_resolver(resolver);
-    config.alpn_protocols = host.alpn.iter().map(|p| p.clone().into_bytes()).collect();
+    config.alpn_protocols = alpn(host);
     // Tickets carry the session: nothing is kept here for clients that come back.
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.ticketer = tickets.ticketer(binding(host));
     Ok(Arc::new(config))
+}
+
+fn alpn(host: &Host) -> Vec<Vec<u8>> {
+    let protocols = host.alpn.iter();
+    protocols.map(|name| name.clone().into_bytes()).collect()
 }
 
 /// The certificates of one host, side by side.
