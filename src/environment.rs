@@ -4,10 +4,9 @@
 use std::ffi::CString;
 use std::net::SocketAddr;
 
-use rustls::{CipherSuite, NamedGroup, ProtocolVersion};
-
 use crate::message::Facts;
-use crate::tls::psk::{self, Identity};
+use crate::tls::names::{suite_name, version_name};
+use crate::tls::psk::Identity;
 
 /// What a command is told about its connection.
 pub struct Told<'a> {
@@ -84,28 +83,4 @@ fn numeric(address: SocketAddr) -> (String, String) {
         address.ip().to_canonical().to_string(),
         address.port().to_string(),
     )
-}
-
-/// A protocol version as `mod_ssl` and s6-tlsd spell it.
-pub fn version_name(version: u16) -> Option<&'static str> {
-    match ProtocolVersion::from(version) {
-        ProtocolVersion::TLSv1_2 => Some("TLSv1.2"),
-        ProtocolVersion::TLSv1_3 => Some("TLSv1.3"),
-        _ => None,
-    }
-}
-
-/// A cipher suite as IANA spells it.
-pub fn suite_name(suite: u16) -> Option<String> {
-    if let Some(name) = psk::suite_name(suite) {
-        return Some(name.to_owned());
-    }
-    let name = CipherSuite::from(suite);
-    // rustls marks the suites of TLS 1.3, IANA does not.
-    Some(name.as_str()?.replacen("TLS13_", "TLS_", 1))
-}
-
-/// A group as IANA spells it.
-pub fn group_name(group: u16) -> Option<&'static str> {
-    NamedGroup::from(group).as_str()
 }

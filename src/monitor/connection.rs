@@ -10,10 +10,10 @@ use nix::sys::wait::WaitStatus;
 use nix::unistd::Pid;
 
 use crate::config::Config;
-use crate::environment::{group_name, suite_name, version_name};
 use crate::log::{Allowance, Fields, Logger, Severity};
 use crate::message::{End, Facts, Id, Report};
 use crate::process::LaunchError;
+use crate::tls::names::{group_name, suite_name, version_name};
 
 /// Bytes of a command's stderr that make a line, at most; the rest is another line.
 const MAX_LINE: usize = 1024;

@@ -6,6 +6,7 @@ pub mod buffer;
 pub mod hello;
 pub mod identity;
 pub mod name;
+pub mod names;
 pub mod provider;
 pub mod psk;
 pub mod server;

@@ -149,7 +149,7 @@ impl Connection {
 }
 
 fn established(facts: &Facts) -> String {
-    use crate::environment::{group_name, suite_name, version_name};
+    use crate::tls::names::{group_name, suite_name, version_name};
     let or_none = |value: Option<&str>| value.unwrap_or("none").to_owned();
     format!(
         "handshake done: version {}, suite {}, group {}, server name {}, alpn {}, psk identity {}, resumed {}",
