@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use zeroize::Zeroizing;
 
+use super::Host;
 use super::files::{Named, everybody_reads, slurp};
 use super::problem::{Elsewhere, Problems, cause};
 use crate::tls::psk::{Hash, Identity, Key, Keys};
@@ -24,6 +25,18 @@ pub struct Psk {
     pub only_ke: bool,
     /// Whether TLS 1.2 may do without ECDHE: `TLS_PSK_…`, without forward secrecy (RFC 4279 §2, RFC 5487).
     pub plain: bool,
+}
+
+impl Host {
+    /// Whether a handshake with this host can have shown that a client has the key of this identity;
+    /// without one, whether it can have shown a certificate to the client.
+    pub fn can_authenticate(&self, identity: Option<&Identity>) -> bool {
+        match (identity, &self.psk) {
+            (Some(identity), Some(psk)) => psk.keys.contains_key(identity),
+            (Some(_), None) => false,
+            (None, _) => !self.identities.is_empty(),
+        }
+    }
 }
 
 /// A file that is right.

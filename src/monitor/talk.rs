@@ -11,12 +11,10 @@ use super::engines::Slot;
 use super::event::Source;
 use super::{BATCH, Monitor, Stop};
 use crate::Exit;
-use crate::config::Host;
 use crate::log::Severity;
 use crate::message::{End, Id, MAX_TEXT, Report, ToEngine, ToMonitor, decode, encode};
 use crate::process::Received;
 use crate::tls;
-use crate::tls::psk::Identity;
 impl Monitor {
     /// Starts the engines that are due.
     pub(super) fn start_engines(&mut self, now: Instant) {
@@ -96,7 +94,9 @@ impl Monitor {
                 let host = host as usize;
                 let hosts = &self.blueprint.config.hosts;
                 let identity = facts.psk_identity.as_ref();
-                let possible = hosts.get(host).is_some_and(|host| can_have(host, identity));
+                let possible = hosts
+                    .get(host)
+                    .is_some_and(|host| host.can_authenticate(identity));
                 let Some(connection) = self.connections.get_mut(&id) else {
                     return false;
                 };
@@ -222,17 +222,5 @@ impl Monitor {
             let mut event = EpollEvent::new(flags, Source::Engine(place).token());
             let _ = self.epoll.modify(&engine.channel, &mut event);
         }
-    }
-}
-
-/// Whether a client of this host can have shown to have this identity's key, or none and got a
-/// certificate.
-fn can_have(host: &Host, identity: Option<&Identity>) -> bool {
-    match identity {
-        Some(identity) => {
-            let psk = host.psk.as_ref();
-            psk.is_some_and(|psk| psk.keys.contains_key(identity))
-        }
-        None => !host.identities.is_empty(),
     }
 }

@@ -5,6 +5,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
 use nix::unistd::{User, geteuid};
+use tlssrv::config::{self, Form, Options, Source, Trace};
+use tlssrv::tls::psk::Identity;
 
 use crate::pki::write_secret;
 use crate::site::{
@@ -354,4 +356,32 @@ fn only_root_can_give_an_identity_another_user() {
         &site.check(&with_users("allow-root = true")),
         &[(2, message)],
     );
+}
+
+#[test]
+fn an_engine_can_claim_only_what_its_host_has() {
+    let site = site(&format!("a:{KEY}\nb:{KEY}\n"));
+    let file = site.path().join("site.toml");
+    let load = |text: &str| {
+        fs::write(&file, text).unwrap();
+        let options = Options {
+            log: None,
+            remote_name: None,
+            trace: Trace::Off,
+        };
+        let source = Source::File(file.clone());
+        let Ok(loaded) = config::load(&source, Form::Server, &options) else {
+            panic!("{text} does not load");
+        };
+        loaded.config.hosts
+    };
+    let [a, c] = [b"a", b"c"].map(|name| Identity::try_from(name.to_vec()).unwrap());
+    let claims = |text: &str| {
+        let hosts = load(text);
+        let host = hosts.get(0).unwrap();
+        [Some(&a), Some(&c), None].map(|identity| host.can_authenticate(identity))
+    };
+    assert_eq!(claims(&with_host("")), [false, false, true]);
+    assert_eq!(claims(&with_psk("")), [true, false, false]);
+    assert_eq!(claims(&with_host(PSK)), [true, false, true]);
 }
