@@ -333,7 +333,7 @@ mod tests {
             path: "t.psk".into(),
             place: None,
         };
-        let text = format!("a:{KEY}\nb:{KEY}:nobody\n");
+        let text = format!("a:{KEY}\nb:{KEY}:nobody:sha384\n");
         let table = || {
             let mut problems = Problems::on_command_line();
             let (keys, entries) = parse(text.as_bytes(), &file, &mut problems).unwrap();
@@ -344,6 +344,8 @@ mod tests {
             }
         };
         let identity = |name: &[u8]| Identity::try_from(name.to_vec()).unwrap();
+        let hash = |name| format!("{:?}", table().keys.get(&identity(name)));
+        assert!(hash(b"a").contains("Sha256") && hash(b"b").contains("Sha384"));
         let only = table().only(&identity(b"b")).unwrap();
         assert_eq!((only.keys.len(), only.entries.len()), (1, 1));
         assert!(only.keys.contains_key(&identity(b"b")));

@@ -21,6 +21,7 @@ mod listen;
 mod load;
 mod log;
 mod names;
+mod psk;
 mod stall;
 mod stop;
 mod stream;
