@@ -1,0 +1,73 @@
+//! Clients in C: `peer.c`, linked with one TLS library.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, id};
+use std::sync::OnceLock;
+
+use crate::common::Server;
+use crate::common::programs::{missing, program, run};
+use crate::offer::{Mode, Offer, Version};
+
+/// A client that is compiled when the first test needs it.
+pub(crate) struct Compiled {
+    /// Its source file, without `.c`.
+    pub(crate) name: &'static str,
+    /// A file that is there if the library is.
+    pub(crate) header: &'static str,
+    pub(crate) libraries: &'static [&'static str],
+    pub(crate) executable: OnceLock<PathBuf>,
+}
+
+impl Compiled {
+    /// Whether it cannot be compiled because something is not installed, which is said aloud.
+    pub(crate) fn missing(&self) -> bool {
+        missing(&["cc", self.header])
+    }
+
+    /// The command line for an offer; the suite is what the library calls it.
+    pub(crate) fn command(&self, server: &Server, offer: &Offer, suite: &str) -> Command {
+        let address = server.address();
+        let version = match offer.suite.version() {
+            Version::Tls12 => "12",
+            Version::Tls13 => "13",
+        };
+        let executable = self.executable.get_or_init(|| self.compile());
+        let mut command = program(executable.to_str().unwrap());
+        command
+            .args([address.ip().to_string(), address.port().to_string()])
+            .args([version, suite, &offer.key.identity, &offer.key.digits])
+            .args(offer.name.map(|name| format!("name={name}")))
+            .args(
+                offer
+                    .protocol
+                    .map(|protocol| format!("protocol={protocol}")),
+            );
+        if !offer.groups.is_empty() {
+            let numbers = offer.groups.iter().map(|group| group.number().to_string());
+            let numbers: Vec<String> = numbers.collect();
+            command.arg(format!("groups={}", numbers.join(",")));
+        }
+        if offer.mode == Mode::PskKe {
+            command.arg("mode=psk_ke");
+        }
+        command
+    }
+
+    /// Other runs of the tests may do the same at the same time: each has a file of its own.
+    fn compile(&self) -> PathBuf {
+        let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/peers");
+        let directory = Path::new(env!("CARGO_TARGET_TMPDIR"));
+        let executable = directory.join(format!("peer-{}", self.name));
+        let unnamed = directory.join(format!("peer-{}.{}", self.name, id()));
+        run(program("cc")
+            .args(["-O1", "-Wall", "-Wextra", "-o"])
+            .arg(&unnamed)
+            .arg(sources.join("peer.c"))
+            .arg(sources.join(format!("{}.c", self.name)))
+            .args(self.libraries))
+        .succeeded();
+        fs::rename(&unnamed, &executable).unwrap();
+        executable
+    }
+}

@@ -1,0 +1,24 @@
+//! Clients of other TLS libraries, with pre-shared keys, against the real binary.
+#![forbid(unsafe_code)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::print_stderr,
+    reason = "tests may stop where they stand"
+)]
+
+mod both;
+mod check;
+#[path = "../common/mod.rs"]
+mod common;
+mod compiled;
+mod data;
+mod gnutls;
+mod mbedtls;
+mod node;
+mod offer;
+mod openssl;
+mod setup;
+mod sizes;
+mod wolfssl;
