@@ -223,7 +223,7 @@ impl<'a> ClientHello<'a> {
 
 /// A digest of all that a second hello must not change: everything but key shares, what `pre_shared_key`
 /// says, padding, and early data, which must go (RFC 8446 §4.1.2). A cookie is only changed by who has
-/// got one, and we give none.
+/// got one, and we give none. In which order the extensions come is left open: wolfSSL changes that.
 pub(super) fn fixed_part(message: &[u8]) -> Result<Digest, Error> {
     let mut parts = Vec::new();
     let fields = Fields::parse(body(message), |typ, data| {
@@ -232,6 +232,7 @@ pub(super) fn fixed_part(message: &[u8]) -> Result<Digest, Error> {
         }
         Ok(())
     })?;
+    parts.sort_unstable();
     let mut context = digest::Context::new(&digest::SHA256);
     let mut add = |part: &[u8]| {
         context.update(&part.len().to_be_bytes());
