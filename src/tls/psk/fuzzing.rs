@@ -101,7 +101,8 @@ pub fn record(data: &[u8]) {
         let content = content.get(..1 << 14).unwrap_or(content);
         sender.write(*typ, content, &mut out).unwrap();
         let mut sealed = out.filled().to_vec();
-        if !content.is_empty() && *typ != 0 {
+        let refused = [0, record::CHANGE_CIPHER_SPEC].contains(typ) && suite.hash == Hash::Sha256;
+        if !content.is_empty() && !refused {
             assert_eq!(records.open(&mut sealed).unwrap(), Some((*typ, content)));
         }
     }
