@@ -86,6 +86,7 @@ pub(crate) fn site() -> Site {
         Key::of_length(512),
         Key::of_length(1024),
         Key::with_identity_of_length(128),
+        Key::with_identity_of_length(255),
         Key::with_identity_of_length(256),
     ];
     let line = |key: &Key| format!("{}:{}{}\n", key.identity, key.digits, key.hash);
