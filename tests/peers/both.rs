@@ -2,9 +2,8 @@
 
 use std::process::Command;
 
-use crate::check::DECRYPT_ERROR;
-use crate::check::{accepted_by, connect, refused_by};
-use crate::common::programs::{Ran, missing, program, run_with};
+use crate::check::{DECRYPT_ERROR, accepted_by, connect, refused_by};
+use crate::common::programs::{missing, program, run_with};
 use crate::common::{Line, Server};
 use crate::offer::{Offer, Suite};
 use crate::openssl::openssl;
@@ -104,7 +103,7 @@ fn serve_both() -> Server {
 /// A client without a key sees the certificate; its line in the log.
 fn shows_certificate(server: &Server, options: &[&str]) -> Line {
     let before = server.connection_lines().len();
-    let ran: Ran = run_with(&mut certificate_client(server, options), b"a line\n");
+    let ran = run_with(&mut certificate_client(server, options), b"a line\n");
     let text = ran.text();
     assert!(text.ends_with("none a line\n"), "{text}");
     let line = server.wait_for_connections(before + 1).remove(before);

@@ -24,7 +24,8 @@ int tls_open(int fd, const struct wish *wish) {
 
     if ((e = gnutls_init(&session, GNUTLS_CLIENT | GNUTLS_NONBLOCK | GNUTLS_NO_SIGNAL)) != 0 ||
         (e = gnutls_psk_allocate_client_credentials(&credentials)) != 0 ||
-        (e = gnutls_psk_set_client_credentials(credentials, wish->identity, &key, GNUTLS_PSK_KEY_RAW)) != 0 ||
+        (e = gnutls_psk_set_client_credentials(credentials, wish->identity, &key,
+                                               GNUTLS_PSK_KEY_RAW)) != 0 ||
         (e = gnutls_credentials_set(session, GNUTLS_CRD_PSK, credentials)) != 0 ||
         (e = gnutls_priority_set_direct(session, wish->suite, NULL)) != 0)
         return outcome(e);
@@ -49,7 +50,8 @@ void tls_report(void) {
     gnutls_alpn_get_selected_protocol(session, &protocol);
     fprintf(stderr, "tls=%s suite=%s alpn=%.*s\n",
             gnutls_protocol_get_name(gnutls_protocol_get_version(session)),
-            gnutls_ciphersuite_get(session), (int)protocol.size, protocol.data ? (char *)protocol.data : "");
+            gnutls_ciphersuite_get(session), (int)protocol.size,
+            protocol.data ? (char *)protocol.data : "");
 }
 
 int tls_read(void *room, size_t size) {

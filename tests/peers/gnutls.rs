@@ -1,5 +1,5 @@
-//! GnuTLS: gnutls-cli, and a client in C. With the `ECDHE_PSK` of TLS 1.2, the gnutls-cli of Debian 12 (3.7.9)
-//! crashes after the handshake, whoever the server is. In TLS 1.3 it takes keys for SHA-256 only.
+//! GnuTLS, as Debian has it (3.7.9): gnutls-cli, and a client in C. In TLS 1.3 it has keys for SHA-256
+//! only. With the `ECDHE_PSK` of TLS 1.2, gnutls-cli crashes after the handshake, whoever the server is.
 
 use std::process::Command;
 use std::sync::OnceLock;

@@ -76,7 +76,8 @@ int tls_open(int fd, const struct wish *wish) {
     mbedtls_ssl_conf_ciphersuites(&config, suites);
     choose_groups(wish);
     protocols[0] = wish->protocol;
-    if ((e = mbedtls_ssl_conf_psk(&config, wish->key, wish->key_length, identity, strlen(wish->identity))) != 0 ||
+    if ((e = mbedtls_ssl_conf_psk(&config, wish->key, wish->key_length,
+                                  identity, strlen(wish->identity))) != 0 ||
         (wish->protocol != NULL && (e = mbedtls_ssl_conf_alpn_protocols(&config, protocols)) != 0) ||
         (e = mbedtls_ssl_setup(&session, &config)) != 0 ||
         (wish->name != NULL && (e = mbedtls_ssl_set_hostname(&session, wish->name)) != 0))

@@ -33,7 +33,8 @@ static int success(int result) {
     return result == WOLFSSL_SUCCESS ? 0 : outcome(result);
 }
 
-static unsigned take_key(char *identity, unsigned identity_size, unsigned char *key, unsigned key_size) {
+static unsigned take_key(char *identity, unsigned identity_size,
+                         unsigned char *key, unsigned key_size) {
     if (strlen(wish->identity) >= identity_size || wish->key_length > key_size)
         return 0;
     strcpy(identity, wish->identity);
@@ -70,7 +71,8 @@ int tls_open(int fd, const struct wish *wished) {
 
     wish = wished;
     wolfSSL_Init();
-    context = wolfSSL_CTX_new(wish->version == 13 ? wolfTLSv1_3_client_method() : wolfTLSv1_2_client_method());
+    context = wolfSSL_CTX_new(wish->version == 13 ? wolfTLSv1_3_client_method()
+                                                  : wolfTLSv1_2_client_method());
     if (context == NULL || wolfSSL_CTX_set_cipher_list(context, wish->suite) != WOLFSSL_SUCCESS) {
         fprintf(stderr, "no suite %s\n", wish->suite);
         return FAILED;

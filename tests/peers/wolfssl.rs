@@ -1,5 +1,6 @@
-//! wolfSSL, as Debian has it (5.5.4): it lacks `TLS_PSK_WITH_AES_…_GCM_…`, and fails with a share of X25519
-//! in TLS 1.2. It offers `psk_ke` before `psk_dhe_ke`, and its share is for secp256r1 unless told otherwise.
+//! wolfSSL, as Debian has it (5.5.4). It lacks `TLS_PSK_WITH_AES_…_GCM_…`, and in TLS 1.2 it fails with
+//! X25519. It offers `psk_ke` before `psk_dhe_ke`, its share is for secp256r1 unless told otherwise, and its
+//! second hello has its extensions in another order.
 
 use std::process::Command;
 use std::sync::OnceLock;
