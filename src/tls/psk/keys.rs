@@ -8,6 +8,8 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
+use super::schedule::EarlySecret;
+
 /// The name of a key (RFC 4279 §2, RFC 8446 §4.2.11): 1 to 256 bytes, any bytes.
 ///
 /// `Display` is for logs: what is not printable ASCII, is escaped.
@@ -72,6 +74,7 @@ impl std::error::Error for InvalidIdentity {}
 pub struct Key {
     pub(super) secret: Zeroizing<Vec<u8>>,
     pub(super) hash: Hash,
+    pub(super) early: EarlySecret,
 }
 
 /// The hash that a key is used with.
@@ -91,10 +94,15 @@ pub struct InvalidKey;
 impl Key {
     /// A key of 16 to 1024 bytes. Errors: it has more, or fewer.
     pub fn new(secret: Zeroizing<Vec<u8>>, hash: Hash) -> Result<Self, InvalidKey> {
-        match secret.len() {
-            16..=1024 => Ok(Self { secret, hash }),
-            _ => Err(InvalidKey),
+        if !(16..=1024).contains(&secret.len()) {
+            return Err(InvalidKey);
         }
+        let early = EarlySecret::new(&secret, hash).map_err(|_| InvalidKey)?;
+        Ok(Self {
+            secret,
+            hash,
+            early,
+        })
     }
 }
 

@@ -95,7 +95,7 @@ impl Config {
         let stand_in = |hash| {
             let mut secret = Zeroizing::new(vec![0; 32]);
             provider.secure_random.fill(&mut secret)?;
-            Ok(Key { secret, hash })
+            Key::new(secret, hash).map_err(|_| GetRandomFailed)
         };
         let stand_ins = [stand_in(Hash::Sha256)?, stand_in(Hash::Sha384)?];
         Ok(Self {

@@ -171,10 +171,10 @@ impl Offer<'_> {
         &self,
         hello: &ClientHello<'_>,
         before: &Transcript,
-    ) -> Result<EarlySecret, Error> {
+    ) -> Result<&EarlySecret, Error> {
         let mut truncated = before.clone();
         truncated.add(hello.truncated);
-        let early = EarlySecret::new(self.key)?;
+        let early = &self.key.early;
         let binder = early.binder(&truncated)?;
         let sent = hello
             .offered

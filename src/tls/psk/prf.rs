@@ -193,11 +193,7 @@ mod tests {
 
     #[test]
     fn a_premaster_secret_without_a_key_exchange_has_zeros_in_its_place() {
-        let secret = Zeroizing::new(vec![7; 16]);
-        let key = Key {
-            secret,
-            hash: Hash::Sha256,
-        };
+        let key = Key::new(Zeroizing::new(vec![7; 16]), Hash::Sha256).unwrap();
         let expected = [&[0, 16], &[0; 16][..], &[0, 16], &[7; 16]].concat();
         assert_eq!(*premaster_secret(&key, None), expected);
         let expected = [&[0, 2], &[1, 2][..], &[0, 16], &[7; 16]].concat();

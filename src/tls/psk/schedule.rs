@@ -4,15 +4,22 @@
 use aws_lc_rs::{constant_time, hmac};
 use zeroize::Zeroizing;
 
+use super::Hash;
 use super::error::Error;
 use super::record::{Keys, Protection};
 use super::suites::Suite;
 use super::transcript::Transcript;
-use super::{Hash, Key};
 use crate::tls::wire::vector8;
 
-/// `HKDF-Extract(0, PSK)`.
-pub(super) struct EarlySecret(Secret);
+/// What the Early Secret of a key, `HKDF-Extract(0, PSK)`, is good for. It is the same in all handshakes with
+/// this key, so that each of them has less to do.
+pub(super) struct EarlySecret {
+    hash: Hash,
+    /// The `finished_key` of `binder_key`.
+    finished_key: Mac,
+    /// `Derive-Secret(., "derived", "")`
+    derived: Mac,
+}
 
 /// What protects the handshake.
 pub(super) struct HandshakeSecret(Secret);
@@ -24,25 +31,32 @@ pub(super) struct MasterSecret(Secret);
 pub(super) struct TrafficSecret(Secret);
 
 impl EarlySecret {
-    /// The Early Secret of a pre-shared key.
-    pub(super) fn new(key: &Key) -> Result<Self, Error> {
+    /// That of an external key: `binder_key` is `Derive-Secret(., "ext binder", "")`.
+    pub(super) fn new(psk: &[u8], hash: Hash) -> Result<Self, Error> {
         // "if a given secret is not available, then the 0-value consisting of a string of Hash.length
         // bytes set to zeros is used": HMAC pads an empty key to the same.
-        Secret::new(key.hash, &[]).extract(&key.secret).map(Self)
+        let early = Secret::new(hash, &[]).extract(psk)?;
+        let empty = Transcript::new(hash);
+        let binder_key = early.derive(b"ext binder", &empty)?;
+        Ok(Self {
+            hash,
+            finished_key: binder_key.output(b"finished", &[])?,
+            derived: early.output(b"derived", empty.current().as_ref())?,
+        })
     }
 
-    /// A `PskBinderEntry` for an external key: `binder_key` is `Derive-Secret(., "ext binder", "")`, and
-    /// the rest "is computed in the same way as the Finished message" (RFC 8446 §4.2.11.2).
+    /// A `PskBinderEntry`, "computed in the same way as the Finished message" (RFC 8446 §4.2.11.2).
     pub(super) fn binder(&self, truncated: &Transcript) -> Result<VerifyData, Error> {
-        let empty = Transcript::new(self.0.hash);
-        TrafficSecret(self.0.derive(b"ext binder", &empty)?).finished(truncated)
+        Secret::of(self.hash, &self.finished_key).verify_data(truncated)
     }
 
     /// `shared`: the result of the key exchange; none with `psk_ke`, which has "a 0-value" instead.
     pub(super) fn handshake(&self, shared: Option<&[u8]>) -> Result<HandshakeSecret, Error> {
-        let zeros = [0; 48];
-        let nothing = zeros.get(..self.0.hash.len()).unwrap_or_default();
-        self.0.next(shared.unwrap_or(nothing)).map(HandshakeSecret)
+        let zeros = [0; MAX_MAC];
+        let nothing = zeros.get(..self.hash.len()).unwrap_or_default();
+        Secret::of(self.hash, &self.derived)
+            .extract(shared.unwrap_or(nothing))
+            .map(HandshakeSecret)
     }
 }
 
@@ -62,9 +76,10 @@ impl HandshakeSecret {
     }
 
     pub(super) fn master(&self) -> Result<MasterSecret, Error> {
-        let zeros = [0; 48];
+        let zeros = [0; MAX_MAC];
         let nothing = zeros.get(..self.0.hash.len()).unwrap_or_default();
-        self.0.next(nothing).map(MasterSecret)
+        let derived = self.0.derive(b"derived", &Transcript::new(self.0.hash))?;
+        derived.extract(nothing).map(MasterSecret)
     }
 }
 
@@ -96,10 +111,7 @@ impl TrafficSecret {
 
     /// `verify_data` of a Finished (RFC 8446 §4.4.4).
     pub(super) fn finished(&self, transcript: &Transcript) -> Result<VerifyData, Error> {
-        let finished_key = self.0.expand(b"finished", &[])?;
-        let mac = finished_key.mac(transcript.current().as_ref())?;
-        let hash = self.0.hash;
-        Ok(VerifyData { hash, mac })
+        self.0.expand(b"finished", &[])?.verify_data(transcript)
     }
 
     /// The next generation's, after a KeyUpdate (RFC 8446 §7.2).
@@ -123,7 +135,7 @@ struct Secret {
     key: Box<hmac::Key>,
 }
 
-/// What HMAC makes, in front of zeros.
+/// What HMAC makes, or HKDF, in front of zeros.
 type Mac = Zeroizing<[u8; MAX_MAC]>;
 
 /// Bytes that HMAC makes, at most.
@@ -135,6 +147,11 @@ impl Secret {
         Self { hash, key }
     }
 
+    /// That of these bytes, of which the hash has so many.
+    fn of(hash: Hash, bytes: &Mac) -> Self {
+        Self::new(hash, bytes.get(..hash.len()).unwrap_or_default())
+    }
+
     fn mac(&self, data: &[u8]) -> Result<Mac, Error> {
         let mut mac = Zeroizing::new([0; MAX_MAC]);
         hmac::sign_to_buffer(&self.key, data, &mut *mac)?;
@@ -143,17 +160,14 @@ impl Secret {
 
     /// `HKDF-Extract(salt, IKM) -> PRK = HMAC-Hash(salt, IKM)`, with this as the salt (RFC 5869 §2.2).
     fn extract(&self, ikm: &[u8]) -> Result<Self, Error> {
-        let mac = self.mac(ikm)?;
-        Ok(Self::new(
-            self.hash,
-            mac.get(..self.hash.len()).unwrap_or_default(),
-        ))
+        Ok(Self::of(self.hash, &self.mac(ikm)?))
     }
 
-    /// The next stage's: `HKDF-Extract(Derive-Secret(., "derived", ""), ikm)`.
-    fn next(&self, ikm: &[u8]) -> Result<Self, Error> {
-        self.derive(b"derived", &Transcript::new(self.hash))?
-            .extract(ikm)
+    /// `HMAC(finished_key, Transcript-Hash(…))`, with this as the `finished_key`.
+    fn verify_data(&self, transcript: &Transcript) -> Result<VerifyData, Error> {
+        let mac = self.mac(transcript.current().as_ref())?;
+        let hash = self.hash;
+        Ok(VerifyData { hash, mac })
     }
 
     /// `Derive-Secret(Secret, Label, Messages) =
@@ -164,10 +178,15 @@ impl Secret {
 
     /// `HKDF-Expand-Label(Secret, Label, Context, Hash.length)`
     fn expand(&self, label: &[u8], context: &[u8]) -> Result<Self, Error> {
+        Ok(Self::of(self.hash, &self.output(label, context)?))
+    }
+
+    /// The bytes of [`Secret::expand`].
+    fn output(&self, label: &[u8], context: &[u8]) -> Result<Mac, Error> {
         let mut bytes = Zeroizing::new([0; MAX_MAC]);
-        let bytes = bytes.get_mut(..self.hash.len()).unwrap_or_default();
-        self.expand_label(label, context, bytes)?;
-        Ok(Self::new(self.hash, bytes))
+        let out = bytes.get_mut(..self.hash.len()).unwrap_or_default();
+        self.expand_label(label, context, out)?;
+        Ok(bytes)
     }
 
     /// `HKDF-Expand-Label(Secret, Label, Context, Length)`, where `Length` is that of `out`:
@@ -245,17 +264,13 @@ mod tests {
     #[test]
     fn secrets_follow_each_other_as_in_rfc_8448() {
         // Without a key: "a string of Hash.length bytes set to zeros".
-        let early = EarlySecret(secret(&[]).extract(&[0; 32]).unwrap());
+        let early = EarlySecret::new(&[0; 32], Hash::Sha256).unwrap();
         let handshake = early.handshake(Some(&rfc8448("ecdhe"))).unwrap();
         assert!(same(&handshake.0, "handshake_secret"));
         let master = handshake.master().unwrap();
         assert!(same(&master.0, "master_secret"));
-        let key = Key {
-            secret: Zeroizing::new(rfc8448("psk")),
-            hash: Hash::Sha256,
-        };
-        let early = EarlySecret::new(&key).unwrap();
-        assert!(same(&early.0, "early_secret_of_psk"));
+        let early = secret(&[]).extract(&rfc8448("psk")).unwrap();
+        assert!(same(&early, "early_secret_of_psk"));
     }
 
     #[test]
@@ -359,10 +374,10 @@ mod tests {
     fn a_binder_is_what_openssl_makes_it() {
         let record = hex(OPENSSL, "record");
         let hello = ClientHello::read(&record[5..]).unwrap();
-        let key = Key::new(Zeroizing::new(hex(OPENSSL, "key")), Hash::Sha256).unwrap();
+        let early = EarlySecret::new(&hex(OPENSSL, "key"), Hash::Sha256).unwrap();
         let mut truncated = Transcript::new(Hash::Sha256);
         truncated.add(hello.truncated);
-        let binder = EarlySecret::new(&key).unwrap().binder(&truncated).unwrap();
+        let binder = early.binder(&truncated).unwrap();
         let offered = hello.offered.unwrap();
         assert_eq!(offered.identities().collect::<Vec<_>>(), [b"alice"]);
         assert_eq!(offered.binders().collect::<Vec<_>>(), [binder.as_bytes()]);

@@ -65,9 +65,9 @@ pub(super) fn client_hello(
         }
         Exchange::Share(group, share) => {
             let first = First(Some((group, share)));
-            accept(hello, &offer, &early, first, transcript, context)
+            accept(hello, &offer, early, first, transcript, context)
         }
-        Exchange::None => accept(hello, &offer, &early, First(None), transcript, context),
+        Exchange::None => accept(hello, &offer, early, First(None), transcript, context),
     }
 }
 
@@ -143,7 +143,7 @@ impl ExpectRetriedHello {
         accept(
             &hello,
             &offer,
-            &early,
+            early,
             Second(exchange),
             self.transcript,
             context,
