@@ -29,6 +29,11 @@ pub enum ToEngine {
         /// The place of its listener in the configuration.
         listener: u32,
     },
+    /// A host has room for a client that has chosen it.
+    Admitted {
+        /// Which connection.
+        id: Id,
+    },
     /// The plaintext side is ready. Carries a socket, or two pipes: one to read, one to write.
     Opened {
         /// Which connection.
@@ -36,7 +41,7 @@ pub enum ToEngine {
         /// Which of the two it is.
         stdio: Stdio,
     },
-    /// There is no plaintext side.
+    /// There is no plaintext side, or no room at the host.
     Refused {
         /// Which connection.
         id: Id,
@@ -52,6 +57,13 @@ pub enum ToEngine {
 pub enum ToMonitor {
     /// The engine has given up what it had to, and can serve.
     Ready,
+    /// A client has chosen a host that has a limit of its own: may it have it?
+    Chosen {
+        /// Which connection.
+        id: Id,
+        /// The place of the host in the configuration.
+        host: u32,
+    },
     /// A handshake is complete: the host's program is wanted.
     Open {
         /// Which connection.

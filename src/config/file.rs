@@ -155,15 +155,24 @@ fn limits(raw: &RawLimits, problems: &mut Problems) -> Limits {
     let handshake = positive(raw.handshake.as_ref()).unwrap_or(default.handshake);
     let linger = positive(raw.linger.as_ref()).unwrap_or(default.linger);
     let connections = within(raw.connections.as_ref(), 1, MOST_CONNECTIONS, problems);
+    let per_source = within(raw.per_source.as_ref(), 0, MOST_CONNECTIONS, problems);
+    let rate = within(raw.per_source_rate.as_ref(), 0, MOST_CONNECTIONS, problems);
     Limits {
         connections: connections.unwrap_or(default.connections),
+        per_source: match per_source {
+            Some(per_source) => Some(per_source).filter(|most| *most > 0),
+            None => default.per_source,
+        },
+        per_source_rate: rate
+            .and_then(|rate| u32::try_from(rate).ok())
+            .filter(|rate| *rate > 0),
         handshake,
         idle: raw.idle.filter(|idle| !idle.is_zero()),
         linger,
     }
 }
 
-fn within(
+pub(super) fn within(
     raw: Option<&Spanned<u64>>,
     least: u64,
     most: u64,
@@ -183,4 +192,4 @@ fn within(
 /// More than any machine has cores.
 const MOST_ENGINES: u64 = 1024;
 /// More than a process may have descriptors (`fs.nr_open` as Linux has it).
-const MOST_CONNECTIONS: u64 = 1024 * 1024;
+pub(super) const MOST_CONNECTIONS: u64 = 1024 * 1024;

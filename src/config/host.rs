@@ -14,6 +14,7 @@ use toml::Spanned;
 use super::account::{Accounts, Invoker};
 use super::certificate::Certificates;
 use super::credentials::{self, Root};
+use super::file::{MOST_CONNECTIONS, within};
 use super::files::Named;
 use super::problem::{Place, Problems, cause};
 use super::program::{self, PathVariable};
@@ -71,6 +72,8 @@ impl Checker<'_> {
         let alpn = self.alpn(raw);
         let program = self.program(raw);
         let run_as = self.run_as(raw, &place, table.as_ref().and_then(Option::as_deref));
+        let connections = raw.connections.as_ref();
+        let connections = within(connections, 1, MOST_CONNECTIONS, &mut self.problems);
         let ((identities, files), table) = (certificates?, table?);
         let psk = table.as_ref().map(|table| Psk {
             keys: Arc::clone(&table.keys),
@@ -87,6 +90,7 @@ impl Checker<'_> {
             alpn: alpn?,
             program: program?,
             run_as: run_as?,
+            connections,
             on_truncation: raw.on_truncation.unwrap_or(OnTruncation::Eof),
         };
         Some((

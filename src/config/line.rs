@@ -126,6 +126,7 @@ pub(super) fn load(line: &CommandLine, options: &Options) -> Result<Loaded, Refu
         alpn: Vec::new(),
         program,
         run_as,
+        connections: None,
         on_truncation: OnTruncation::Eof,
     };
     let tables = listeners
@@ -142,7 +143,7 @@ pub(super) fn load(line: &CommandLine, options: &Options) -> Result<Loaded, Refu
             to: options.log.clone().unwrap_or(LogTo::Stderr),
             format: LogFormat::Text,
         },
-        limits: Limits::default(),
+        limits: limits(),
         listeners,
         hosts: Hosts::new(vec![host], tables),
         remote_name: options.remote_name.clone(),
@@ -344,4 +345,13 @@ fn program(line: &CommandLine) -> Result<Program, (String, Exit)> {
             Form::OneConnection => Stderr::Inherit,
         },
     })
+}
+
+/// Those that hold by default, but for the one that grows with a client: nothing on the command line
+/// could raise it.
+fn limits() -> Limits {
+    Limits {
+        per_source: None,
+        ..Limits::default()
+    }
 }

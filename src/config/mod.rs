@@ -195,6 +195,10 @@ pub enum LogFormat {
 pub struct Limits {
     /// Connections open at a time, commands that outlive theirs included.
     pub connections: usize,
+    /// Those of one IPv4 address, or of one /64 of IPv6; `None`: no limit.
+    pub per_source: Option<usize>,
+    /// New ones in a second from there; `None`: no limit.
+    pub per_source_rate: Option<u32>,
     /// From accept to the end of the handshake.
     pub handshake: Duration,
     /// Without a byte either way; `None`: no limit.
@@ -207,6 +211,8 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             connections: 4096,
+            per_source: Some(64),
+            per_source_rate: None,
             handshake: Duration::from_secs(10),
             idle: None,
             linger: Duration::from_secs(60),
@@ -276,6 +282,8 @@ pub struct Host {
     pub program: Program,
     /// Whom that becomes.
     pub run_as: RunAs,
+    /// Its clients at a time, commands that outlive theirs included; `None`: no limit of its own.
+    pub connections: Option<usize>,
     /// What the command sees when its peer vanishes without `close_notify`.
     pub on_truncation: OnTruncation,
 }

@@ -31,6 +31,8 @@ pub(super) struct RawLog {
 #[derive(Default)]
 pub(super) struct RawLimits {
     pub(super) connections: Option<Spanned<u64>>,
+    pub(super) per_source: Option<Spanned<u64>>,
+    pub(super) per_source_rate: Option<Spanned<u64>>,
     pub(super) handshake: Option<Spanned<Duration>>,
     pub(super) idle: Option<Duration>,
     pub(super) linger: Option<Spanned<Duration>>,
@@ -68,6 +70,7 @@ pub(super) struct RawHost {
     pub(super) rlimits: Option<BTreeMap<String, Spanned<RawRlimit>>>,
     pub(super) stdio: Option<Stdio>,
     pub(super) stderr: Option<Stderr>,
+    pub(super) connections: Option<Spanned<u64>>,
     pub(super) on_truncation: Option<OnTruncation>,
 }
 
@@ -161,6 +164,8 @@ impl FromToml for RawLimits {
         let mut table = open("[limits]", Self::ONE, value, problems)?;
         let raw = Self {
             connections: table.optional("connections", problems),
+            per_source: table.optional("per-source", problems),
+            per_source_rate: table.optional("per-source-rate", problems),
             handshake: table.optional("handshake", problems),
             idle: table.optional("idle", problems),
             linger: table.optional("linger", problems),
@@ -220,6 +225,7 @@ impl FromToml for RawHost {
             rlimits: table.optional("rlimits", problems),
             stdio: table.optional("stdio", problems),
             stderr: table.optional("stderr", problems),
+            connections: table.optional("connections", problems),
             on_truncation: table.optional("on-truncation", problems),
         };
         authenticates(&table, &raw, problems);

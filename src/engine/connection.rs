@@ -15,7 +15,7 @@ use crate::config::OnTruncation;
 use crate::message::{End, Facts, Id, Report, bounded};
 use crate::tls::alert;
 use crate::tls::buffer::Buffer;
-use crate::tls::hello::HelloReader;
+use crate::tls::hello::{ClientHello, HelloReader};
 use crate::tls::session::{Failure, Session, Stage};
 
 /// How long a client whose handshake failed may take to notice, so that no RST eats the alert.
@@ -38,6 +38,7 @@ pub(super) struct Connection {
 
 enum State {
     Hello(Hello),
+    Asking(Box<Asking>),
     Handshake(Handshake),
     Opening(Opening),
     Relay(Box<Relay>),
@@ -50,6 +51,12 @@ enum State {
 /// The first flight is not complete.
 struct Hello {
     reader: HelloReader,
+    bytes: Vec<u8>,
+}
+
+/// A host is chosen that has a limit of its own; the monitor says whether it has room.
+struct Asking {
+    hello: ClientHello,
     bytes: Vec<u8>,
 }
 
@@ -85,6 +92,8 @@ struct Closing {
 pub(super) enum Next {
     /// Wait.
     Wait,
+    /// Ask the monitor whether the host has room.
+    Ask { host: usize },
     /// Ask the monitor for the host's program.
     Open {
         host: usize,
@@ -127,6 +136,7 @@ impl Connection {
             state => std::mem::replace(state, State::Over(End::Closed)),
         };
         let was_opening = matches!(state, State::Opening(_));
+        let was_asking = matches!(state, State::Asking(_));
         self.state = match state {
             State::Hello(hello) => self.hello(hello, shared),
             State::Handshake(handshake) => self.handshake(handshake, shared),
@@ -135,6 +145,9 @@ impl Connection {
             other => other,
         };
         match &self.state {
+            State::Asking(_) if !was_asking => Next::Ask {
+                host: self.host.unwrap_or_default(),
+            },
             State::Opening(_) if !was_opening => Next::Open {
                 host: self.host.unwrap_or_default(),
                 facts: self.facts.clone(),
@@ -142,6 +155,20 @@ impl Connection {
             },
             State::Over(end) => Next::Close(self.report(end.clone())),
             _ => Next::Wait,
+        }
+    }
+
+    /// The host has room.
+    pub(super) fn admitted(&mut self, shared: &mut Shared<'_>) -> Next {
+        match std::mem::replace(&mut self.state, State::Over(End::Closed)) {
+            State::Asking(asking) => {
+                self.state = self.begin(&asking.hello, &asking.bytes, shared);
+                self.turn(Ready::default(), shared)
+            }
+            other => {
+                self.state = other;
+                Next::Wait
+            }
         }
     }
 
@@ -178,9 +205,10 @@ impl Connection {
         }
     }
 
-    /// The monitor could not start the command.
+    /// The monitor could not start the command, or the host has no room.
     pub(super) fn refused(&mut self, shared: &mut Shared<'_>) -> Next {
         match std::mem::replace(&mut self.state, State::Over(End::Closed)) {
+            State::Asking(_) => self.finish(End::Refused),
             State::Opening(mut opening) => {
                 shared.scratch.ciphertext.clear();
                 opening.session.close(&mut shared.scratch.ciphertext);
@@ -259,7 +287,7 @@ impl Connection {
         let (client, client_takes) = match &self.state {
             State::Hello(_) => (true, false),
             State::Handshake(h) => (h.to_client.is_empty(), !h.to_client.is_empty()),
-            State::Opening(_) | State::Over(_) => (false, false),
+            State::Asking(_) | State::Opening(_) | State::Over(_) => (false, false),
             State::Relay(relay) => return relay.wanted(),
             State::Cut(_) => {
                 return Wanted {

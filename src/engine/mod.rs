@@ -209,6 +209,9 @@ impl Running<'_> {
                 ) => {
                     self.opened(id, Plain::Pipes(read, Some(write)));
                 }
+                (Some(ToEngine::Admitted { id }), None, None) => {
+                    self.turn(id, |connection, shared| connection.admitted(shared));
+                }
                 // Descriptors are missing: this process has as many as it may have.
                 (Some(ToEngine::Accepted { id, .. }), None, None) => {
                     let report = Report::unknown(End::Refused);
@@ -289,6 +292,10 @@ impl Running<'_> {
         }
         match next {
             Next::Wait => {}
+            Next::Ask { host } => {
+                let host = u32::try_from(host).unwrap_or(u32::MAX);
+                self.tell(&ToMonitor::Chosen { id, host });
+            }
             Next::Open {
                 host,
                 facts,

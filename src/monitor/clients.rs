@@ -12,6 +12,7 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use super::connection::{self, Client, Command, Connection, StderrLog};
 use super::engines::Slot;
 use super::event::Source;
+use super::limits;
 use super::listener::{Accepted, Refusal};
 use super::{BATCH, Monitor, Stop};
 use crate::Exit;
@@ -29,7 +30,6 @@ impl Monitor {
         self.exhausted_until = self.exhausted_until.filter(|until| *until > now);
         let wanted = self.stop == Stop::No
             && self.exhausted_until.is_none()
-            && self.connections.len() < self.room
             && self.slots.iter().any(|slot| slot.load().is_some());
         if wanted == self.listening {
             return;
@@ -54,8 +54,7 @@ impl Monitor {
 
     pub(super) fn accept(&mut self, index: usize) {
         for _ in 0..BATCH {
-            let room = self.connections.len() < self.room;
-            let Some(listener) = self.listeners.get(index).filter(|_| room) else {
+            let Some(listener) = self.listeners.get(index) else {
                 break;
             };
             let place = listener.index;
@@ -75,7 +74,7 @@ impl Monitor {
         }
     }
 
-    /// Gives a client to the engine that has the fewest.
+    /// Takes a client, if it is within the limits, and gives it to the engine that has the fewest.
     pub(super) fn admit(&mut self, listener: usize, client: Accepted) {
         let least = self
             .slots
@@ -87,6 +86,14 @@ impl Monitor {
         let Some(engine) = self.slots.get_mut(place).and_then(Slot::running) else {
             return;
         };
+        let source = client
+            .addresses
+            .map(|(peer, _)| limits::Source::of(peer.ip()));
+        let open = (self.connections.len(), self.room);
+        let (limits, now) = (&self.blueprint.config.limits, Instant::now());
+        if !self.admission.admit(source, open, limits, now) {
+            return; // closes it
+        }
         let id = self.next_id;
         self.next_id += 1;
         let message = ToEngine::Accepted {
@@ -99,7 +106,9 @@ impl Monitor {
             engine: place,
             listener,
             addresses: client.addresses,
-            accepted: Instant::now(),
+            accepted: now,
+            source,
+            reserved: None,
             host: None,
             facts: Facts::default(),
             handshake_ms: None,
@@ -109,6 +118,24 @@ impl Monitor {
         };
         self.connections.insert(id, connection);
         self.tell(place, &message, vec![client.socket]);
+    }
+
+    /// A client has chosen a host that has a limit of its own.
+    pub(super) fn reserve(&mut self, id: Id, host: usize) {
+        let config = &self.blueprint.config;
+        let most = config.hosts.get(host).and_then(|host| host.connections);
+        let Some(connection) = self.connections.get_mut(&id) else {
+            return;
+        };
+        let place = connection.engine;
+        let message = match self.admission.reserve(host, most.unwrap_or(usize::MAX)) {
+            true => {
+                connection.reserved = Some(host);
+                ToEngine::Admitted { id }
+            }
+            false => ToEngine::Refused { id },
+        };
+        self.tell(place, &message, Vec::new());
     }
 
     /// Starts a connection's command.
@@ -242,6 +269,8 @@ impl Monitor {
         let Some(mut connection) = self.connections.remove(&id) else {
             return;
         };
+        self.admission
+            .release(connection.source, connection.reserved);
         if let Some(stderr) = connection.stderr.take() {
             stderr.finish(&connection.name, &mut self.logger);
         }

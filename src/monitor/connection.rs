@@ -9,6 +9,7 @@ use nix::errno::Errno;
 use nix::sys::wait::WaitStatus;
 use nix::unistd::Pid;
 
+use super::limits::Source;
 use crate::config::Config;
 use crate::log::{Allowance, Fields, Logger, Severity};
 use crate::message::{End, Facts, Id, Report};
@@ -33,6 +34,10 @@ pub(super) struct Connection {
     pub(super) listener: usize,
     pub(super) addresses: Option<(SocketAddr, SocketAddr)>,
     pub(super) accepted: Instant,
+    /// What its limits count it for.
+    pub(super) source: Option<Source>,
+    /// Where the host has a limit of its own, the place that it has got there.
+    pub(super) reserved: Option<usize>,
     pub(super) host: Option<usize>,
     pub(super) facts: Facts,
     pub(super) handshake_ms: Option<u32>,
@@ -87,6 +92,7 @@ impl Connection {
         };
         // Once a command has run, each one counts; else it is any stranger who knocks.
         let allowance = match self.command {
+            _ if report.end == End::Refused => Allowance::PerSecond(1, &end),
             Command::Unwanted | Command::Failed(_) | Command::NoUser => {
                 Allowance::PerSecond(HANDSHAKES, &end)
             }

@@ -7,6 +7,7 @@ mod connection;
 mod engines;
 mod event;
 mod launch;
+mod limits;
 mod listener;
 mod start;
 mod stop;
@@ -29,6 +30,7 @@ use connection::Connection;
 use engines::{Blueprint, Slot};
 use event::Source;
 use launch::Commands;
+use limits::Admission;
 use listener::Listener;
 pub use start::{inetd, serve};
 
@@ -52,6 +54,7 @@ struct Monitor {
     rotate_at: Instant,
     commands: Commands,
     connections: HashMap<Id, Connection>,
+    admission: Admission,
     /// How many of them there may be at a time.
     room: usize,
     children: HashMap<Pid, Id>,
@@ -124,6 +127,9 @@ impl Monitor {
     /// Does what is due at this time.
     fn deadlines(&mut self, now: Instant) {
         self.logger.tick(now);
+        if let Some(line) = self.admission.report(now) {
+            self.logger.say(Severity::Info, &line);
+        }
         self.start_engines(now);
         if now >= self.rotate_at {
             self.rotate_keys(now);
@@ -150,6 +156,7 @@ impl Monitor {
             engines,
             self.exhausted_until,
             self.logger.next_tick(),
+            self.admission.next_report(),
             Some(self.rotate_at),
         ];
         let wait = next

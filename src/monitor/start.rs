@@ -14,6 +14,7 @@ use nix::sys::signal::Signal;
 use super::engines::{Blueprint, Slot};
 use super::event::Source;
 use super::launch::Commands;
+use super::limits::Admission;
 use super::listener::{Accepted, Listener};
 use super::{Monitor, Stop};
 use crate::Exit;
@@ -205,6 +206,7 @@ impl Monitor {
             rotate_at: now + tls::tickets::ROTATION,
             commands,
             connections: HashMap::new(),
+            admission: Admission::new(),
             room,
             children: HashMap::new(),
             outlived: VecDeque::new(),

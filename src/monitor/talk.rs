@@ -85,6 +85,21 @@ impl Monitor {
                 self.logger.say(severity, &line);
                 true
             }
+            ToMonitor::Chosen { id, host } => {
+                let host = host as usize;
+                let limited = (self.blueprint.config.hosts.get(host))
+                    .is_some_and(|host| host.connections.is_some());
+                let waits = self.connections.get(&id).is_some_and(|connection| {
+                    connection.engine == place
+                        && connection.reserved.is_none()
+                        && connection.command == Command::Unwanted
+                        && matches!(connection.client, Client::Served)
+                });
+                if limited && waits {
+                    self.reserve(id, host);
+                }
+                limited && waits
+            }
             ToMonitor::Open {
                 id,
                 host,
@@ -102,7 +117,11 @@ impl Monitor {
                 };
                 let asked = connection.command != Command::Unwanted
                     || !matches!(connection.client, Client::Served);
-                if !possible || asked || connection.engine != place {
+                let limited = hosts
+                    .get(host)
+                    .is_some_and(|host| host.connections.is_some());
+                let unreserved = limited && connection.reserved != Some(host);
+                if !possible || asked || unreserved || connection.engine != place {
                     return false;
                 }
                 connection.host = Some(host);

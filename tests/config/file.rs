@@ -93,7 +93,7 @@ fn an_unknown_key_is_refused_with_a_guess_or_with_the_list_of_known_ones() {
         "unknown key \"nmaes\" in [[host]]: did you mean \"names\"?",
     );
     let text = format!("[limits]\ncolour = 1\n{}", with_host(""));
-    let known = "known are connections, handshake, idle, linger";
+    let known = "known are connections, per-source, per-source-rate, handshake, idle, linger";
     site.check(&text).refuses(
         "colour",
         &format!("unknown key \"colour\" in [limits]: {known}"),

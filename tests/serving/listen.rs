@@ -165,48 +165,6 @@ fn a_throw_away_certificate_serves_to_try_things_out() {
     });
 }
 
-#[test]
-fn more_clients_than_connections_wait_until_there_is_room() {
-    let server = Server::with_config(
-        r#"
-        [limits]
-        connections = 2
-        [[listen]]
-        address = "127.0.0.1:0"
-        [[host]]
-        default = true
-        cert = ["cert.pem"]
-        command = ["cat"]
-        allow-root = true
-        "#,
-    );
-    let mut first = server.connect("");
-    let mut second = server.connect("");
-    let third = Socket::connect(server.address());
-    let handle = std::thread::spawn(move || {
-        let mut third = Dial::new().over(third, "");
-        echoes(&mut third);
-    });
-    echoes(&mut second);
-    drop(second);
-    handle.join().unwrap();
-    echoes(&mut first);
-    // The third was served only after the second had ended.
-    let ends: Vec<u64> = server
-        .wait_for_connections(2)
-        .iter()
-        .map(|line| {
-            line.value("id")
-                .rsplit('.')
-                .next()
-                .unwrap()
-                .parse()
-                .unwrap()
-        })
-        .collect();
-    assert_eq!(ends[0], 2, "{ends:?}");
-}
-
 /// Sends a line, gets it back, and both sides end.
 fn echoes(client: &mut Client) {
     client.send(b"hello\n");

@@ -44,6 +44,7 @@ fn two_thousand_connections_are_open_at_once() {
         setrlimit(Resource::RLIMIT_NOFILE, hard, hard).unwrap();
     }
     let server = Host {
+        limits: "per-source = 0",
         host: r#"stderr = "log""#,
         command: &["cat"],
         ..Host::default()

@@ -17,6 +17,7 @@ mod environment;
 mod hello;
 mod inetd;
 mod launch;
+mod limits;
 mod listen;
 mod load;
 mod log;

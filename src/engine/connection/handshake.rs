@@ -3,7 +3,7 @@
 
 use rustls::AlertDescription;
 
-use super::{Connection, Handshake, Hello, Opening, State, flush};
+use super::{Asking, Connection, Handshake, Hello, Opening, State, flush};
 use crate::config::Unrouted;
 use crate::engine::io::{self, Read};
 use crate::engine::relay::CHUNK;
@@ -40,11 +40,11 @@ impl Connection {
             }
         };
         shared.trace(self.id, || format!("hello: {client_hello}"));
-        self.route(&client_hello, &hello.bytes, shared)
+        self.route(client_hello, hello.bytes, shared)
     }
 
-    /// Finds the host, and lets its TLS see the hello.
-    fn route(&mut self, hello: &ClientHello, bytes: &[u8], shared: &mut Shared<'_>) -> State {
+    /// Finds the host, and whether it has room.
+    fn route(&mut self, hello: ClientHello, bytes: Vec<u8>, shared: &mut Shared<'_>) -> State {
         self.facts.server_name.clone_from(&hello.server_name);
         let route = match shared
             .config
@@ -64,7 +64,21 @@ impl Connection {
             }
         };
         self.host = Some(route.host);
-        let acceptor = shared.acceptors.get(route.host);
+        let host = shared.config.hosts.get(route.host);
+        match host.is_some_and(|host| host.connections.is_some()) {
+            true => State::Asking(Box::new(Asking { hello, bytes })),
+            false => self.begin(&hello, &bytes, shared),
+        }
+    }
+
+    /// Lets the host's TLS see the hello.
+    pub(super) fn begin(
+        &mut self,
+        hello: &ClientHello,
+        bytes: &[u8],
+        shared: &mut Shared<'_>,
+    ) -> State {
+        let acceptor = self.host.and_then(|host| shared.acceptors.get(host));
         let Some(session) = acceptor.and_then(|acceptor| acceptor.session(hello)) else {
             return self.fail(
                 "this host cannot serve".to_owned(),

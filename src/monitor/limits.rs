@@ -1,0 +1,260 @@
+//! Who may connect now: so many in total, so many from one source, and so many of them in a second.
+//!
+//! A client over a limit costs no more than an accept(2) and a close(2), and a line in the log each second.
+#![forbid(unsafe_code)]
+
+use std::collections::HashMap;
+use std::fmt;
+use std::net::{IpAddr, Ipv6Addr};
+use std::time::{Duration, Instant};
+
+use crate::config::Limits;
+
+/// How long refusals are counted before the log gets the sum.
+const REPORT: Duration = Duration::from_secs(1);
+/// Sources without a connection that are kept before somebody looks for those to forget.
+const IDLE_SOURCES: usize = 1024;
+
+/// Where a client comes from: an IPv4 address, or the /64 of an IPv6 address, since whoever has one has
+/// all of it (RFC 6177 §2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Source(IpAddr);
+
+/// A limit that a client is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Over {
+    Connections,
+    PerSource,
+    PerSourceRate,
+}
+
+/// The clients of all sources.
+pub(super) struct Admission {
+    sources: HashMap<Source, Usage>,
+    /// Clients of the hosts that have a limit of their own, by the host's place.
+    hosts: HashMap<usize, usize>,
+    refused: Refused,
+}
+
+/// What a source has.
+struct Usage {
+    open: usize,
+    /// The second that `new` counts.
+    second: Instant,
+    new: u32,
+}
+
+/// Refusals that the log has not been told of.
+#[derive(Default)]
+struct Refused {
+    counts: [u64; 3],
+    last: Option<Source>,
+    report: Option<Instant>,
+}
+
+impl Source {
+    pub(super) fn of(address: IpAddr) -> Self {
+        match address.to_canonical() {
+            IpAddr::V4(address) => Self(address.into()),
+            IpAddr::V6(address) => {
+                let network = address.to_bits() & !u128::from(u64::MAX);
+                Self(Ipv6Addr::from_bits(network).into())
+            }
+        }
+    }
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            IpAddr::V4(address) => address.fmt(f),
+            IpAddr::V6(network) => write!(f, "{network}/64"),
+        }
+    }
+}
+
+impl Admission {
+    pub(super) fn new() -> Self {
+        Self {
+            sources: HashMap::new(),
+            hosts: HashMap::new(),
+            refused: Refused::default(),
+        }
+    }
+
+    /// Lets a client in, or not; who is let in is to be given back by [`Admission::release`]. `open` are
+    /// those that there are, of `room`; a Unix-domain socket is no source.
+    pub(super) fn admit(
+        &mut self,
+        source: Option<Source>,
+        (open, room): (usize, usize),
+        limits: &Limits,
+        now: Instant,
+    ) -> bool {
+        let over = match open < room {
+            true => source.and_then(|source| self.enter(source, limits, now)),
+            false => Some(Over::Connections),
+        };
+        if let Some(over) = over {
+            self.refused.count(over, source, now);
+        }
+        over.is_none()
+    }
+
+    fn enter(&mut self, source: Source, limits: &Limits, now: Instant) -> Option<Over> {
+        if self.sources.len() >= IDLE_SOURCES && self.sources.len() == self.sources.capacity() {
+            self.sources
+                .retain(|_, usage| usage.open > 0 || !usage.is_past(now));
+        }
+        let usage = self.sources.entry(source).or_insert(Usage {
+            open: 0,
+            second: now,
+            new: 0,
+        });
+        if usage.is_past(now) {
+            usage.second = now;
+            usage.new = 0;
+        }
+        if limits.per_source.is_some_and(|most| usage.open >= most) {
+            return Some(Over::PerSource);
+        }
+        if limits.per_source_rate.is_some_and(|most| usage.new >= most) {
+            return Some(Over::PerSourceRate);
+        }
+        usage.open += 1;
+        usage.new += 1;
+        None
+    }
+
+    /// Lets a client in to a host that takes so many, or not.
+    pub(super) fn reserve(&mut self, host: usize, most: usize) -> bool {
+        let open = self.hosts.entry(host).or_default();
+        let room = *open < most;
+        *open += usize::from(room);
+        room
+    }
+
+    /// A client that was let in is gone, and so is its place at a host.
+    pub(super) fn release(&mut self, source: Option<Source>, reserved: Option<usize>) {
+        if let Some(open) = reserved.and_then(|host| self.hosts.get_mut(&host)) {
+            *open = open.saturating_sub(1);
+        }
+        if let Some(usage) = source.and_then(|source| self.sources.get_mut(&source)) {
+            usage.open = usage.open.saturating_sub(1);
+        }
+    }
+
+    /// When the log is to be told of refusals.
+    pub(super) fn next_report(&self) -> Option<Instant> {
+        self.refused.report
+    }
+
+    /// What the log is to be told now.
+    pub(super) fn report(&mut self, now: Instant) -> Option<String> {
+        self.refused.report.filter(|when| *when <= now)?;
+        Some(std::mem::take(&mut self.refused).to_string())
+    }
+}
+
+impl Usage {
+    fn is_past(&self, now: Instant) -> bool {
+        now.duration_since(self.second) >= Duration::from_secs(1)
+    }
+}
+
+impl Refused {
+    fn count(&mut self, over: Over, source: Option<Source>, now: Instant) {
+        let [connections, per_source, per_source_rate] = &mut self.counts;
+        *match over {
+            Over::Connections => connections,
+            Over::PerSource => per_source,
+            Over::PerSourceRate => per_source_rate,
+        } += 1;
+        self.last = source.or(self.last);
+        self.report = self.report.or(now.checked_add(REPORT));
+    }
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names = ["connections", "per-source", "per-source-rate"];
+        write!(f, "refused clients over a limit:")?;
+        for (name, count) in names.into_iter().zip(self.counts).filter(|(_, n)| *n > 0) {
+            write!(f, " {name}={count}")?;
+        }
+        match self.last {
+            Some(source) => write!(f, " last={source}"),
+            None => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn source(address: &str) -> Source {
+        Source::of(address.parse().unwrap())
+    }
+
+    #[test]
+    fn an_ipv6_network_is_one_source_and_a_mapped_address_is_that_of_ipv4() {
+        assert_eq!(source("2001:db8::1"), source("2001:db8::ffff:0:0:1"));
+        assert_ne!(source("2001:db8::1"), source("2001:db8:0:1::1"));
+        assert_eq!(source("::ffff:192.0.2.7"), source("192.0.2.7"));
+        assert_ne!(source("192.0.2.8"), source("192.0.2.7"));
+        assert_eq!(source("2001:db8::1").to_string(), "2001:db8::/64");
+    }
+
+    #[test]
+    fn each_limit_refuses_and_recovers() {
+        let limits = Limits {
+            per_source: Some(2),
+            per_source_rate: Some(3),
+            ..Limits::default()
+        };
+        let (mut admission, now) = (Admission::new(), Instant::now());
+        let (one, other) = (Some(source("192.0.2.1")), Some(source("192.0.2.2")));
+        let room = (0, 10);
+        assert!(admission.admit(one, room, &limits, now));
+        assert!(admission.admit(one, room, &limits, now));
+        assert!(!admission.admit(one, room, &limits, now), "over per-source");
+        assert!(admission.admit(other, room, &limits, now));
+        admission.release(one, None);
+        assert!(admission.admit(one, room, &limits, now));
+        admission.release(one, None);
+        assert!(
+            !admission.admit(one, room, &limits, now),
+            "over per-source-rate"
+        );
+        assert!(
+            !admission.admit(one, (10, 10), &limits, now),
+            "over connections"
+        );
+        let later = now + Duration::from_secs(1);
+        assert!(admission.admit(one, room, &limits, later));
+        assert_eq!(admission.report(now), None);
+        assert_eq!(
+            admission.report(later).as_deref(),
+            Some(
+                "refused clients over a limit: connections=1 per-source=1 per-source-rate=1 last=192.0.2.1"
+            )
+        );
+        assert_eq!(admission.report(later), None);
+    }
+
+    #[test]
+    fn sources_that_are_gone_are_forgotten() {
+        let limits = Limits::default();
+        let (mut admission, mut now) = (Admission::new(), Instant::now());
+        for network in 0..100_000_u32 {
+            let source = Some(Source::of(
+                Ipv6Addr::from_bits(u128::from(network) << 64).into(),
+            ));
+            assert!(admission.admit(source, (0, 10), &limits, now));
+            admission.release(source, None);
+            now += Duration::from_millis(1);
+        }
+        assert!(admission.sources.len() < 8 * IDLE_SOURCES);
+    }
+}

@@ -1,0 +1,196 @@
+//! So many clients and no more: in total, at a host, from one source, in a second.
+
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::time::{Duration, Instant};
+
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrIn, bind, connect, socket};
+use std::os::fd::AsRawFd;
+
+use crate::common::{Client, Dial, Ended, Server, Socket, eventually};
+
+/// A server with these limits and one host.
+fn limited(limits: &str) -> Server {
+    Server::with_config(&format!(
+        r#"
+        [limits]
+        {limits}
+        [[listen]]
+        address = "127.0.0.1:0"
+        [[host]]
+        default = true
+        cert = ["cert.pem"]
+        command = ["cat"]
+        allow-root = true
+        "#
+    ))
+}
+
+/// Whether a client is served, as against closed before it has said a word.
+fn is_served(server: &Server) -> bool {
+    Dial::new().try_connect(server.address(), "").is_ok()
+}
+
+fn echoes(client: &mut Client) {
+    client.send(b"hello\n");
+    assert_eq!(client.read_line(), "hello");
+}
+
+fn leave(mut client: Client) {
+    client.close_notify();
+    assert_eq!(client.read_to_end().ended, Ended::CloseNotify);
+}
+
+#[test]
+fn a_client_over_connections_is_closed_at_once_and_there_is_room_again_later() {
+    let server = limited("connections = 2");
+    let mut first = server.connect("");
+    let mut second = server.connect("");
+    let (bytes, _) = Socket::connect(server.address()).read_to_end();
+    assert_eq!(bytes, b"", "closed before it has said a word");
+    echoes(&mut first);
+    echoes(&mut second);
+    leave(second);
+    eventually("room for another", || is_served(&server).then_some(()));
+    echoes(&mut first);
+}
+
+#[test]
+fn a_source_has_its_own_limit_and_others_do_not_feel_it() {
+    let server = limited("per-source = 2");
+    let first = server.connect("");
+    let mut second = server.connect("");
+    assert!(!is_served(&server));
+    let mut other = Dial::new().over(from(Ipv4Addr::new(127, 0, 0, 2), server.address()), "");
+    echoes(&mut other);
+    echoes(&mut second);
+    leave(first);
+    eventually("room for another", || is_served(&server).then_some(()));
+    echoes(&mut other);
+}
+
+#[test]
+fn a_source_may_have_sixty_four_by_default() {
+    let server = limited("");
+    let clients: Vec<Socket> = (0..64).map(|_| Socket::connect(server.address())).collect();
+    let (bytes, _) = Socket::connect(server.address()).read_to_end();
+    assert_eq!(bytes, b"");
+    drop(clients);
+    eventually("room for another", || is_served(&server).then_some(()));
+}
+
+#[test]
+fn a_source_that_comes_too_often_is_let_in_again_in_the_next_second() {
+    let server = limited("per-source-rate = 3");
+    let start = Instant::now();
+    let served = (0..20).filter(|_| is_served(&server)).count();
+    let seconds = usize::try_from(start.elapsed().as_secs()).unwrap() + 1;
+    assert!(
+        (1..=3 * (seconds + 1)).contains(&served),
+        "{served} in {seconds} s"
+    );
+    assert!(served < 20);
+    eventually("the next second", || is_served(&server).then_some(()));
+}
+
+#[test]
+fn a_host_has_its_own_limit_and_others_do_not_feel_it() {
+    let host = |names: &str, more: &str| {
+        format!(
+            "[[host]]\nnames = [\"{names}\"]\ncert = [\"cert.pem\"]\ncommand = [\"cat\"]\nallow-root = true\n{more}\n"
+        )
+    };
+    let server = Server::with_config(&format!(
+        "[[listen]]\naddress = \"127.0.0.1:0\"\n{}{}",
+        host("small.example", "connections = 1"),
+        host("large.example", "")
+    ));
+    let mut first = server.connect("small.example");
+    let over = |name: &str| Dial::new().try_connect(server.address(), name).is_err();
+    assert!(over("small.example"));
+    let mut other = server.connect("large.example");
+    echoes(&mut first);
+    echoes(&mut other);
+    let line = server.wait_for_connection();
+    assert_eq!(
+        (line.value("host"), line.value("end")),
+        ("small.example", "refused")
+    );
+    leave(first);
+    eventually("room at the host", || {
+        (!over("small.example")).then_some(())
+    });
+    // Each that came and went has given its place back.
+    for _ in 0..20 {
+        eventually("room at the host", || {
+            (!over("small.example")).then_some(())
+        });
+    }
+}
+
+#[test]
+fn refusals_are_counted_in_one_line_a_second() {
+    let server = limited("connections = 1");
+    let mut only = server.connect("");
+    let start = Instant::now();
+    for _ in 0..200 {
+        let _ = Socket::connect(server.address()).read_to_end();
+    }
+    let count = || -> usize {
+        let counts = server.lines();
+        let counts = counts.iter().filter_map(|line| {
+            let (_, rest) = line.split_once("refused clients over a limit: connections=")?;
+            rest.split(' ').next()?.parse::<usize>().ok()
+        });
+        counts.sum()
+    };
+    eventually("all refusals in the log", || (count() == 200).then_some(()));
+    let lines = server.lines();
+    let lines = lines
+        .iter()
+        .filter(|line| line.contains("over a limit"))
+        .count();
+    let most = start.elapsed().as_secs() + 1;
+    assert!(u64::try_from(lines).unwrap() <= most, "{lines} lines");
+    assert!(
+        server
+            .lines()
+            .iter()
+            .any(|line| line.contains("last=127.0.0.1"))
+    );
+    echoes(&mut only);
+}
+
+#[test]
+fn clients_that_never_speak_give_their_places_back() {
+    let server = limited("connections = 8\nper-source = 4\nhandshake = \"1s\"");
+    for _ in 0..3 {
+        let silent: Vec<Socket> = (0..4).map(|_| Socket::connect(server.address())).collect();
+        for mut socket in silent {
+            let start = Instant::now();
+            let _ = socket.read_to_end();
+            assert!(start.elapsed() < Duration::from_secs(10));
+        }
+        eventually("room for another", || is_served(&server).then_some(()));
+    }
+}
+
+/// A connection from this address.
+fn from(source: Ipv4Addr, to: SocketAddr) -> Socket {
+    let fd = socket(
+        AddressFamily::Inet,
+        SockType::Stream,
+        SockFlag::SOCK_CLOEXEC,
+        None,
+    )
+    .unwrap();
+    bind(
+        fd.as_raw_fd(),
+        &SockaddrIn::from(std::net::SocketAddrV4::new(source, 0)),
+    )
+    .unwrap();
+    let SocketAddr::V4(to) = to else {
+        panic!("not an IPv4 address: {to}");
+    };
+    connect(fd.as_raw_fd(), &SockaddrIn::from(to)).unwrap();
+    Socket::from(TcpStream::from(fd))
+}
