@@ -15,15 +15,21 @@ use crate::config::{
 use crate::tls::name::ServerName;
 
 /// What a command line asks for.
-pub struct Request {
-    /// What to do.
-    pub task: Task,
-    /// Where the configuration is.
-    pub source: Source,
-    /// What it is for.
-    pub form: Form,
-    /// What holds beside it.
-    pub options: Options,
+#[expect(clippy::large_enum_variant, reason = "there is one in a process")]
+pub enum Request {
+    /// To have the server that runs with this table read it anew.
+    Reload(PathBuf),
+    /// To load a configuration, and to do something with it.
+    Load {
+        /// What to do.
+        task: Task,
+        /// Where the configuration is.
+        source: Source,
+        /// What it is for.
+        form: Form,
+        /// What holds beside it.
+        options: Options,
+    },
 }
 
 /// What to do with a configuration.
@@ -53,12 +59,15 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Request, Error>
         trace: if cli.debug { Trace::On } else { Trace::Off },
     };
     if let Some(path) = cli.config {
+        if cli.reload {
+            return Ok(Request::Reload(path));
+        }
         let form = if cli.inetd {
             Form::OneConnection
         } else {
             Form::Server
         };
-        return Ok(Request {
+        return Ok(Request::Load {
             task,
             source: Source::File(path),
             form,
@@ -87,7 +96,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Request, Error>
         command: cli.command,
     };
     let form = line.form();
-    Ok(Request {
+    Ok(Request::Load {
         task,
         source: Source::CommandLine(line),
         form,
@@ -170,6 +179,10 @@ struct Cli {
     /// Print which host a client gets that asks for NAME, and why; '' for a client that sends none
     #[arg(long, value_name = "NAME")]
     explain: Option<String>,
+
+    /// With --config: have the server that runs with this table read it anew, and say what it says
+    #[arg(long, requires = "config", conflicts_with_all = ["check", "explain", "inetd"])]
+    reload: bool,
 
     /// With --config: serve the one connection on descriptor 0
     #[arg(long)]

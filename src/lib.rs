@@ -27,12 +27,14 @@
 
 use std::ffi::OsString;
 use std::io::{self, Write};
+use std::path::Path;
 
 pub use exit::Exit;
 
 use cli::{Request, Task};
 use complain::{complain, stderr_is_the_connection};
 use config::{Form, Problems, Severity};
+use monitor::Origin;
 
 pub mod cli;
 pub mod complain;
@@ -48,16 +50,16 @@ pub mod tls;
 
 /// Does what the arguments say, the first being our own name.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> Exit {
-    let request = match cli::parse(args) {
-        Ok(request) => request,
+    let (task, source, form, options) = match cli::parse(args) {
+        Ok(Request::Load {
+            task,
+            source,
+            form,
+            options,
+        }) => (task, source, form, options),
+        Ok(Request::Reload(table)) => return reload(&table),
         Err(error) => return answer_or_complain(&error),
     };
-    let Request {
-        task,
-        source,
-        form,
-        options,
-    } = request;
     let loaded = match config::load(&source, form, &options) {
         Ok(loaded) => loaded,
         Err(refusal) => {
@@ -80,7 +82,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> Exit {
         Task::Check => answer(&format!("{}\n", loaded.summary())),
         Task::Explain(name) => answer(&loaded.explain(name.as_ref())),
         Task::Run => match form {
-            Form::Server => monitor::serve(loaded.config),
+            Form::Server => monitor::serve(loaded.config, Origin { source, options }),
             Form::OneConnection => monitor::inetd(loaded.config),
         },
     }
@@ -106,6 +108,29 @@ fn report(problems: &Problems, lowest: Severity) {
             complain(severity, &text);
         }
     }
+}
+
+/// Has the server that has this table read it anew.
+fn reload(table: &Path) -> Exit {
+    let why = match monitor::ask(table) {
+        Ok((answer, done)) => {
+            complain(Severity::Notice, answer.trim_end());
+            return match done {
+                true => Exit::Success,
+                false => Exit::BadConfiguration,
+            };
+        }
+        Err(e) if e.kind() == io::ErrorKind::ConnectionRefused => {
+            "no server of root's or of yours has this table".to_owned()
+        }
+        Err(e) => e.to_string(),
+    };
+    let table = table.display();
+    complain(
+        Severity::Error,
+        &format!("tlssrv: unable to reload {table}: {why}"),
+    );
+    Exit::CannotStart
 }
 
 /// Writes what was asked for to standard output.

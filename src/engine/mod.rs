@@ -47,9 +47,10 @@ impl Engine<'_> {
     /// Serves until the monitor says `Drain` (or is gone) and the last connection has ended.
     ///
     /// Errors: those of epoll(7), and a channel that broke or spoke nonsense.
-    pub fn run(self) -> nix::Result<()> {
+    pub fn run(mut self) -> nix::Result<()> {
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
         epoll.add(&self.channel, EpollEvent::new(EpollFlags::EPOLLIN, CHANNEL))?;
+        self.channel.send(encode(&ToMonitor::Ready), Vec::new())?;
         let mut running = Running {
             shared: Shared {
                 config: self.config,

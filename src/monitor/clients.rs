@@ -27,10 +27,14 @@ const EXHAUSTED: Duration = Duration::from_millis(200);
 impl Monitor {
     /// Clients are accepted while there is room for them, and an engine to serve them.
     pub(super) fn set_listening(&mut self, now: Instant) {
-        self.exhausted_until = self.exhausted_until.filter(|until| *until > now);
+        if self.exhausted_until.is_some_and(|until| until <= now) {
+            self.exhausted_until = None;
+            // Its event has come and gone.
+            self.asked();
+        }
         let wanted = self.stop == Stop::No
             && self.exhausted_until.is_none()
-            && self.slots.iter().any(|slot| slot.load().is_some());
+            && self.current().any(|(_, slot)| slot.load().is_some());
         if wanted == self.listening {
             return;
         }
@@ -52,6 +56,15 @@ impl Monitor {
         self.listening = wanted;
     }
 
+    /// Takes the listeners out of the epoll set; those that stay come back in the next turn.
+    pub(super) fn deafen(&mut self) {
+        if std::mem::take(&mut self.listening) {
+            for listener in &self.listeners {
+                let _ = self.epoll.delete(listener);
+            }
+        }
+    }
+
     pub(super) fn accept(&mut self, index: usize) {
         for _ in 0..BATCH {
             let Some(listener) = self.listeners.get(index) else {
@@ -62,28 +75,29 @@ impl Monitor {
                 Ok(client) => self.admit(place, client),
                 Err(Refusal::Nobody) => break,
                 Err(Refusal::Exhausted(e)) => {
-                    let wait = EXHAUSTED.as_millis();
-                    self.logger.say(
-                        Severity::Err,
-                        &format!("unable to accept a client: {e}; trying again in {wait} ms"),
-                    );
-                    self.exhausted_until = Instant::now().checked_add(EXHAUSTED);
+                    self.pause(&format!("unable to accept a client: {e}"));
                     break;
                 }
             }
         }
     }
 
+    /// Accepts nobody for a while: something has run out.
+    pub(super) fn pause(&mut self, why: &str) {
+        let wait = EXHAUSTED.as_millis();
+        self.logger
+            .say(Severity::Err, &format!("{why}; trying again in {wait} ms"));
+        self.exhausted_until = Instant::now().checked_add(EXHAUSTED);
+    }
+
     /// Takes a client, if it is within the limits, and gives it to the engine that has the fewest.
     pub(super) fn admit(&mut self, listener: usize, client: Accepted) {
-        let least = self
-            .slots
-            .iter()
-            .enumerate()
+        let loads = self.current();
+        let least = loads
             .filter_map(|(place, slot)| Some((slot.load()?, place)))
             .min();
         let Some((_, place)) = least else { return };
-        let Some(engine) = self.slots.get_mut(place).and_then(Slot::running) else {
+        let Some(engine) = self.slots.get_mut(&place).and_then(Slot::running) else {
             return;
         };
         let source = client
@@ -103,6 +117,7 @@ impl Monitor {
         engine.load += 1;
         let connection = Connection {
             name: connection::name(id),
+            blueprint: Arc::clone(&self.blueprint),
             engine: place,
             listener,
             addresses: client.addresses,
@@ -122,13 +137,19 @@ impl Monitor {
 
     /// A client has chosen a host that has a limit of its own.
     pub(super) fn reserve(&mut self, id: Id, host: usize) {
-        let config = &self.blueprint.config;
-        let most = config.hosts.get(host).and_then(|host| host.connections);
         let Some(connection) = self.connections.get_mut(&id) else {
             return;
         };
+        let blueprint = &connection.blueprint;
+        let chosen = blueprint.config.hosts.get(host);
+        let Some(most) = chosen.and_then(|host| host.connections) else {
+            return;
+        };
+        let Some(seats) = blueprint.seats.get(host) else {
+            return;
+        };
         let place = connection.engine;
-        let message = match self.admission.reserve(host, most.unwrap_or(usize::MAX)) {
+        let message = match self.admission.reserve(seats, most) {
             true => {
                 connection.reserved = Some(host);
                 ToEngine::Admitted { id }
@@ -140,10 +161,12 @@ impl Monitor {
 
     /// Starts a connection's command.
     pub(super) fn open(&mut self, id: Id, host: usize) {
-        let config = Arc::clone(&self.blueprint.config);
-        let (Some(connection), Some(host)) =
-            (self.connections.get_mut(&id), config.hosts.get(host))
-        else {
+        let Some(connection) = self.connections.get_mut(&id) else {
+            return;
+        };
+        let blueprint = Arc::clone(&connection.blueprint);
+        let config = &blueprint.config;
+        let Some(host) = config.hosts.get(host) else {
             return;
         };
         let identity = connection.facts.psk_identity.as_ref();
@@ -224,7 +247,7 @@ impl Monitor {
     /// Kills a connection's command, where its host wants that done when a client vanishes; `false`: it
     /// does not.
     pub(super) fn kill(&self, connection: &Connection) -> bool {
-        let hosts = &self.blueprint.config.hosts;
+        let hosts = &connection.blueprint.config.hosts;
         let host = connection.host.and_then(|host| hosts.get(host));
         if host.is_none_or(|host| host.on_truncation != OnTruncation::Kill) {
             return false;
@@ -246,7 +269,7 @@ impl Monitor {
             };
             let Some(pid) = status.pid() else { continue };
             // What an engine has said before its end is still to be heard; then its channel ends.
-            let mut engines = self.slots.iter_mut().filter_map(Slot::running);
+            let mut engines = self.slots.values_mut().filter_map(Slot::running);
             if let Some(engine) = engines.find(|engine| engine.pid == pid) {
                 engine.ended = Some(status);
             }
@@ -269,12 +292,13 @@ impl Monitor {
         let Some(mut connection) = self.connections.remove(&id) else {
             return;
         };
-        self.admission
-            .release(connection.source, connection.reserved);
+        let seats = &connection.blueprint.seats;
+        let reserved = connection.reserved.and_then(|host| seats.get(host));
+        self.admission.release(connection.source, reserved);
         if let Some(stderr) = connection.stderr.take() {
             stderr.finish(&connection.name, &mut self.logger);
         }
-        connection.log(&self.blueprint.config, &mut self.logger);
+        connection.log(&mut self.logger);
         self.last_exit = exit_of(&connection);
     }
 }

@@ -3,14 +3,15 @@
 
 use std::io::{PipeReader, Read};
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::sys::wait::WaitStatus;
 use nix::unistd::Pid;
 
+use super::engines::Blueprint;
 use super::limits::Source;
-use crate::config::Config;
 use crate::log::{Allowance, Fields, Logger, Severity};
 use crate::message::{End, Facts, Id, Report};
 use crate::process::LaunchError;
@@ -29,6 +30,8 @@ const STDERR_CHUNK: usize = 4096;
 pub(super) struct Connection {
     /// As the log and `TLSSRV_ID` have it.
     pub(super) name: String,
+    /// What it was accepted for: it ends with the configuration that it began with.
+    pub(super) blueprint: Arc<Blueprint>,
     /// The place of its engine.
     pub(super) engine: usize,
     pub(super) listener: usize,
@@ -81,7 +84,7 @@ impl Connection {
     }
 
     /// Writes its line.
-    pub(super) fn log(&self, config: &Config, logger: &mut Logger) {
+    pub(super) fn log(&self, logger: &mut Logger) {
         let Client::Ended(report, ended) = &self.client else {
             return;
         };
@@ -99,14 +102,11 @@ impl Connection {
             _ => Allowance::Unlimited,
         };
         let ended = ended.duration_since(self.accepted);
-        logger.fields(
-            severity,
-            &self.fields(config, report, &end, ended),
-            allowance,
-        );
+        logger.fields(severity, &self.fields(report, &end, ended), allowance);
     }
 
-    fn fields(&self, config: &Config, report: &Report, end: &str, duration: Duration) -> Fields {
+    fn fields(&self, report: &Report, end: &str, duration: Duration) -> Fields {
+        let config = &self.blueprint.config;
         let facts = &self.facts;
         let mut fields = Fields::with_capacity(20);
         let mut set =

@@ -10,13 +10,16 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::Pid;
 
+use super::Monitor;
+use super::limits::Seats;
 use crate::config::Config;
 use crate::engine::Engine;
 use crate::log::Severity;
 use crate::message::{ToMonitor, bounded, encode};
 use crate::process::{Channel, Forked, Jail, exit_now, fork_engine};
+use crate::tls::provider::provider;
 use crate::tls::server::Acceptor;
-use crate::tls::tickets::TicketKeyRing;
+use crate::tls::tickets::{TicketKeyRing, TicketKeys};
 
 /// An engine that lived this long may be replaced at once.
 const SETTLED: Duration = Duration::from_secs(60);
@@ -27,13 +30,38 @@ const MIN_BACKOFF: Duration = Duration::from_millis(100);
 
 /// What every engine of a configuration is made from.
 pub(super) struct Blueprint {
-    pub(super) config: Arc<Config>,
+    pub(super) config: Config,
     pub(super) acceptors: Vec<Acceptor>,
+    /// What the limit of each host counts by.
+    pub(super) seats: Vec<Seats>,
     pub(super) ring: TicketKeyRing,
+}
+
+impl Blueprint {
+    /// Errors: why this configuration cannot serve.
+    pub(super) fn new(config: Config, keys: &TicketKeys) -> Result<Self, String> {
+        let no_randomness = |_| "unable to make ticket keys: no randomness".to_owned();
+        let ring = TicketKeyRing::new(keys).map_err(no_randomness)?;
+        let provider = provider();
+        let acceptors = (config.hosts.iter()).map(|host| Acceptor::new(host, &provider, &ring));
+        let acceptors = acceptors
+            .collect::<Result<_, _>>()
+            .map_err(|e| format!("unable to set up TLS: {e}"))?;
+        let seats = Seats::of(config.hosts.iter().map(|host| host.label.as_str()));
+        Ok(Self {
+            config,
+            acceptors,
+            seats,
+            ring,
+        })
+    }
 }
 
 /// The place of one engine, whether it lives or not.
 pub(super) struct Slot {
+    pub(super) blueprint: Arc<Blueprint>,
+    /// Whether another configuration has taken its place: no engine is started here any more.
+    pub(super) retired: bool,
     engine: Option<Running>,
     /// When the next one may be started.
     not_before: Instant,
@@ -55,8 +83,10 @@ pub(super) struct Running {
 
 impl Slot {
     /// An empty place.
-    pub(super) fn new(now: Instant) -> Self {
+    pub(super) fn new(blueprint: &Arc<Blueprint>, now: Instant) -> Self {
         Self {
+            blueprint: Arc::clone(blueprint),
+            retired: false,
             engine: None,
             not_before: now,
             backoff: Duration::ZERO,
@@ -73,18 +103,18 @@ impl Slot {
         self.engine.as_ref().map(|engine| engine.load)
     }
 
-    /// When an engine is to be started here; `None`: one lives.
+    /// When an engine is to be started here; `None`: one lives, or none is wanted.
     pub(super) fn due(&self) -> Option<Instant> {
-        self.engine.is_none().then_some(self.not_before)
+        (self.engine.is_none() && !self.retired).then_some(self.not_before)
     }
 
     /// Starts an engine.
     ///
     /// Errors: those of fork(2) and socketpair(2).
-    pub(super) fn start(&mut self, blueprint: &Blueprint, now: Instant) -> nix::Result<&Running> {
+    pub(super) fn start(&mut self, now: Instant) -> nix::Result<&Running> {
         let (ours, theirs) = Channel::pair()?;
         let pid = match fork_engine(theirs)? {
-            Forked::Engine(channel) => be_engine(blueprint, channel),
+            Forked::Engine(channel) => be_engine(&self.blueprint, channel),
             Forked::Monitor(pid) => pid,
         };
         Ok(self.engine.insert(Running {
@@ -97,15 +127,22 @@ impl Slot {
         }))
     }
 
-    /// Ends the engine, if it has not ended already, and says how it ended. The next one may come
-    /// after a while that grows with every early death.
+    /// Leaves the place empty for a while that grows from one time to the next.
+    pub(super) fn rest(&mut self, now: Instant) {
+        self.backoff = (self.backoff * 2).clamp(MIN_BACKOFF, MAX_BACKOFF);
+        self.not_before = now + self.backoff;
+    }
+
+    /// Ends the engine, if it has not ended already, and says how it ended. After an early death the next
+    /// one does not come at once.
     pub(super) fn bury(&mut self, now: Instant) -> Option<(Pid, String)> {
         let engine = self.engine.take()?;
-        self.backoff = match now.duration_since(engine.started) < SETTLED {
-            true => (self.backoff * 2).clamp(MIN_BACKOFF, MAX_BACKOFF),
-            false => Duration::ZERO,
-        };
-        self.not_before = now + self.backoff;
+        if now.duration_since(engine.started) < SETTLED {
+            self.rest(now);
+        } else {
+            self.backoff = Duration::ZERO;
+            self.not_before = now;
+        }
         drop(engine.channel);
         let status = engine.ended.map_or_else(
             || {
@@ -142,7 +179,6 @@ fn be_engine(blueprint: &Blueprint, mut channel: Channel) -> ! {
         let _ = channel.send(complaint(e.to_string()), Vec::new());
         exit_now(97);
     }
-    let _ = channel.send(encode(&ToMonitor::Ready), Vec::new());
     let engine = Engine {
         config: &blueprint.config,
         acceptors: &blueprint.acceptors,
@@ -151,6 +187,23 @@ fn be_engine(blueprint: &Blueprint, mut channel: Channel) -> ! {
     };
     match engine.run() {
         Ok(()) => exit_now(0),
-        Err(_) => exit_now(111),
+        Err(e) => {
+            last_words(&complaint(e.desc().to_owned()));
+            exit_now(111)
+        }
+    }
+}
+
+impl Monitor {
+    /// The engines that new clients go to.
+    pub(super) fn current(&self) -> impl Iterator<Item = (usize, &Slot)> {
+        let slots = self.slots.iter();
+        let current = slots.filter(|(_, slot)| Arc::ptr_eq(&slot.blueprint, &self.blueprint));
+        current.map(|(place, slot)| (*place, slot))
+    }
+
+    /// The places of all engines.
+    pub(super) fn places(&self) -> Vec<usize> {
+        self.slots.keys().copied().collect()
     }
 }

@@ -7,6 +7,7 @@ use crate::message::Id;
 #[derive(Clone, Copy)]
 pub(super) enum Source {
     Signals,
+    Control,
     Listener(usize),
     Engine(usize),
     Stderr(Id),
@@ -16,6 +17,7 @@ impl Source {
     pub(super) fn token(self) -> u64 {
         match self {
             Self::Signals => 0,
+            Self::Control => 1 << 2,
             Self::Listener(index) => 1 | (index as u64) << 2,
             Self::Engine(index) => 2 | (index as u64) << 2,
             Self::Stderr(id) => 3 | id << 2,
@@ -25,7 +27,8 @@ impl Source {
     pub(super) fn of(token: u64) -> Self {
         let index = usize::try_from(token >> 2).unwrap_or(usize::MAX);
         match token & 3 {
-            0 => Self::Signals,
+            0 if index == 0 => Self::Signals,
+            0 => Self::Control,
             1 => Self::Listener(index),
             2 => Self::Engine(index),
             _ => Self::Stderr(token >> 2),

@@ -31,10 +31,15 @@ pub(super) enum Over {
 /// The clients of all sources.
 pub(super) struct Admission {
     sources: HashMap<Source, Usage>,
-    /// Clients of the hosts that have a limit of their own, by the host's place.
-    hosts: HashMap<usize, usize>,
+    /// Clients of the hosts that have a limit of their own.
+    hosts: HashMap<Seats, usize>,
     refused: Refused,
 }
+
+/// A host, as its limit knows it in one configuration and in the next: its label, and how many hosts before
+/// it have the same.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Seats(String, usize);
 
 /// What a source has.
 struct Usage {
@@ -70,6 +75,20 @@ impl fmt::Display for Source {
             IpAddr::V4(address) => address.fmt(f),
             IpAddr::V6(network) => write!(f, "{network}/64"),
         }
+    }
+}
+
+impl Seats {
+    /// Those of hosts with these labels.
+    pub(super) fn of<'a>(labels: impl Iterator<Item = &'a str>) -> Vec<Self> {
+        let mut known = HashMap::new();
+        labels
+            .map(|label| {
+                let count = known.entry(label).or_insert(0_usize);
+                *count += 1;
+                Self(label.to_owned(), *count - 1)
+            })
+            .collect()
     }
 }
 
@@ -127,17 +146,23 @@ impl Admission {
     }
 
     /// Lets a client in to a host that takes so many, or not.
-    pub(super) fn reserve(&mut self, host: usize, most: usize) -> bool {
-        let open = self.hosts.entry(host).or_default();
-        let room = *open < most;
-        *open += usize::from(room);
-        room
+    pub(super) fn reserve(&mut self, host: &Seats, most: usize) -> bool {
+        let open = self.hosts.get(host).copied().unwrap_or_default();
+        if open < most {
+            self.hosts.insert(host.clone(), open + 1);
+        }
+        open < most
     }
 
     /// A client that was let in is gone, and so is its place at a host.
-    pub(super) fn release(&mut self, source: Option<Source>, reserved: Option<usize>) {
-        if let Some(open) = reserved.and_then(|host| self.hosts.get_mut(&host)) {
+    pub(super) fn release(&mut self, source: Option<Source>, reserved: Option<&Seats>) {
+        if let Some(host) = reserved
+            && let Some(open) = self.hosts.get_mut(host)
+        {
             *open = open.saturating_sub(1);
+            if *open == 0 {
+                self.hosts.remove(host);
+            }
         }
         if let Some(usage) = source.and_then(|source| self.sources.get_mut(&source)) {
             usage.open = usage.open.saturating_sub(1);

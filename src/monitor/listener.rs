@@ -24,7 +24,15 @@ const BACKLOG: i32 = 4096;
 pub(super) struct Listener {
     /// Its place in the configuration.
     pub(super) index: usize,
+    place: Place,
     socket: Socket,
+}
+
+/// Where one socket listens, as the configuration says it: with port 0, if that is what it says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    Tcp(SocketAddr),
+    Unix(PathBuf),
 }
 
 enum Socket {
@@ -48,37 +56,43 @@ pub(super) enum Refusal {
 }
 
 impl Listener {
-    /// Binds what a `[[listen]]` says: a socket for each of its addresses.
+    /// Where the sockets of a `[[listen]]` are.
+    pub(super) fn places(address: &Address) -> Vec<Place> {
+        match address {
+            Address::Inetd => Vec::new(),
+            Address::Unix(path) => vec![Place::Unix(path.clone())],
+            Address::Tcp(addresses) => addresses.iter().copied().map(Place::Tcp).collect(),
+        }
+    }
+
+    /// Binds a socket.
     ///
     /// Errors: the address, and what the kernel said.
-    pub(super) fn bind(index: usize, address: &Address) -> Result<Vec<Self>, String> {
-        let sockets = match address {
-            Address::Inetd => Vec::new(),
-            Address::Unix(path) => {
-                let listener = bind_unix(path);
-                let listener = listener
-                    .map_err(|e| format!("unable to listen on unix:{}: {e}", path.display()))?;
-                vec![Socket::Unix(listener, path.clone())]
+    pub(super) fn bind(index: usize, place: Place) -> Result<Self, String> {
+        let socket = match &place {
+            Place::Unix(path) => bind_unix(path)
+                .map(|listener| Socket::Unix(listener, path.clone()))
+                .map_err(|e| format!("unable to listen on unix:{}: {e}", path.display()))?,
+            Place::Tcp(address) => match bind_tcp(*address) {
+                // `:PORT` on a system without IPv6.
+                Err(Errno::EAFNOSUPPORT) if address.ip().is_unspecified() => {
+                    bind_tcp((Ipv4Addr::UNSPECIFIED, address.port()).into())
+                }
+                result => result,
             }
-            Address::Tcp(addresses) => addresses
-                .iter()
-                .map(|a| {
-                    match bind_tcp(*a) {
-                        // `:PORT` on a system without IPv6.
-                        Err(Errno::EAFNOSUPPORT) if a.ip().is_unspecified() => {
-                            bind_tcp((Ipv4Addr::UNSPECIFIED, a.port()).into())
-                        }
-                        result => result,
-                    }
-                    .map(Socket::Tcp)
-                    .map_err(|e| format!("unable to listen on {a}: {}", e.desc()))
-                })
-                .collect::<Result<_, _>>()?,
+            .map(Socket::Tcp)
+            .map_err(|e| format!("unable to listen on {address}: {}", e.desc()))?,
         };
-        Ok(sockets
-            .into_iter()
-            .map(|socket| Self { index, socket })
-            .collect())
+        Ok(Self {
+            index,
+            place,
+            socket,
+        })
+    }
+
+    /// Whether it listens there.
+    pub(super) fn is_at(&self, place: &Place) -> bool {
+        self.place == *place
     }
 
     /// Takes the next client; its socket is non-blocking.

@@ -4,16 +4,19 @@
 
 mod clients;
 mod connection;
+mod control;
 mod engines;
 mod event;
 mod launch;
 mod limits;
 mod listener;
+mod reload;
 mod start;
 mod stop;
 mod talk;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -27,12 +30,17 @@ use crate::message::Id;
 use crate::process::Signals;
 use crate::tls::tickets::TicketKeys;
 use connection::Connection;
+pub use control::ask;
 use engines::{Blueprint, Slot};
 use event::Source;
 use launch::Commands;
 use limits::Admission;
 use listener::Listener;
+pub use reload::Origin;
 pub use start::{inetd, serve};
+
+use control::{Asker, Control};
+use reload::Candidate;
 
 /// Events taken from the kernel at a time.
 const EVENTS: usize = 256;
@@ -40,7 +48,8 @@ const EVENTS: usize = 256;
 const BATCH: usize = 32;
 
 struct Monitor {
-    blueprint: Blueprint,
+    /// What clients are accepted for now.
+    blueprint: Arc<Blueprint>,
     logger: Logger,
     epoll: Epoll,
     signals: Signals,
@@ -49,7 +58,18 @@ struct Monitor {
     listening: bool,
     /// Nobody is accepted before: something had run out.
     exhausted_until: Option<Instant>,
-    slots: Vec<Slot>,
+    /// Where all of it was read; `None`: it is not read anew.
+    origin: Option<Origin>,
+    /// A new configuration, until an engine of it can serve.
+    candidate: Option<Candidate>,
+    /// Who asked for it, and waits.
+    askers: Vec<Asker>,
+    /// Who has asked for the one after it, if that was asked for at all.
+    next_reload: Option<Vec<Asker>>,
+    control: Option<Control>,
+    /// Engines, by places that are never used twice.
+    slots: BTreeMap<usize, Slot>,
+    next_place: usize,
     keys: TicketKeys,
     rotate_at: Instant,
     commands: Commands,
@@ -106,6 +126,7 @@ impl Monitor {
             for event in events.get(..count).unwrap_or_default() {
                 match Source::of(event.data()) {
                     Source::Signals => self.take_signals(),
+                    Source::Control => self.asked(),
                     Source::Listener(index) => self.accept(index),
                     Source::Engine(index) => self.hear(index),
                     Source::Stderr(id) => self.read_stderr(id),
@@ -113,7 +134,7 @@ impl Monitor {
             }
         }
         // They have nothing left to do.
-        for slot in &mut self.slots {
+        for slot in self.slots.values_mut() {
             slot.bury(Instant::now());
         }
         self.logger.finish();
@@ -149,7 +170,7 @@ impl Monitor {
     fn timeout(&self, now: Instant) -> EpollTimeout {
         let outlived = self.outlived.front().map(|(when, _)| *when);
         // While draining none is started.
-        let slots = self.slots.iter().filter(|_| self.stop == Stop::No);
+        let slots = self.slots.values().filter(|_| self.stop == Stop::No);
         let engines = slots.filter_map(Slot::due).min();
         let next = [
             outlived,
@@ -173,6 +194,8 @@ impl Monitor {
             match signal {
                 Signal::SIGCHLD => self.reap(),
                 Signal::SIGUSR1 => self.logger.reopen(),
+                Signal::SIGHUP if self.origin.is_some() => self.reload(None),
+                Signal::SIGHUP => {}
                 signal => self.stop_further(signal),
             }
         }

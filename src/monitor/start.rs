@@ -1,7 +1,7 @@
 //! The two ways to start: with listeners, or with one connection on descriptor 0.
 #![forbid(unsafe_code)]
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
@@ -11,11 +11,13 @@ use std::time::Instant;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
 use nix::sys::signal::Signal;
 
+use super::control::Control;
 use super::engines::{Blueprint, Slot};
 use super::event::Source;
 use super::launch::Commands;
 use super::limits::Admission;
 use super::listener::{Accepted, Listener};
+use super::reload::Origin;
 use super::{Monitor, Stop};
 use crate::Exit;
 use crate::complain::complain;
@@ -23,24 +25,26 @@ use crate::config::{self, Config, LogTo};
 use crate::log::{Logger, Severity};
 use crate::process::{Signals, null_standard, raise_descriptor_limit, take_standard};
 use crate::tls;
-use crate::tls::server::Acceptor;
-use crate::tls::tickets::{TicketKeyRing, TicketKeys};
+use crate::tls::tickets::TicketKeys;
 
 /// Descriptors of a process that belong to no connection: generously.
 const OTHER_DESCRIPTORS: usize = 64;
 
-const SIGNALS: [Signal; 4] = [
+const SIGNALS: [Signal; 5] = [
+    Signal::SIGHUP,
     Signal::SIGCHLD,
     Signal::SIGTERM,
     Signal::SIGINT,
     Signal::SIGUSR1,
 ];
-/// Serves until it is told to stop.
-pub fn serve(config: Config) -> Exit {
+/// Serves until it is told to stop. `origin`: where the configuration came from.
+pub fn serve(config: Config, origin: Origin) -> Exit {
     let mut monitor = match Monitor::new(config, false) {
         Ok(monitor) => monitor,
         Err(failure) => return failure.report(),
     };
+    monitor.listen_for_orders(&origin);
+    monitor.origin = Some(origin);
     if let Err(e) = monitor.listen() {
         return Failure {
             exit: Exit::CannotStart,
@@ -159,16 +163,6 @@ impl Monitor {
 
         let no_randomness = |_| Failure::system("unable to make ticket keys", "no randomness");
         let keys = TicketKeys::generate().map_err(no_randomness)?;
-        let ring = TicketKeyRing::new(&keys).map_err(no_randomness)?;
-        let provider = tls::provider::provider();
-        let acceptors = config
-            .hosts
-            .iter()
-            .map(|host| Acceptor::new(host, &provider, &ring));
-        let acceptors = acceptors
-            .collect::<Result<Vec<_>, _>>()
-            .map_err(|e| cannot_start(format!("unable to set up TLS: {e}")))?;
-
         let room = room(&config, limit.1);
         if room < config.limits.connections {
             let line = format!(
@@ -178,7 +172,9 @@ impl Monitor {
             logger.say(Severity::Warning, &line);
         }
         let now = Instant::now();
-        let slots = (0..config.engines).map(|_| Slot::new(now)).collect();
+        let blueprint = Arc::new(Blueprint::new(config, &keys).map_err(cannot_start)?);
+        let slots = (0..blueprint.config.engines).map(|place| (place, Slot::new(&blueprint, now)));
+        let slots: BTreeMap<_, _> = slots.collect();
         let commands = Commands::new(limit, stderr_is_connection)
             .map_err(system("unable to open /dev/null"))?;
         let signals =
@@ -190,23 +186,25 @@ impl Monitor {
             .add(&signals, event)
             .map_err(|e| Failure::system("unable to wait for signals", e))?;
         Ok(Self {
-            blueprint: Blueprint {
-                config: Arc::new(config),
-                acceptors,
-                ring,
-            },
+            blueprint,
             logger,
             epoll,
             signals,
             listeners: Vec::new(),
             listening: false,
             exhausted_until: None,
+            next_place: slots.len(),
             slots,
             keys,
             rotate_at: now + tls::tickets::ROTATION,
             commands,
             connections: HashMap::new(),
             admission: Admission::new(),
+            origin: None,
+            candidate: None,
+            askers: Vec::new(),
+            next_reload: None,
+            control: None,
             room,
             children: HashMap::new(),
             outlived: VecDeque::new(),
@@ -220,19 +218,41 @@ impl Monitor {
 
     /// Binds every listener, and says where.
     fn listen(&mut self) -> Result<(), String> {
-        let config = Arc::clone(&self.blueprint.config);
-        for (index, listener) in config.listeners.iter().enumerate() {
-            self.listeners
-                .extend(Listener::bind(index, &listener.address)?);
+        for (index, listener) in self.blueprint.config.listeners.iter().enumerate() {
+            for place in Listener::places(&listener.address) {
+                self.listeners.push(Listener::bind(index, place)?);
+            }
         }
         self.start_engines(Instant::now());
         Ok(())
+    }
+
+    /// Waits for those who ask it to reload its table, if it has one.
+    fn listen_for_orders(&mut self, origin: &Origin) {
+        let config::Source::File(table) = &origin.source else {
+            return;
+        };
+        let control = Control::listen(table).and_then(|control| {
+            // Whoever cannot be accepted yet is not to keep us awake.
+            let flags = EpollFlags::EPOLLIN | EpollFlags::EPOLLET;
+            let event = EpollEvent::new(flags, Source::Control.token());
+            self.epoll.add(&control, event)?;
+            Ok(control)
+        });
+        match control {
+            Ok(control) => self.control = Some(control),
+            Err(e) => {
+                let line =
+                    format!("tlssrv --reload does not reach this server, only a signal: {e}");
+                self.logger.say(Severity::Warning, &line);
+            }
+        }
     }
 }
 
 /// How many connections there may be at a time, if a process may have so many descriptors: an engine
 /// needs up to three for each of its own, the monitor one for each.
-fn room(config: &Config, descriptors: u64) -> usize {
+pub(super) fn room(config: &Config, descriptors: u64) -> usize {
     let descriptors = usize::try_from(descriptors).unwrap_or(usize::MAX);
     let spare = descriptors.saturating_sub(OTHER_DESCRIPTORS);
     let engines = (spare / 3).saturating_mul(config.engines);

@@ -44,7 +44,7 @@ impl Monitor {
         self.stop = Stop::Draining;
         self.listeners.clear();
         self.listening = false;
-        for place in 0..self.slots.len() {
+        for place in self.places() {
             self.tell(place, &ToEngine::Drain, Vec::new());
         }
     }
@@ -53,7 +53,7 @@ impl Monitor {
     pub(super) fn stop_now(&mut self) {
         self.stop = Stop::Now;
         let now = Instant::now();
-        for slot in &mut self.slots {
+        for slot in self.slots.values_mut() {
             slot.bury(now);
         }
         self.signal_commands(Signal::SIGTERM);

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 use std::time::Instant;
 
 use nix::sys::epoll::{EpollEvent, EpollFlags};
@@ -18,12 +19,14 @@ use crate::tls;
 impl Monitor {
     /// Starts the engines that are due.
     pub(super) fn start_engines(&mut self, now: Instant) {
-        for (place, slot) in self.slots.iter_mut().enumerate() {
+        let mut failed = None;
+        for (&place, slot) in &mut self.slots {
             // While draining, a dead engine's work is lost, and there is no new work.
             if self.stop != Stop::No || slot.due().is_none_or(|due| due > now) {
                 continue;
             }
-            match slot.start(&self.blueprint, now) {
+            let is_candidate = !Arc::ptr_eq(&slot.blueprint, &self.blueprint);
+            match slot.start(now) {
                 Ok(engine) => {
                     let event = EpollEvent::new(EpollFlags::EPOLLIN, Source::Engine(place).token());
                     if let Err(e) = self.epoll.add(&engine.channel, event) {
@@ -31,19 +34,24 @@ impl Monitor {
                             .say(Severity::Err, &format!("unable to wait for an engine: {e}"));
                     }
                 }
+                // A candidate goes on only if all of its engines can start.
+                Err(e) if is_candidate => failed = Some(e),
                 Err(e) => {
                     self.logger
                         .say(Severity::Err, &format!("unable to start an engine: {e}"));
-                    slot.bury(now);
+                    slot.rest(now);
                 }
             }
+        }
+        if let Some(e) = failed {
+            self.candidate_failed(e.desc());
         }
     }
 
     /// Takes messages from an engine.
     pub(super) fn hear(&mut self, place: usize) {
         for _ in 0..BATCH {
-            let Some(engine) = self.slots.get_mut(place).and_then(Slot::running) else {
+            let Some(engine) = self.slots.get_mut(&place).and_then(Slot::running) else {
                 return;
             };
             let message = match engine.channel.receive() {
@@ -66,6 +74,7 @@ impl Monitor {
     pub(super) fn obey(&mut self, place: usize, message: ToMonitor) -> bool {
         match message {
             ToMonitor::Ready => {
+                self.engine_ready(place);
                 if !std::mem::replace(&mut self.ready, true) {
                     for listener in &self.listeners {
                         let line = format!("listening on {listener}");
@@ -87,18 +96,18 @@ impl Monitor {
             }
             ToMonitor::Chosen { id, host } => {
                 let host = host as usize;
-                let limited = (self.blueprint.config.hosts.get(host))
-                    .is_some_and(|host| host.connections.is_some());
                 let waits = self.connections.get(&id).is_some_and(|connection| {
-                    connection.engine == place
+                    let chosen = connection.blueprint.config.hosts.get(host);
+                    chosen.is_some_and(|host| host.connections.is_some())
+                        && connection.engine == place
                         && connection.reserved.is_none()
                         && connection.command == Command::Unwanted
                         && matches!(connection.client, Client::Served)
                 });
-                if limited && waits {
+                if waits {
                     self.reserve(id, host);
                 }
-                limited && waits
+                waits
             }
             ToMonitor::Open {
                 id,
@@ -107,20 +116,16 @@ impl Monitor {
                 handshake_ms,
             } => {
                 let host = host as usize;
-                let hosts = &self.blueprint.config.hosts;
-                let identity = facts.psk_identity.as_ref();
-                let possible = hosts
-                    .get(host)
-                    .is_some_and(|host| host.can_authenticate(identity));
                 let Some(connection) = self.connections.get_mut(&id) else {
                     return false;
                 };
+                let Some(chosen) = connection.blueprint.config.hosts.get(host) else {
+                    return false;
+                };
+                let possible = chosen.can_authenticate(facts.psk_identity.as_ref());
                 let asked = connection.command != Command::Unwanted
                     || !matches!(connection.client, Client::Served);
-                let limited = hosts
-                    .get(host)
-                    .is_some_and(|host| host.connections.is_some());
-                let unreserved = limited && connection.reserved != Some(host);
+                let unreserved = chosen.connections.is_some() && connection.reserved != Some(host);
                 if !possible || asked || unreserved || connection.engine != place {
                     return false;
                 }
@@ -145,10 +150,10 @@ impl Monitor {
                     connection.host = report.host.map(|host| host as usize);
                     connection.facts = report.facts.take().unwrap_or_default();
                 }
-                if let Some(engine) = self.slots.get_mut(place).and_then(Slot::running) {
+                let linger = connection.blueprint.config.limits.linger;
+                if let Some(engine) = self.slots.get_mut(&place).and_then(Slot::running) {
                     engine.load = engine.load.saturating_sub(1);
                 }
-                let linger = self.blueprint.config.limits.linger;
                 let now = Instant::now();
                 self.client_ended(id, report, now.checked_add(linger).unwrap_or(now));
                 true
@@ -159,16 +164,25 @@ impl Monitor {
     /// An engine is gone, or has to go.
     pub(super) fn lose_engine(&mut self, place: usize, why: Option<&str>) {
         let now = Instant::now();
-        let Some((pid, how)) = self.slots.get_mut(place).and_then(|slot| slot.bury(now)) else {
+        let Some(slot) = self.slots.get_mut(&place) else {
             return;
         };
+        let Some((pid, how)) = slot.bury(now) else {
+            return;
+        };
+        let retired = slot.retired;
+        if retired {
+            self.slots.remove(&place);
+        } else if !Arc::ptr_eq(&slot.blueprint, &self.blueprint) {
+            return self.candidate_failed(why.unwrap_or(&how));
+        }
         let ids: Vec<Id> = self
             .connections
             .iter()
             .filter(|(_, c)| c.engine == place && matches!(c.client, Client::Served))
             .map(|(id, _)| *id)
             .collect();
-        if self.stop == Stop::No || !ids.is_empty() {
+        if (self.stop == Stop::No && !retired) || !ids.is_empty() {
             let why = why.unwrap_or(&how);
             self.logger.say(
                 Severity::Err,
@@ -178,17 +192,15 @@ impl Monitor {
                 ),
             );
         }
-        let linger = self.blueprint.config.limits.linger;
         for id in ids {
+            let Some(connection) = self.connections.get(&id) else {
+                continue;
+            };
+            let linger = connection.blueprint.config.limits.linger;
             // For the command the client has vanished.
-            if let Some(connection) = self.connections.get(&id) {
-                self.kill(connection);
-            }
-            self.client_ended(
-                id,
-                Report::unknown(End::Reset),
-                now.checked_add(linger).unwrap_or(now),
-            );
+            self.kill(connection);
+            let until = now.checked_add(linger).unwrap_or(now);
+            self.client_ended(id, Report::unknown(End::Reset), until);
         }
         if !self.ready && self.stop == Stop::No {
             self.logger.say(Severity::Err, "no engine can start");
@@ -212,14 +224,14 @@ impl Monitor {
             );
             return;
         }
-        for place in 0..self.slots.len() {
+        for place in self.places() {
             self.tell(place, &ToEngine::TicketKeys(self.keys.clone()), Vec::new());
         }
     }
 
     /// Sends a message to an engine, if it lives.
     pub(super) fn tell(&mut self, place: usize, message: &ToEngine, descriptors: Vec<OwnedFd>) {
-        if let Some(engine) = self.slots.get_mut(place).and_then(Slot::running) {
+        if let Some(engine) = self.slots.get_mut(&place).and_then(Slot::running) {
             // An engine that is gone is found out by the end of its channel.
             let _ = engine.channel.send(encode(message), descriptors);
             self.flush(place);
@@ -228,7 +240,7 @@ impl Monitor {
 
     /// Sends what is queued for an engine, and waits for room while there is none.
     pub(super) fn flush(&mut self, place: usize) {
-        let Some(engine) = self.slots.get_mut(place).and_then(Slot::running) else {
+        let Some(engine) = self.slots.get_mut(&place).and_then(Slot::running) else {
             return;
         };
         if engine.channel.wants_write() {

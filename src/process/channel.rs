@@ -48,9 +48,9 @@ impl Channel {
         Ok((Self::new(a), Self::new(b)))
     }
 
-    /// Sends one message past the queue, if there is room: for the hook of a panic, which nothing
-    /// follows, and which cannot have the channel.
-    pub fn last_words(&self) -> impl Fn(&[u8]) + Send + Sync + 'static {
+    /// Sends one message past the queue, if there is room: for an end that nothing follows, as in the hook
+    /// of a panic, and for whoever cannot have the channel.
+    pub fn last_words(&self) -> impl Fn(&[u8]) + Copy + Send + Sync + 'static {
         let socket = self.socket.as_raw_fd();
         move |message| {
             // The process is about to end; there is nobody to tell if this fails.
@@ -141,9 +141,10 @@ impl Channel {
                     }
                     break (message.bytes, message.flags, descriptors);
                 }
-                Err(Errno::EINTR) => {}
+                // ECONNRESET: the other side has ended without having read everything. That is said once, and
+                // ahead of what it had sent before.
+                Err(Errno::EINTR | Errno::ECONNRESET) => {}
                 Err(Errno::EAGAIN) => return Ok(Received::Empty),
-                Err(Errno::ECONNRESET) => return Ok(Received::Closed),
                 Err(e) => return Err(e),
             }
         };

@@ -46,6 +46,9 @@ fn keep_only(channel: &Channel) -> nix::Result<()> {
     // Descriptors of an engine:
     //   0, 1, 2  /dev/null
     //   kept     the channel, under the number it has
+    let kept = channel.as_fd().as_raw_fd();
+    close_range(3, kept - 1)?;
+    close_range(kept + 1, RawFd::MAX)?;
     let null = std::fs::File::options()
         .read(true)
         .write(true)
@@ -53,11 +56,7 @@ fn keep_only(channel: &Channel) -> nix::Result<()> {
         .map_err(|e| nix::errno::Errno::from_raw(e.raw_os_error().unwrap_or(libc::EIO)))?;
     nix::unistd::dup2_stdin(&null)?;
     nix::unistd::dup2_stdout(&null)?;
-    nix::unistd::dup2_stderr(&null)?;
-    std::mem::forget(null); // close_range below closes it
-    let kept = channel.as_fd().as_raw_fd();
-    close_range(3, kept - 1)?;
-    close_range(kept + 1, RawFd::MAX)
+    nix::unistd::dup2_stderr(&null)
 }
 
 fn close_range(first: RawFd, last: RawFd) -> nix::Result<()> {

@@ -28,6 +28,11 @@ pub(crate) fn zombies(parent: Pid) -> Vec<Pid> {
     children
 }
 
+/// Waits until each child of a process that has ended has been waited for.
+pub(crate) fn no_zombies(parent: Pid) {
+    super::eventually("no zombies", || zombies(parent).is_empty().then_some(()));
+}
+
 /// Whether there is such a process, and it is no zombie.
 pub(crate) fn runs(pid: Pid) -> bool {
     stat(pid).is_some_and(|stat| stat.state != 'Z')

@@ -152,7 +152,7 @@ fn an_engine_that_dies_is_logged_and_replaced_and_its_neighbours_do_not_notice()
         echoes(&mut server.connect(""));
     }
     echoes(&mut clients[alive]);
-    assert!(proc::zombies(server.pid()).is_empty());
+    proc::no_zombies(server.pid());
 }
 
 #[test]

@@ -141,6 +141,7 @@ fn a_configuration_serves_what_it_says() {
         assert_eq!(line.value("host"), "default");
         assert_eq!(line.get("sni"), None);
     }
+    listeners.sort();
     assert_eq!(listeners, ["127.0.0.1:0", "second"]);
 }
 

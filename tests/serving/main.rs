@@ -23,6 +23,7 @@ mod load;
 mod log;
 mod names;
 mod psk;
+mod reload;
 mod stall;
 mod stop;
 mod stream;

@@ -51,7 +51,8 @@ fn a_connection_that_runs_goes_on_to_its_end() {
 
 #[test]
 fn nobody_is_accepted_while_it_drains() {
-    let mut server = Server::of(&["cat"]);
+    // An address that nobody else uses, so that its port stays free once it is closed.
+    let mut server = Server::start(&["--listen", "127.78.0.1:0", "-c", "cert.pem", "cat"]);
     let mut client = server.connect("");
     echoes(&mut client);
     drain(&server, Signal::SIGTERM);

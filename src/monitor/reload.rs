@@ -1,0 +1,236 @@
+//! A new configuration, wholly or not at all.
+//!
+//! It is loaded and checked, its sockets are bound, and its engines started; the first of them that can
+//! serve makes it the current one. Until then nobody has noticed, and if anything is wrong nobody will.
+#![forbid(unsafe_code)]
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::control::Asker;
+use super::engines::{Blueprint, Slot};
+use super::listener::Listener;
+use super::start::room;
+use super::{Monitor, Stop};
+use crate::config::{self, Form, Options, Refusal, Source};
+use crate::log::{Logger, Severity};
+use crate::message::ToEngine;
+use crate::process::raise_descriptor_limit;
+
+/// Where the configuration came from, to be read there again.
+pub struct Origin {
+    /// The file, or the command line.
+    pub source: Source,
+    /// What holds beside it.
+    pub options: Options,
+}
+
+/// A configuration that waits for its first engine.
+pub(super) struct Candidate {
+    blueprint: Arc<Blueprint>,
+    room: usize,
+    /// The new log, where it is another one.
+    logger: Option<Logger>,
+    /// For each socket of the configuration: its listener's place, and the socket, unless one that is
+    /// there already can stay.
+    sockets: Vec<(usize, Socket)>,
+}
+
+enum Socket {
+    /// That at this place.
+    Kept(usize),
+    New(Listener),
+}
+
+/// What is wrong with a new configuration, a line or several each.
+type Problems = Vec<(Severity, String)>;
+
+impl Monitor {
+    /// Starts to take the configuration anew, because of a signal, or because somebody asks who waits for
+    /// the result.
+    pub(super) fn reload(&mut self, asker: Option<Asker>) {
+        if self.candidate.is_some() {
+            // It may have been read too early.
+            self.next_reload.get_or_insert_default().extend(asker);
+            return;
+        }
+        self.askers.extend(asker);
+        if self.stop != Stop::No || !self.ready {
+            return self.reload_failed(&[(Severity::Err, "unable to reload: not serving".into())]);
+        }
+        match self.prepare() {
+            Ok((candidate, warnings)) => {
+                self.report(&warnings);
+                let now = Instant::now();
+                for _ in 0..candidate.blueprint.config.engines {
+                    self.slots
+                        .insert(self.next_place, Slot::new(&candidate.blueprint, now));
+                    self.next_place += 1;
+                }
+                self.candidate = Some(candidate);
+                self.start_engines(now);
+            }
+            Err(problems) => self.reload_failed(&problems),
+        }
+    }
+
+    /// All that can be done without anybody noticing.
+    fn prepare(&self) -> Result<(Candidate, Problems), Problems> {
+        let error = |line: String| vec![(Severity::Err, line)];
+        let Some(origin) = &self.origin else {
+            return Err(error("unable to reload: nothing to read anew".into()));
+        };
+        let loaded = config::load(&origin.source, Form::Server, &origin.options)
+            .map_err(|Refusal { problems, .. }| severities(&problems))?;
+        let warnings = severities(&loaded.problems);
+        let config = loaded.config;
+        let logger = match config.log == self.blueprint.config.log {
+            true => None,
+            false => Some(
+                Logger::open(&config.log)
+                    .map_err(|e| error(format!("unable to open the log: {e}")))?,
+            ),
+        };
+        let limit = raise_descriptor_limit()
+            .map_err(|e| error(format!("unable to raise the limit of descriptors: {e}")))?;
+        let sockets = self.sockets(&config).map_err(error)?;
+        let room = room(&config, limit.1);
+        let blueprint = Blueprint::new(config, &self.keys).map_err(error)?;
+        let candidate = Candidate {
+            blueprint: Arc::new(blueprint),
+            room,
+            logger,
+            sockets,
+        };
+        Ok((candidate, warnings))
+    }
+
+    /// Those that stay, and new ones, bound.
+    fn sockets(&self, config: &config::Config) -> Result<Vec<(usize, Socket)>, String> {
+        let mut sockets = Vec::new();
+        let mut kept = vec![false; self.listeners.len()];
+        for (place, listener) in config.listeners.iter().enumerate() {
+            for at in Listener::places(&listener.address) {
+                let mut old = self.listeners.iter().zip(&mut kept).enumerate();
+                let same = old.find(|(_, (old, kept))| !**kept && old.is_at(&at));
+                let socket = match same {
+                    Some((old, (_, kept))) => {
+                        *kept = true;
+                        Socket::Kept(old)
+                    }
+                    None => Socket::New(Listener::bind(place, at)?),
+                };
+                sockets.push((place, socket));
+            }
+        }
+        Ok(sockets)
+    }
+
+    /// An engine can serve: where it is the candidate's first, the candidate takes over.
+    pub(super) fn engine_ready(&mut self, place: usize) {
+        let slot = self.slots.get(&place);
+        let of_candidate = |candidate: &mut Candidate| {
+            slot.is_some_and(|slot| Arc::ptr_eq(&slot.blueprint, &candidate.blueprint))
+        };
+        if let Some(candidate) = self.candidate.take_if(of_candidate) {
+            self.take_over(candidate);
+        }
+    }
+
+    fn take_over(&mut self, candidate: Candidate) {
+        let retired = std::mem::replace(&mut self.blueprint, candidate.blueprint);
+        self.room = candidate.room;
+        if let Some(logger) = candidate.logger {
+            self.logger.finish();
+            self.logger = logger;
+        }
+        self.deafen();
+        let mut old: Vec<_> = self.listeners.drain(..).map(Some).collect();
+        for (place, socket) in candidate.sockets {
+            match socket {
+                Socket::Kept(kept) => {
+                    if let Some(mut listener) = old.get_mut(kept).and_then(Option::take) {
+                        listener.index = place;
+                        self.listeners.push(listener);
+                    }
+                }
+                Socket::New(listener) => {
+                    let line = format!("listening on {listener}");
+                    self.logger.say(Severity::Notice, &line);
+                    self.listeners.push(listener);
+                }
+            }
+        }
+        for listener in old.into_iter().flatten() {
+            let line = format!("no longer listening on {listener}");
+            self.logger.say(Severity::Notice, &line);
+        }
+        self.slots.retain(|_, slot| {
+            slot.retired |= Arc::ptr_eq(&slot.blueprint, &retired);
+            !slot.retired || slot.load().is_some()
+        });
+        for place in self.places() {
+            if self.slots.get(&place).is_some_and(|slot| slot.retired) {
+                self.tell(place, &ToEngine::Drain, Vec::new());
+            }
+        }
+        self.reload_done("reloaded", None);
+    }
+
+    /// An engine of the candidate has died before any of them could serve.
+    pub(super) fn candidate_failed(&mut self, why: &str) {
+        let Some(candidate) = self.candidate.take() else {
+            return;
+        };
+        let now = Instant::now();
+        for (_, mut slot) in self.slots.extract_if(.., |_, slot| {
+            Arc::ptr_eq(&slot.blueprint, &candidate.blueprint)
+        }) {
+            slot.bury(now);
+        }
+        let line = format!("unable to start an engine: {why}");
+        self.reload_failed(&[(Severity::Err, line)]);
+    }
+
+    fn reload_failed(&mut self, problems: &[(Severity, String)]) {
+        self.report(problems);
+        self.reload_done(
+            "not reloaded: the old configuration stays",
+            Some(Severity::Err),
+        );
+    }
+
+    fn report(&mut self, problems: &[(Severity, String)]) {
+        for (severity, text) in problems {
+            // One line per fact: what the line of the file is, is for who asks.
+            let line = text.lines().next().unwrap_or_default();
+            self.logger.say(*severity, line);
+            for asker in &mut self.askers {
+                asker.tell(text);
+            }
+        }
+    }
+
+    fn reload_done(&mut self, line: &str, failed: Option<Severity>) {
+        self.logger.say(failed.unwrap_or(Severity::Notice), line);
+        for asker in self.askers.drain(..) {
+            asker.finish(line, failed.is_none());
+        }
+        if let Some(askers) = self.next_reload.take() {
+            self.askers = askers;
+            self.reload(None);
+        }
+    }
+}
+
+fn severities(problems: &config::Problems) -> Problems {
+    let severity = |severity| match severity {
+        config::Severity::Notice => Severity::Notice,
+        config::Severity::Warning => Severity::Warning,
+        config::Severity::Error => Severity::Err,
+    };
+    let reports = problems.reports().into_iter();
+    reports
+        .map(|(level, text)| (severity(level), text))
+        .collect()
+}
