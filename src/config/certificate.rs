@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::SystemTime;
 
-use super::files::{Named, everybody_reads, slurp};
+use super::files::{Named, everybody_reads};
 use super::problem::{Problems, cause};
 use crate::tls::identity::{Identity, InvalidIdentity};
 
@@ -42,7 +42,8 @@ impl Certificates {
 
 fn read(cert: &Named, key: Option<&Named>, problems: &mut Problems) -> Option<Identity> {
     let mut open = |what: &str, named: &Named| {
-        slurp(&named.path)
+        named
+            .read()
             .map_err(|error| {
                 let (path, cause) = (named.quoted(), cause(&error));
                 problems.error(

@@ -1,8 +1,11 @@
 //! Files that a configuration names, each read whole: there may be secrets in them.
 #![forbid(unsafe_code)]
 
+use std::env;
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Read};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
@@ -13,19 +16,56 @@ use super::problem::Place;
 /// A file, and where the operator names it.
 #[derive(Clone)]
 pub(super) struct Named {
+    /// `credential:NAME` as it was written, for a credential of the service.
     pub(super) path: PathBuf,
     pub(super) place: Place,
 }
 
 impl Named {
+    /// The file that a text names: relative to `base`, or a credential.
+    pub(super) fn new(base: &Path, text: &str, place: Place) -> Self {
+        let path = match text.starts_with(CREDENTIAL) {
+            true => text.into(),
+            false => base.join(text),
+        };
+        Self { path, place }
+    }
+
+    /// All that is in it, in memory that is wiped, and its mode.
+    pub(super) fn read(&self) -> io::Result<(Zeroizing<Vec<u8>>, u32)> {
+        match self
+            .path
+            .as_os_str()
+            .as_bytes()
+            .strip_prefix(CREDENTIAL.as_bytes())
+        {
+            None => slurp(&self.path),
+            Some(name) => slurp(&credential(OsStr::from_bytes(name))?),
+        }
+    }
+
     /// Its path for a message, in quotation marks.
     pub(super) fn quoted(&self) -> String {
         format!("{:?}", self.path.display().to_string())
     }
 }
 
-/// A whole file, in memory that is wiped, and its mode.
-pub(super) fn slurp(path: &Path) -> io::Result<(Zeroizing<Vec<u8>>, u32)> {
+/// Where systemd has put a credential of this service (systemd.exec(5), `LoadCredential=`).
+fn credential(name: &OsStr) -> io::Result<PathBuf> {
+    if name.is_empty() || name == "." || name == ".." || name.as_bytes().contains(&b'/') {
+        return Err(io::Error::other(
+            "the name of a credential is that of a file",
+        ));
+    }
+    match env::var_os("CREDENTIALS_DIRECTORY") {
+        Some(directory) => Ok(Path::new(&directory).join(name)),
+        None => Err(io::Error::other(
+            "no credentials: systemd sets CREDENTIALS_DIRECTORY where the unit has LoadCredential=",
+        )),
+    }
+}
+
+fn slurp(path: &Path) -> io::Result<(Zeroizing<Vec<u8>>, u32)> {
     let mut file = File::open(path)?;
     let metadata = file.metadata()?;
     // All the room from the start: a vector that grew would leave a copy behind. A pipe has no length.
@@ -48,6 +88,9 @@ pub(super) fn slurp(path: &Path) -> io::Result<(Zeroizing<Vec<u8>>, u32)> {
 pub(super) fn everybody_reads(mode: u32) -> bool {
     mode & 0o004 != 0
 }
+
+/// What the name of a credential follows.
+const CREDENTIAL: &str = "credential:";
 
 /// More than any chain of certificates has.
 const LARGEST: usize = 1024 * 1024;

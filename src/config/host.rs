@@ -369,8 +369,5 @@ impl Checker<'_> {
 
 /// A file that the configuration names.
 fn named(base: &Path, file: &Spanned<String>) -> Named {
-    Named {
-        path: base.join(file.get_ref()),
-        place: Some(file.span()),
-    }
+    Named::new(base, file.get_ref(), Some(file.span()))
 }

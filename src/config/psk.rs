@@ -12,7 +12,7 @@ use std::sync::Arc;
 use zeroize::Zeroizing;
 
 use super::Host;
-use super::files::{Named, everybody_reads, slurp};
+use super::files::{Named, everybody_reads};
 use super::problem::{Elsewhere, Problems, cause};
 use crate::tls::psk::{Hash, Identity, Key, Keys};
 
@@ -89,7 +89,8 @@ impl Table {
             let message = format!("unable to {verb} PSK file {}: {reason}", file.quoted());
             problems.error(file.place.clone(), message);
         };
-        let (bytes, mode) = slurp(&file.path)
+        let (bytes, mode) = file
+            .read()
             .map_err(|error| refuse("read", &cause(&error)))
             .ok()?;
         if everybody_reads(mode) {
