@@ -36,6 +36,7 @@ fn main() {
         log: None,
         remote_name: None,
         trace: Trace::Off,
+        passed: None,
     };
     let start = Instant::now();
     let Ok(loaded) = config::load(&Source::File(file), Form::Server, &options) else {

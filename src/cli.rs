@@ -57,6 +57,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Request, Error>
         log: cli.log.as_deref().map(LogTo::from_option),
         remote_name: cli.remote.clone(),
         trace: if cli.debug { Trace::On } else { Trace::Off },
+        passed: None,
     };
     if let Some(path) = cli.config {
         if cli.reload {
@@ -159,7 +160,8 @@ struct Cli {
     remote: Option<String>,
 
     #[arg(
-        help = "Listen on HOST:PORT, [IPV6]:PORT, :PORT or unix:PATH; may repeat; port 0 picks one"
+        help = "Listen on HOST:PORT, [IPV6]:PORT, :PORT, unix:PATH, or the sockets that systemd passes: \
+                systemd:NAME, or systemd for all; may repeat; port 0 picks one"
     )]
     #[arg(long, value_name = "ADDR", conflicts_with = "config")]
     listen: Vec<String>,

@@ -9,6 +9,7 @@
 //! - [`message`]: what monitor and engine say to each other;
 //! - [`monitor`]: the privileged side: listeners, engines, commands, the log;
 //! - [`engine`]: the unprivileged side: TLS and the relay, nothing else;
+//! - [`systemd`]: what systemd gives to a service, and what a service tells it;
 //! - [`process`]: fork, exec, privileges, descriptors: the only room with `unsafe`;
 //! - [`environment`]: the variables that a command gets;
 //! - [`log`]: one line per fact, to syslog, stderr or a file.
@@ -35,6 +36,7 @@ use cli::{Request, Task};
 use complain::{complain, stderr_is_the_connection};
 use config::{Form, Problems, Severity};
 use monitor::Origin;
+use systemd::{Notifier, Systemd};
 
 pub mod cli;
 pub mod complain;
@@ -46,11 +48,12 @@ pub mod log;
 pub mod message;
 pub mod monitor;
 pub mod process;
+pub mod systemd;
 pub mod tls;
 
 /// Does what the arguments say, the first being our own name.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> Exit {
-    let (task, source, form, options) = match cli::parse(args) {
+    let (task, source, form, mut options) = match cli::parse(args) {
         Ok(Request::Load {
             task,
             source,
@@ -59,6 +62,21 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> Exit {
         }) => (task, source, form, options),
         Ok(Request::Reload(table)) => return reload(&table),
         Err(error) => return answer_or_complain(&error),
+    };
+    // What is only to be checked may be run by another manager, or by none.
+    let systemd = matches!(task, Task::Run).then(Systemd::take);
+    let (sockets, notifier) = match (systemd, form) {
+        (Some(systemd), Form::Server) => match systemd.sockets {
+            Ok(sockets) => {
+                options.passed = Some(sockets.iter().map(|socket| socket.name.clone()).collect());
+                (sockets, systemd.notifier)
+            }
+            Err(why) => {
+                complain(Severity::Error, &format!("tlssrv: {why}"));
+                return Exit::CannotStart;
+            }
+        },
+        _ => (Vec::new(), Notifier::default()),
     };
     let loaded = match config::load(&source, form, &options) {
         Ok(loaded) => loaded,
@@ -82,7 +100,9 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> Exit {
         Task::Check => answer(&format!("{}\n", loaded.summary())),
         Task::Explain(name) => answer(&loaded.explain(name.as_ref())),
         Task::Run => match form {
-            Form::Server => monitor::serve(loaded.config, Origin { source, options }),
+            Form::Server => {
+                monitor::serve(loaded.config, Origin { source, options }, sockets, notifier)
+            }
             Form::OneConnection => monitor::inetd(loaded.config),
         },
     }

@@ -1,4 +1,4 @@
-//! Where to listen: `HOST:PORT`, `[v6]:PORT`, `:PORT`, `unix:PATH`.
+//! Where to listen: `HOST:PORT`, `[v6]:PORT`, `:PORT`, `unix:PATH`, `systemd:NAME`, `systemd`.
 #![forbid(unsafe_code)]
 
 use std::fmt;
@@ -32,8 +32,17 @@ pub(super) fn parse(text: &str, base: &Path) -> Result<Address, NoAddress> {
         };
     }
 
+    if text == "systemd" {
+        return Ok(Address::Systemd(None));
+    }
+    if let Some(name) = text.strip_prefix("systemd:") {
+        return match is_passed_name(name) {
+            true => Ok(Address::Systemd(Some(name.to_owned()))),
+            false => malformed(NO_PASSED_NAME),
+        };
+    }
     let Some((host, port)) = text.rsplit_once(':') else {
-        return malformed("no port; write HOST:PORT, :PORT or unix:PATH");
+        return malformed("no port; write HOST:PORT, :PORT, unix:PATH or systemd:NAME");
     };
     let digits = port.bytes().all(|byte| byte.is_ascii_digit());
     let Some(port) = port.parse::<u16>().ok().filter(|_| digits) else {
@@ -63,11 +72,23 @@ pub(super) fn parse(text: &str, base: &Path) -> Result<Address, NoAddress> {
     }
 }
 
+/// Whether systemd could call a socket so: what is printable ASCII, without a colon (systemd.socket(5),
+/// `FileDescriptorName=`).
+pub(super) fn is_passed_name(name: &str) -> bool {
+    let valid = |byte: u8| (b' '..=b'~').contains(&byte) && byte != b':';
+    (1..=255).contains(&name.len()) && name.bytes().all(valid)
+}
+
+/// Why not.
+pub(super) const NO_PASSED_NAME: &str =
+    "the name of a passed socket is 1 to 255 printable ASCII characters, none of them a colon";
+
 /// Whether only one of two addresses can be listened on at a time.
 pub(super) fn overlap(a: &Address, b: &Address) -> bool {
     match (a, b) {
         (Address::Tcp(a), Address::Tcp(b)) => a.iter().any(|a| b.iter().any(|b| collide(*a, *b))),
         (Address::Unix(a), Address::Unix(b)) => a == b,
+        (Address::Systemd(a), Address::Systemd(b)) => a.is_none() || b.is_none() || a == b,
         _ => false,
     }
 }
@@ -125,6 +146,9 @@ mod tests {
             parse("unix:x.sock", Path::new("/run")),
             Ok(Address::Unix("/run/x.sock".into()))
         );
+        let systemd = |name: Option<&str>| Ok(Address::Systemd(name.map(str::to_owned)));
+        assert_eq!(parse("systemd", Path::new("/")), systemd(None));
+        assert_eq!(parse("systemd:a b", Path::new("/")), systemd(Some("a b")));
     }
 
     #[test]
@@ -139,8 +163,9 @@ mod tests {
             "::1:993",
             "[::1]",
             "[h]:1",
-            "systemd",
-            "systemd:imaps",
+            "systemd:",
+            "systemd:a:1",
+            "systemd:\u{e9}",
             "unix:",
         ] {
             assert!(parse(text, Path::new("/")).is_err(), "{text}");
@@ -157,6 +182,18 @@ mod tests {
         assert!(!overlapping("127.0.0.1:1", "127.0.0.2:1"));
         assert!(!overlapping("127.0.0.1:1", "127.0.0.1:2"));
         assert!(!overlapping("127.0.0.1:0", "127.0.0.1:0"));
+    }
+
+    #[test]
+    fn a_passed_socket_is_served_once() {
+        let overlapping = |a: &str, b: &str| {
+            let address = |text| parse(text, Path::new("/")).unwrap();
+            overlap(&address(a), &address(b))
+        };
+        assert!(overlapping("systemd", "systemd:a"));
+        assert!(overlapping("systemd:a", "systemd:a"));
+        assert!(!overlapping("systemd:a", "systemd:b"));
+        assert!(!overlapping("systemd", "[::]:1"));
     }
 
     #[test]

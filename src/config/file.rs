@@ -52,6 +52,9 @@ pub(super) fn load(path: &Path, form: Form, options: &Options) -> Result<Loaded,
     let log = log(&raw.log, base, options, problems);
     let limits = limits(&raw.limits, problems);
     let listeners = listen::listeners(&raw.listeners, base, problems);
+    if let Some(passed) = &options.passed {
+        listen::compare(&raw.listeners, &listeners, passed, problems);
+    }
 
     let names: Vec<_> = raw
         .hosts

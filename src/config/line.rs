@@ -20,7 +20,7 @@ use super::program::{self, NoProgram, PathVariable};
 use super::{Config, Form, Host, Limits, Listener, Loaded, Log, LogFormat, LogTo, Nameless};
 use super::{
     OnTruncation, Options, Pattern, Program, Psk, Refusal, Role, RunAs, Stderr, Stdio, UserFrom,
-    default_engines, psk, run_as,
+    default_engines, listen, psk, run_as,
 };
 use crate::Exit;
 use crate::tls::identity::Identity;
@@ -88,13 +88,20 @@ pub(super) fn load(line: &CommandLine, options: &Options) -> Result<Loaded, Refu
     }
     let mut listeners = Vec::new();
     for text in &line.listen {
-        match listener(text, &listeners) {
+        match listener(text, &listeners, options.passed.as_deref()) {
             Ok(listener) => listeners.push(listener),
             Err((message, status)) => {
                 problems.error(None, message);
                 exit = status;
             }
         }
+    }
+    if let Some(warning) = options
+        .passed
+        .as_ref()
+        .and_then(|passed| listen::not_taken(&listeners, passed))
+    {
+        problems.warning(None, warning);
     }
     if line.listen.is_empty() {
         listeners.push(Listener {
@@ -193,7 +200,11 @@ impl Identities {
 }
 
 /// Errors: the message, and the status to exit with.
-fn listener(text: &str, others: &[Listener]) -> Result<Listener, (String, Exit)> {
+fn listener(
+    text: &str,
+    others: &[Listener],
+    passed: Option<&[String]>,
+) -> Result<Listener, (String, Exit)> {
     let unable = |reason: &str| format!("unable to listen on {text:?}: {reason}");
     let address = address::parse(text, Path::new("")).map_err(|error| match &error {
         NoAddress::Malformed(reason) => (unable(reason), Exit::Usage),
@@ -207,6 +218,9 @@ fn listener(text: &str, others: &[Listener]) -> Result<Listener, (String, Exit)>
             unable(&format!("it is part of {:?}", other.name)),
             Exit::Usage,
         ));
+    }
+    if let Some(reason) = passed.and_then(|passed| listen::not_passed(&address, passed)) {
+        return Err((unable(&reason), Exit::CannotStart));
     }
     Ok(Listener {
         name: text.to_owned(),

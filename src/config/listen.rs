@@ -32,7 +32,7 @@ pub(super) fn listeners(
             }
             if address::overlap(&listener.address, &other.address) {
                 let message = format!("listener {:?} has this address already", other.name);
-                problems.error(raw.address.as_ref().map(Spanned::span), message);
+                problems.error(place(raw).map(Spanned::span), message);
             }
         }
         listeners.push(listener);
@@ -104,7 +104,78 @@ pub(super) fn tables(
     tables
 }
 
+/// Reports listeners on sockets that systemd has not passed; warns of sockets that no listener takes, where
+/// clients would wait in vain. `passed` are the names of all that there are.
+pub(super) fn compare(
+    raw: &[Spanned<RawListener>],
+    listeners: &[Listener],
+    passed: &[String],
+    problems: &mut Problems,
+) {
+    for (raw, listener) in raw.iter().zip(listeners) {
+        if let Some(reason) = not_passed(&listener.address, passed) {
+            let place = place(raw.get_ref()).map(Spanned::span);
+            problems.error(place, format!("unable to listen on it: {reason}"));
+        }
+    }
+    if let Some(warning) = not_taken(listeners, passed) {
+        problems.warning(None, warning);
+    }
+}
+
+/// Why there is nothing to listen on at an address; `None`: it is no passed socket, or it is there.
+pub(super) fn not_passed(address: &Address, passed: &[String]) -> Option<String> {
+    let Address::Systemd(name) = address else {
+        return None;
+    };
+    let there = name.as_ref().is_none_or(|name| passed.contains(name));
+    match (passed.is_empty(), name) {
+        (true, name) => Some(format!(
+            "no socket was passed; systemd passes those of a .socket unit (with FileDescriptorName={}), and \
+             systemd-socket-activate --fdname does it to try things out",
+            name.as_deref().unwrap_or("NAME"),
+        )),
+        (false, Some(name)) if !there => Some(format!(
+            "no socket called {name:?} was passed; passed are {}",
+            quoted(passed)
+        )),
+        _ => None,
+    }
+}
+
+/// What to say of passed sockets that none of these listens on; `None`: there are none.
+pub(super) fn not_taken(listeners: &[Listener], passed: &[String]) -> Option<String> {
+    let taken = |name: &String| {
+        let is = |listener: &Listener| match &listener.address {
+            Address::Systemd(wanted) => wanted.as_ref().is_none_or(|wanted| wanted == name),
+            _ => false,
+        };
+        listeners.iter().any(is)
+    };
+    let left: Vec<String> = passed.iter().filter(|name| !taken(name)).cloned().collect();
+    (!left.is_empty()).then(|| {
+        let left = quoted(&left);
+        format!("nobody listens on passed sockets: {left}; clients wait there in vain")
+    })
+}
+
+fn quoted(names: &[String]) -> String {
+    let names: Vec<String> = names.iter().map(|name| format!("{name:?}")).collect();
+    names.join(", ")
+}
+
+/// What says where a listener listens.
+fn place(raw: &RawListener) -> Option<&Spanned<String>> {
+    raw.address.as_ref().or(raw.systemd.as_ref())
+}
+
 fn listener(raw: &RawListener, base: &Path, problems: &mut Problems) -> Listener {
+    let passed = raw.systemd.as_ref().map(|name| {
+        if !address::is_passed_name(name.get_ref()) {
+            problems.error(name.span(), address::NO_PASSED_NAME);
+        }
+        Address::Systemd(Some(name.get_ref().clone()))
+    });
     let address = raw.address.as_ref().and_then(|text| {
         address::parse(text.get_ref(), base)
             .map_err(|reason| {
@@ -113,13 +184,13 @@ fn listener(raw: &RawListener, base: &Path, problems: &mut Problems) -> Listener
             })
             .ok()
     });
-    let name = raw.name.as_ref().or(raw.address.as_ref());
+    let name = raw.name.as_ref().or(place(raw));
     let policy =
         |policy: &Option<Spanned<Nameless>>| policy.as_ref().map(|policy| *policy.get_ref());
     let default = Listener::inetd();
     Listener {
         name: name.map(|name| name.get_ref().clone()).unwrap_or_default(),
-        address: address.unwrap_or(Address::Inetd),
+        address: address.or(passed).unwrap_or(Address::Inetd),
         unknown_name: policy(&raw.unknown_name).unwrap_or(default.unknown_name),
         missing_name: policy(&raw.missing_name).unwrap_or(default.missing_name),
     }

@@ -67,6 +67,9 @@ pub struct Options {
     pub remote_name: Option<String>,
     /// Whether to trace handshakes (`-D`).
     pub trace: Trace,
+    /// The names of the sockets that systemd has passed, of each socket one; `None`: nobody is going to
+    /// listen.
+    pub passed: Option<Vec<String>>,
 }
 
 /// A configuration that can run.
@@ -252,6 +255,8 @@ pub enum Address {
     Tcp(Vec<SocketAddr>),
     /// A Unix-domain socket.
     Unix(PathBuf),
+    /// The sockets of this name (`FileDescriptorName=`) that systemd passes; `None`: all of them.
+    Systemd(Option<String>),
     /// Nowhere: the connection is descriptor 0.
     Inetd,
 }

@@ -41,6 +41,7 @@ pub(super) struct RawLimits {
 pub(super) struct RawListener {
     pub(super) name: Option<Spanned<String>>,
     pub(super) address: Option<Spanned<String>>,
+    pub(super) systemd: Option<Spanned<String>>,
     pub(super) unknown_name: Option<Spanned<Nameless>>,
     pub(super) missing_name: Option<Spanned<Nameless>>,
 }
@@ -183,10 +184,16 @@ impl FromToml for RawListener {
         let mut table = open("[[listen]]", Self::ONE, value, problems)?;
         let raw = Self {
             name: table.optional("name", problems),
-            address: table.required("address", problems),
+            address: table.optional("address", problems),
+            systemd: table.optional("systemd", problems),
             unknown_name: table.optional("unknown-name", problems),
             missing_name: table.optional("missing-name", problems),
         };
+        match (table.has("address"), table.place_of("systemd")) {
+            (false, None) => table.lacks("\"address\" or \"systemd\"", problems),
+            (true, Some(place)) => problems.error(place, "\"systemd\" contradicts \"address\""),
+            _ => {}
+        }
         table.finish(problems);
         Some(raw)
     }

@@ -106,6 +106,7 @@ impl Monitor {
         let open = (self.connections.len(), self.room);
         let (limits, now) = (&self.blueprint.config.limits, Instant::now());
         if !self.admission.admit(source, open, limits, now) {
+            self.manager.refused += 1;
             return; // closes it
         }
         let id = self.next_id;
@@ -299,6 +300,9 @@ impl Monitor {
             stderr.finish(&connection.name, &mut self.logger);
         }
         connection.log(&mut self.logger);
+        if let Command::Running(_) | Command::Exited(..) = connection.command {
+            self.manager.served += 1;
+        }
         self.last_exit = exit_of(&connection);
     }
 }

@@ -8,6 +8,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use nix::errno::Errno;
 use nix::sys::socket::sockopt::{Ipv6V6Only, KeepAlive, ReuseAddr, TcpNoDelay};
@@ -16,6 +17,7 @@ use nix::sys::socket::{
 };
 
 use crate::config::Address;
+use crate::systemd::{Passed, PassedClient as Client};
 
 /// Connections that the kernel holds ready for us.
 const BACKLOG: i32 = 4096;
@@ -29,15 +31,18 @@ pub(super) struct Listener {
 }
 
 /// Where one socket listens, as the configuration says it: with port 0, if that is what it says.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub(super) enum Place {
     Tcp(SocketAddr),
     Unix(PathBuf),
+    Passed(Rc<Passed>),
 }
 
 enum Socket {
     Tcp(TcpListener),
     Unix(UnixListener, PathBuf),
+    /// Somebody else's as well; it outlives its listener.
+    Passed(Rc<Passed>),
 }
 
 /// A client, as accept(2) gives it.
@@ -56,10 +61,15 @@ pub(super) enum Refusal {
 }
 
 impl Listener {
-    /// Where the sockets of a `[[listen]]` are.
-    pub(super) fn places(address: &Address) -> Vec<Place> {
+    /// Where the sockets of a `[[listen]]` are; `passed` are those that we were started with.
+    pub(super) fn places(address: &Address, passed: &[Rc<Passed>]) -> Vec<Place> {
         match address {
             Address::Inetd => Vec::new(),
+            Address::Systemd(name) => {
+                let wanted = |socket: &&Rc<Passed>| name.as_ref().is_none_or(|n| *n == socket.name);
+                let sockets = passed.iter().filter(wanted);
+                sockets.cloned().map(Place::Passed).collect()
+            }
             Address::Unix(path) => vec![Place::Unix(path.clone())],
             Address::Tcp(addresses) => addresses.iter().copied().map(Place::Tcp).collect(),
         }
@@ -70,6 +80,7 @@ impl Listener {
     /// Errors: the address, and what the kernel said.
     pub(super) fn bind(index: usize, place: Place) -> Result<Self, String> {
         let socket = match &place {
+            Place::Passed(socket) => Socket::Passed(Rc::clone(socket)),
             Place::Unix(path) => bind_unix(path)
                 .map(|listener| Socket::Unix(listener, path.clone()))
                 .map_err(|e| format!("unable to listen on unix:{}: {e}", path.display()))?,
@@ -97,25 +108,12 @@ impl Listener {
 
     /// Takes the next client; its socket is non-blocking.
     pub(super) fn accept(&self) -> Result<Accepted, Refusal> {
-        match &self.socket {
-            Socket::Tcp(listener) => {
-                let (client, peer) = listener.accept().map_err(refusal)?;
-                client.set_nonblocking(true).map_err(refusal)?;
-                let local = client.local_addr().map_err(refusal)?;
-                Ok(Accepted {
-                    socket: client.into(),
-                    addresses: Some((peer, local)),
-                })
-            }
-            Socket::Unix(listener, _) => {
-                let (client, _) = listener.accept().map_err(refusal)?;
-                client.set_nonblocking(true).map_err(refusal)?;
-                Ok(Accepted {
-                    socket: client.into(),
-                    addresses: None,
-                })
-            }
-        }
+        let client = match &self.socket {
+            Socket::Tcp(listener) => listener.accept().map(|(s, peer)| Client::Tcp(s, peer)),
+            Socket::Unix(listener, _) => listener.accept().map(|(s, _)| Client::Unix(s)),
+            Socket::Passed(passed) => passed.accept(),
+        };
+        client.and_then(Accepted::try_from).map_err(refusal)
     }
 }
 
@@ -127,6 +125,7 @@ impl fmt::Display for Listener {
                 Err(e) => e.fmt(f),
             },
             Socket::Unix(_, path) => write!(f, "unix:{}", path.display()),
+            Socket::Passed(passed) => passed.fmt(f),
         }
     }
 }
@@ -136,6 +135,31 @@ impl AsFd for Listener {
         match &self.socket {
             Socket::Tcp(listener) => listener.as_fd(),
             Socket::Unix(listener, _) => listener.as_fd(),
+            Socket::Passed(passed) => passed.as_fd(),
+        }
+    }
+}
+
+impl TryFrom<Client> for Accepted {
+    type Error = io::Error;
+
+    fn try_from(client: Client) -> io::Result<Self> {
+        match client {
+            Client::Tcp(socket, peer) => {
+                socket.set_nonblocking(true)?;
+                let local = socket.local_addr()?;
+                Ok(Self {
+                    socket: socket.into(),
+                    addresses: Some((peer, local)),
+                })
+            }
+            Client::Unix(socket) => {
+                socket.set_nonblocking(true)?;
+                Ok(Self {
+                    socket: socket.into(),
+                    addresses: None,
+                })
+            }
         }
     }
 }

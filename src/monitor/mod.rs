@@ -10,12 +10,14 @@ mod event;
 mod launch;
 mod limits;
 mod listener;
+mod manager;
 mod reload;
 mod start;
 mod stop;
 mod talk;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -28,6 +30,7 @@ use crate::Exit;
 use crate::log::{Logger, Severity};
 use crate::message::Id;
 use crate::process::Signals;
+use crate::systemd::Passed;
 use crate::tls::tickets::TicketKeys;
 use connection::Connection;
 pub use control::ask;
@@ -36,6 +39,7 @@ use event::Source;
 use launch::Commands;
 use limits::Admission;
 use listener::Listener;
+use manager::Manager;
 pub use reload::Origin;
 pub use start::{inetd, serve};
 
@@ -54,6 +58,10 @@ struct Monitor {
     epoll: Epoll,
     signals: Signals,
     listeners: Vec<Listener>,
+    /// The sockets that we were started with, whether or not somebody listens on them now.
+    passed: Vec<Rc<Passed>>,
+    /// Who is told how it goes.
+    manager: Manager,
     /// Whether the listeners are in the epoll set.
     listening: bool,
     /// Nobody is accepted before: something had run out.
@@ -152,6 +160,7 @@ impl Monitor {
             self.logger.say(Severity::Info, &line);
         }
         self.start_engines(now);
+        self.tell_manager(now);
         if now >= self.rotate_at {
             self.rotate_keys(now);
         }
@@ -178,6 +187,7 @@ impl Monitor {
             self.exhausted_until,
             self.logger.next_tick(),
             self.admission.next_report(),
+            self.manager_due(),
             Some(self.rotate_at),
         ];
         let wait = next

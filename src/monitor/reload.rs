@@ -58,6 +58,7 @@ impl Monitor {
         if self.stop != Stop::No || !self.ready {
             return self.reload_failed(&[(Severity::Err, "unable to reload: not serving".into())]);
         }
+        self.manager.reloading();
         match self.prepare() {
             Ok((candidate, warnings)) => {
                 self.report(&warnings);
@@ -110,7 +111,7 @@ impl Monitor {
         let mut sockets = Vec::new();
         let mut kept = vec![false; self.listeners.len()];
         for (place, listener) in config.listeners.iter().enumerate() {
-            for at in Listener::places(&listener.address) {
+            for at in Listener::places(&listener.address, &self.passed) {
                 let mut old = self.listeners.iter().zip(&mut kept).enumerate();
                 let same = old.find(|(_, (old, kept))| !**kept && old.is_at(&at));
                 let socket = match same {
@@ -194,6 +195,7 @@ impl Monitor {
 
     fn reload_failed(&mut self, problems: &[(Severity, String)]) {
         self.report(problems);
+        self.manager.reload_refused(problems);
         self.reload_done(
             "not reloaded: the old configuration stays",
             Some(Severity::Err),
@@ -216,6 +218,7 @@ impl Monitor {
         for asker in self.askers.drain(..) {
             asker.finish(line, failed.is_none());
         }
+        self.tell_reloaded();
         if let Some(askers) = self.next_reload.take() {
             self.askers = askers;
             self.reload(None);

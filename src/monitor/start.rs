@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -17,6 +18,7 @@ use super::event::Source;
 use super::launch::Commands;
 use super::limits::Admission;
 use super::listener::{Accepted, Listener};
+use super::manager::Manager;
 use super::reload::Origin;
 use super::{Monitor, Stop};
 use crate::Exit;
@@ -24,6 +26,7 @@ use crate::complain::complain;
 use crate::config::{self, Config, LogTo};
 use crate::log::{Logger, Severity};
 use crate::process::{Signals, null_standard, raise_descriptor_limit, take_standard};
+use crate::systemd::{Notifier, Passed};
 use crate::tls;
 use crate::tls::tickets::TicketKeys;
 
@@ -37,12 +40,15 @@ const SIGNALS: [Signal; 5] = [
     Signal::SIGINT,
     Signal::SIGUSR1,
 ];
-/// Serves until it is told to stop. `origin`: where the configuration came from.
-pub fn serve(config: Config, origin: Origin) -> Exit {
+/// Serves until it is told to stop. `origin`: where the configuration came from; `passed`: the sockets that
+/// we were started with; `notifier`: where to say how it goes.
+pub fn serve(config: Config, origin: Origin, passed: Vec<Rc<Passed>>, notifier: Notifier) -> Exit {
     let mut monitor = match Monitor::new(config, false) {
         Ok(monitor) => monitor,
         Err(failure) => return failure.report(),
     };
+    monitor.passed = passed;
+    monitor.manager = Manager::new(notifier);
     monitor.listen_for_orders(&origin);
     monitor.origin = Some(origin);
     if let Err(e) = monitor.listen() {
@@ -191,6 +197,8 @@ impl Monitor {
             epoll,
             signals,
             listeners: Vec::new(),
+            passed: Vec::new(),
+            manager: Manager::default(),
             listening: false,
             exhausted_until: None,
             next_place: slots.len(),
@@ -219,7 +227,7 @@ impl Monitor {
     /// Binds every listener, and says where.
     fn listen(&mut self) -> Result<(), String> {
         for (index, listener) in self.blueprint.config.listeners.iter().enumerate() {
-            for place in Listener::places(&listener.address) {
+            for place in Listener::places(&listener.address, &self.passed) {
                 self.listeners.push(Listener::bind(index, place)?);
             }
         }

@@ -42,8 +42,11 @@ impl Monitor {
     /// Accepts nobody any more.
     pub(super) fn begin_stop(&mut self) {
         self.stop = Stop::Draining;
+        // Closed or not: what somebody else has open as well stays in an epoll set.
+        self.deafen();
         self.listeners.clear();
-        self.listening = false;
+        self.passed.clear();
+        self.tell_stopping();
         for place in self.places() {
             self.tell(place, &ToEngine::Drain, Vec::new());
         }

@@ -80,6 +80,7 @@ impl Monitor {
                         let line = format!("listening on {listener}");
                         self.logger.say(Severity::Notice, &line);
                     }
+                    self.tell_ready();
                 }
                 true
             }

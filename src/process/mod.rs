@@ -8,6 +8,7 @@ mod channel;
 mod descriptors;
 mod fork;
 mod jail;
+mod passed;
 mod signals;
 mod spawn;
 
@@ -15,5 +16,6 @@ pub use channel::{Channel, MAX_DESCRIPTORS, Received};
 pub use descriptors::{Standard, null_standard, raise_descriptor_limit, take_standard};
 pub use fork::{Forked, exit_now, fork_engine};
 pub use jail::{Jail, JailError};
+pub use passed::{take_passed, take_variable};
 pub use signals::Signals;
 pub use spawn::{Launch, LaunchError, Launcher, Step};

@@ -236,7 +236,7 @@ fn one_connection_needs_no_listener() {
 fn a_bad_address_is_refused() {
     let site = Site::new();
     for (address, reason) in [
-        ("993", "no port; write HOST:PORT, :PORT or unix:PATH"),
+        ("993", "no port; write HOST:PORT, :PORT, unix:PATH or systemd:NAME"),
         ("localhost:imaps", "no such port: \"imaps\""),
         ("::1:993", "write an IPv6 address as [ADDRESS]:PORT"),
         ("unix:", "no path"),
@@ -246,8 +246,10 @@ fn a_bad_address_is_refused() {
         site.check(&text).refuses("address =", &message);
     }
     let text = with_host("").replace("address =", "name2 =");
-    site.check(&text)
-        .refuses("[[listen]]", "[[listen]] without \"address\"");
+    site.check(&text).refuses(
+        "[[listen]]",
+        "[[listen]] without \"address\" or \"systemd\"",
+    );
 }
 
 #[test]

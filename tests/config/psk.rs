@@ -365,6 +365,7 @@ fn an_engine_can_claim_only_what_its_host_has() {
     let load = |text: &str| {
         fs::write(&file, text).unwrap();
         let options = Options {
+            passed: None,
             log: None,
             remote_name: None,
             trace: Trace::Off,
