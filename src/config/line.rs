@@ -86,29 +86,8 @@ pub(super) fn load(line: &CommandLine, options: &Options) -> Result<Loaded, Refu
     if identities.is_none() || (engine_credentials.is_none() && invoker.is_root()) {
         exit = Exit::CannotStart;
     }
-    let mut listeners = Vec::new();
-    for text in &line.listen {
-        match listener(text, &listeners, options.passed.as_deref()) {
-            Ok(listener) => listeners.push(listener),
-            Err((message, status)) => {
-                problems.error(None, message);
-                exit = status;
-            }
-        }
-    }
-    if let Some(warning) = options
-        .passed
-        .as_ref()
-        .and_then(|passed| listen::not_taken(&listeners, passed))
-    {
-        problems.warning(None, warning);
-    }
-    if line.listen.is_empty() {
-        listeners.push(Listener {
-            unknown_name: Nameless::Default,
-            ..Listener::inetd()
-        });
-    }
+    let (listeners, status) = listeners(line, options, &mut problems);
+    exit = status.unwrap_or(exit);
 
     let (Ok(program), Some(run_as), Some(identities), Some(table), false) =
         (program, run_as, identities, table, problems.has_errors())
@@ -197,6 +176,35 @@ impl Identities {
             Self::SelfSigned(_) => Vec::new(),
         }
     }
+}
+
+/// The listeners; the status to exit with where one of them is wrong, which is reported.
+fn listeners(
+    line: &CommandLine,
+    options: &Options,
+    problems: &mut Problems,
+) -> (Vec<Listener>, Option<Exit>) {
+    let (mut listeners, mut exit) = (Vec::new(), None);
+    for text in &line.listen {
+        match listener(text, &listeners, options.passed.as_deref()) {
+            Ok(listener) => listeners.push(listener),
+            Err((message, status)) => {
+                problems.error(None, message);
+                exit = Some(status);
+            }
+        }
+    }
+    let passed = options.passed.as_ref();
+    if let Some(warning) = passed.and_then(|passed| listen::not_taken(&listeners, passed)) {
+        problems.warning(None, warning);
+    }
+    if line.listen.is_empty() {
+        listeners.push(Listener {
+            unknown_name: Nameless::Default,
+            ..Listener::inetd()
+        });
+    }
+    (listeners, exit)
 }
 
 /// Errors: the message, and the status to exit with.
