@@ -22,10 +22,33 @@ pub struct Told<'a> {
     pub facts: &'a Facts,
 }
 
+/// Every variable that there may be.
+pub const NAMES: [&str; 18] = [
+    "PROTO",
+    "TCPREMOTEIP",
+    "TCPREMOTEPORT",
+    "TCPREMOTEHOST",
+    "TCPLOCALIP",
+    "TCPLOCALPORT",
+    "REMOTE_ADDR",
+    "REMOTE_PORT",
+    "REMOTE_HOST",
+    "SSL_PROTOCOL",
+    "SSL_CIPHER",
+    "SSL_TLS_SNI",
+    "SSL_TLS_SNI_SERVERNAME",
+    "SSL_SESSION_RESUMED",
+    "TLSSRV_ID",
+    "TLSSRV_HOST",
+    "TLSSRV_ALPN",
+    "TLSSRV_PSK_IDENTITY",
+];
+
 /// The variables, each unset where it has no value.
 pub fn variables(told: &Told<'_>) -> Vec<CString> {
-    let mut variables = Vec::with_capacity(20);
+    let mut variables = Vec::with_capacity(NAMES.len());
     let mut set = |name: &str, value: &str| {
+        debug_assert!(NAMES.contains(&name), "{name}");
         // No value here can have a NUL: they are numbers, checked names, or the operator's arguments.
         variables.extend(CString::new(format!("{name}={value}")));
     };

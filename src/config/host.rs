@@ -21,6 +21,7 @@ use super::program::{self, PathVariable};
 use super::raw::RawHost;
 use super::{Host, OnTruncation, Pattern, Program, Psk, Rlimit, Role, RunAs, Stderr, Stdio};
 use super::{UserFrom, psk, rlimit, run_as};
+use crate::environment;
 
 /// What checking hosts needs and leaves behind.
 pub(super) struct Checker<'a> {
@@ -343,14 +344,17 @@ impl Checker<'_> {
     }
 
     fn is_variable(&mut self, name: &str, place: Range<usize>) -> bool {
-        let valid = !name.is_empty() && !name.contains(['=', '\0']);
-        if !valid {
-            self.problems.error(
-                place,
-                format!("unable to set variable {name:?}: not a name"),
-            );
-        }
-        valid
+        let reason = if name.is_empty() || name.contains(['=', '\0']) {
+            "not a name"
+        } else if environment::NAMES.contains(&name) {
+            // There would be two of that name, and which one counts is up to the command.
+            "tlssrv does that itself, for each connection"
+        } else {
+            return true;
+        };
+        let message = format!("unable to set variable {name:?}: {reason}");
+        self.problems.error(place, message);
+        false
     }
 
     fn c_string(&mut self, text: &Spanned<String>) -> Option<CString> {

@@ -87,6 +87,20 @@ fn a_variable_needs_a_name() {
 }
 
 #[test]
+fn a_variable_that_says_something_of_the_connection_is_not_to_be_set() {
+    let site = Site::new();
+    for name in tlssrv::environment::NAMES {
+        let message = format!(
+            "unable to set variable {name:?}: tlssrv does that itself, for each connection"
+        );
+        site.check(&with_host(&format!("env = {{ {name} = \"x\" }}")))
+            .refuses("env", &message);
+        site.check(&with_host(&format!("pass-env = [{name:?}]")))
+            .refuses("pass-env", &message);
+    }
+}
+
+#[test]
 fn a_umask_is_octal() {
     let site = Site::new();
     site.check(&with_host("umask = \"027\"")).is_fine();
