@@ -1,13 +1,15 @@
 //! The command line: one struct that says what may be on it, and what it asks for.
 #![forbid(unsafe_code)]
 
+mod completions;
 mod keyspec;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::error::{Error, ErrorKind};
-use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser};
+use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, ValueHint};
+pub use completions::Shell;
 
 use crate::config::{
     CommandLine, Form, Identities, LogTo, Options, PskOption, Source, Trace, UserFrom, server_name,
@@ -15,21 +17,25 @@ use crate::config::{
 use crate::tls::name::ServerName;
 
 /// What a command line asks for.
-#[expect(clippy::large_enum_variant, reason = "there is one in a process")]
 pub enum Request {
+    /// What this shell needs to complete a command line.
+    Completions(Shell),
     /// To have the server that runs with this table read it anew.
     Reload(PathBuf),
     /// To load a configuration, and to do something with it.
-    Load {
-        /// What to do.
-        task: Task,
-        /// Where the configuration is.
-        source: Source,
-        /// What it is for.
-        form: Form,
-        /// What holds beside it.
-        options: Options,
-    },
+    Load(Box<Load>),
+}
+
+/// What to do with which configuration.
+pub struct Load {
+    /// What to do.
+    pub task: Task,
+    /// Where the configuration is.
+    pub source: Source,
+    /// What it is for.
+    pub form: Form,
+    /// What holds beside it.
+    pub options: Options,
 }
 
 /// What to do with a configuration.
@@ -42,12 +48,25 @@ pub enum Task {
     Explain(Option<ServerName>),
 }
 
-/// The request that these arguments make, the first being our own name.
+/// What these arguments ask for, the first being our own name.
 ///
 /// Errors: what clap prints, help and version among it.
 pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Request, Error> {
     let matches = Cli::command().try_get_matches_from(args)?;
     let cli = Cli::from_arg_matches(&matches)?;
+    match (cli.completions, &cli.config) {
+        (Some(shell), _) => Ok(Request::Completions(shell)),
+        (None, Some(table)) if cli.reload => Ok(Request::Reload(table.clone())),
+        (None, _) => load(cli, &matches).map(Box::new).map(Request::Load),
+    }
+}
+
+/// The script that makes a shell complete our command line.
+pub fn completions(shell: Shell) -> String {
+    completions::script(shell, Cli::command())
+}
+
+fn load(cli: Cli, matches: &ArgMatches) -> Result<Load, Error> {
     let task = match (&cli.explain, cli.check) {
         (Some(name), _) => Task::Explain(explained(name)?),
         (None, true) => Task::Check,
@@ -60,15 +79,12 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Request, Error>
         passed: None,
     };
     if let Some(path) = cli.config {
-        if cli.reload {
-            return Ok(Request::Reload(path));
-        }
         let form = if cli.inetd {
             Form::OneConnection
         } else {
             Form::Server
         };
-        return Ok(Request::Load {
+        return Ok(Load {
             task,
             source: Source::File(path),
             form,
@@ -83,7 +99,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Request, Error>
     let psk = psk(&cli)?;
     let identities = match &cli.self_signed {
         Some(name) => Identities::SelfSigned(name.clone()),
-        None => Identities::Files(pairs(&cli, &matches)?),
+        None => Identities::Files(pairs(&cli, matches)?),
     };
     if psk.is_none() && identities.is_empty() {
         let message = "neither certificate nor key: give --cert FILE or --psk KEYSPEC, or \
@@ -97,7 +113,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Request, Error>
         command: cli.command,
     };
     let form = line.form();
-    Ok(Request::Load {
+    Ok(Load {
         task,
         source: Source::CommandLine(line),
         form,
@@ -128,11 +144,17 @@ struct Cli {
 
     /// Certificate chain in PEM, leaf first, with its key unless --key follows; may repeat, for a
     /// second type of key
-    #[arg(short, long, value_name = "FILE", conflicts_with_all = ["self_signed", "config"])]
+    #[arg(
+        short,
+        long,
+        value_name = "FILE",
+        value_hint = ValueHint::FilePath,
+        conflicts_with_all = ["self_signed", "config"]
+    )]
     cert: Vec<PathBuf>,
 
     /// Private key in PEM of the --cert before it
-    #[arg(long, value_name = "FILE", requires = "cert")]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, requires = "cert")]
     key: Vec<PathBuf>,
 
     #[arg(
@@ -171,7 +193,7 @@ struct Cli {
     self_signed: Option<String>,
 
     /// Serve the virtual hosts of this TOML file
-    #[arg(short = 'f', long, value_name = "FILE")]
+    #[arg(short = 'f', long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     config: Option<PathBuf>,
 
     /// Check everything, print every problem, start nothing
@@ -190,9 +212,14 @@ struct Cli {
     #[arg(long)]
     inetd: bool,
 
+    /// Print a script that completes command lines of tlssrv in this shell
+    #[arg(long, value_name = "SHELL", exclusive = true)]
+    completions: Option<Shell>,
+
     /// Command to serve, with its arguments
     #[arg(
         value_name = "CMD",
+        value_hint = ValueHint::CommandWithArguments,
         trailing_var_arg = true,
         required_unless_present = "config",
         conflicts_with = "config"

@@ -32,7 +32,7 @@ use std::path::Path;
 
 pub use exit::Exit;
 
-use cli::{Request, Task};
+use cli::{Load, Request, Task};
 use complain::{complain, stderr_is_the_connection};
 use config::{Form, Problems, Severity};
 use monitor::Origin;
@@ -53,16 +53,18 @@ pub mod tls;
 
 /// Does what the arguments say, the first being our own name.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> Exit {
-    let (task, source, form, mut options) = match cli::parse(args) {
-        Ok(Request::Load {
-            task,
-            source,
-            form,
-            options,
-        }) => (task, source, form, options),
+    let load = match cli::parse(args) {
+        Ok(Request::Load(load)) => *load,
         Ok(Request::Reload(table)) => return reload(&table),
+        Ok(Request::Completions(shell)) => return answer(&cli::completions(shell)),
         Err(error) => return answer_or_complain(&error),
     };
+    let Load {
+        task,
+        source,
+        form,
+        mut options,
+    } = load;
     // What is only to be checked may be run by another manager, or by none.
     let systemd = matches!(task, Task::Run).then(Systemd::take);
     let (sockets, notifier) = match (systemd, form) {
