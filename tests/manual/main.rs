@@ -1,0 +1,59 @@
+//! The manual in `etc/man` says what the program does: each page is compared with the program, both ways,
+//! and its examples are tried out.
+#![forbid(unsafe_code)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::print_stderr,
+    reason = "tests may stop where they stand"
+)]
+
+#[path = "../common/mod.rs"]
+mod common;
+
+#[path = "../common/example.rs"]
+mod example;
+
+mod completions;
+mod connection;
+mod exits;
+mod keys;
+mod options;
+mod page;
+
+use std::path::Path;
+
+use common::programs::{missing, program, run};
+use page::Page;
+
+const TLSSRV_8: Page = Page::new("tlssrv.8", include_str!("../../etc/man/tlssrv.8"));
+const TLSSRV_TOML_5: Page = Page::new("tlssrv.toml.5", include_str!("../../etc/man/tlssrv.toml.5"));
+
+#[test]
+fn mandoc_finds_no_fault_in_the_manual() {
+    if missing(&["mandoc"]) {
+        return;
+    }
+    let ran = run(program("mandoc")
+        // Where they find each other.
+        .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("etc/man"))
+        .arg("-Tlint")
+        .args([TLSSRV_TOML_5.name, TLSSRV_8.name]));
+    // Whether others have their manuals installed here is no fault of ours.
+    let elsewhere = |line: &&str| {
+        line.contains("referenced manual not found: Xr ") && !line.contains("Xr tlssrv")
+    };
+    let text = String::from_utf8(ran.stdout).unwrap();
+    let faults: Vec<&str> = text.lines().filter(|line| !elsewhere(line)).collect();
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
+#[test]
+fn no_display_and_no_item_is_without_its_example() {
+    for page in [TLSSRV_8, TLSSRV_TOML_5] {
+        for item in page.items().filter(|item| item.is_tried()) {
+            assert!(!item.examples.is_empty(), "{}: {}", page.name, item.tag);
+        }
+    }
+}
