@@ -15,7 +15,9 @@ mod clients;
 mod git;
 mod https;
 mod rsync;
+mod supers;
 mod superservers;
+mod tables;
 
 /// A command line for sh(1) that is a TLS client on its descriptors 0 and 1. It checks the server's
 /// certificate, passes on end-of-file both ways, and changes no byte.
