@@ -25,12 +25,12 @@ pub(crate) fn missing(programs: &[&str]) -> bool {
     true
 }
 
-/// Where a program is: in `PATH`, or where daemons are.
+/// Where a program is: in `PATH`, or where daemons are, or what 9base has of Plan 9.
 pub(crate) fn find(program: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
-    let daemons = ["/usr/sbin", "/sbin"].map(PathBuf::from);
+    let elsewhere = ["/usr/sbin", "/sbin", "/usr/lib/plan9/bin"].map(PathBuf::from);
     env::split_paths(&path)
-        .chain(daemons)
+        .chain(elsewhere)
         .map(|directory| directory.join(program))
         .find(|file| file.is_file())
 }
