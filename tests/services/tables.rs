@@ -71,6 +71,30 @@ fn a_table_is_asked_whom_it_serves_without_a_name() {
     }
 }
 
+#[test]
+fn a_command_that_inherits_descriptor_2_does_not_write_to_the_client() {
+    // Those who make the connection descriptor 2, too.
+    for start in [supers::inetd, supers::xinetd] {
+        let site = site("\"default\"", "\"default\"");
+        let table = fs::read_to_string(site.file("tlssrv.toml")).unwrap();
+        let inherits = table.replace("[[host]]", "[[host]]\nstderr = \"inherit\"");
+        let site = site.with_file("tlssrv.toml", &inherits);
+        let Some(server) = start(&site) else { continue };
+        let mut client = Dial::new().over(server.connect(), "a.example");
+        client.send(b"\n");
+        assert!(client.read_line().starts_with("exact "), "{}", server.name);
+        let rest = client.read_to_end();
+        assert_eq!(
+            (&rest.bytes[..], rest.ended),
+            (&b""[..], Ended::CloseNotify)
+        );
+        drop(client);
+        server.wait_for_status(5, 1);
+        let log = fs::read_to_string(site.file("log")).unwrap();
+        assert!(!log.contains("oops"), "{log}");
+    }
+}
+
 /// What has to hold, whoever has accepted the connections.
 fn serves_a_table(start: Start) {
     let site = site("\"reject\"", "\"reject\"");
