@@ -248,7 +248,7 @@ fn become_command(attempt: &Attempt<'_>) -> Result<std::convert::Infallible, Lau
     let (soft, hard) = attempt.descriptor_limit;
     let descriptors = (libc::RLIMIT_NOFILE, soft, hard);
     let own = program.rlimits.iter();
-    let own = own.map(|l| (l.resource as libc::__rlimit_resource_t, l.soft, l.hard));
+    let own = own.map(|l| (l.resource as _, l.soft, l.hard));
     for (resource, rlim_cur, rlim_max) in std::iter::once(descriptors).chain(own) {
         let limit = libc::rlimit { rlim_cur, rlim_max };
         // SAFETY: `limit` outlives the call.
