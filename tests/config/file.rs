@@ -236,7 +236,10 @@ fn one_connection_needs_no_listener() {
 fn a_bad_address_is_refused() {
     let site = Site::new();
     for (address, reason) in [
-        ("993", "no port; write HOST:PORT, :PORT, unix:PATH or systemd:NAME"),
+        (
+            "993",
+            "no port; write HOST:PORT, :PORT, unix:PATH or systemd:NAME",
+        ),
         ("localhost:imaps", "no such port: \"imaps\""),
         ("::1:993", "write an IPv6 address as [ADDRESS]:PORT"),
         ("unix:", "no path"),

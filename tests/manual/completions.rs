@@ -127,3 +127,19 @@ fn completions_stand_alone_and_only_for_shells_that_are_known() {
         assert!(ran.stdout.is_empty());
     }
 }
+
+#[test]
+fn packages_have_the_scripts_of_this_program() {
+    for (shell, file) in [
+        ("bash", "tlssrv.bash"),
+        ("zsh", "_tlssrv"),
+        ("fish", "tlssrv.fish"),
+    ] {
+        let file = format!("{}/etc/completions/{file}", env!("CARGO_MANIFEST_DIR"));
+        let advice = format!("run tlssrv --completions {shell} >{file}");
+        assert!(
+            std::fs::read_to_string(&file).unwrap() == script(shell),
+            "{advice}"
+        );
+    }
+}
