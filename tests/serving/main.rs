@@ -14,6 +14,7 @@ mod common;
 mod command;
 mod engines;
 mod environment;
+mod exhausted;
 mod hello;
 mod inetd;
 mod launch;

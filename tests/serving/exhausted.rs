@@ -1,0 +1,70 @@
+//! When descriptors run out: somebody waits, or is turned away, and nobody who is there notices.
+
+use nix::unistd::Pid;
+
+use crate::common::{Client, Dial, Ended, Server, proc, programs};
+
+/// Lets a process have so many more descriptors, for a while.
+pub(crate) fn leave(pid: Pid, free: usize) {
+    let open = proc::descriptors(pid);
+    let limit = (0..).filter(|fd| !open.contains(fd)).nth(free).unwrap();
+    soft_limit(pid, limit);
+}
+
+/// Sets how many it may have; it could still raise that by itself.
+pub(crate) fn soft_limit(pid: Pid, limit: u32) {
+    let mut prlimit = programs::program("prlimit");
+    prlimit.arg(format!("--pid={pid}"));
+    prlimit.arg(format!("--nofile={limit}:"));
+    assert!(prlimit.status().unwrap().success());
+}
+
+fn echoes(client: &mut Client) {
+    client.send(b"hello\n");
+    assert_eq!(client.read_line(), "hello");
+}
+
+fn serve() -> Server {
+    Server::with_config(
+        "engines = 1\n[[listen]]\naddress = \"127.0.0.1:0\"\n[[host]]\ndefault = true\n\
+         cert = [\"cert.pem\"]\ncommand = [\"cat\"]\nallow-root = true\n",
+    )
+}
+
+#[test]
+fn without_descriptors_nobody_is_accepted_until_there_are_some() {
+    let server = serve();
+    let mut client = server.connect("");
+    echoes(&mut client);
+    leave(server.pid(), 0);
+    std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| server.connect(""));
+        server.wait_for_line("it says so", |line| {
+            line.contains(" err unable to accept a client: ") && line.contains("trying again in")
+        });
+        echoes(&mut client);
+        soft_limit(server.pid(), 256);
+        echoes(&mut waiting.join().unwrap());
+    });
+    echoes(&mut client);
+}
+
+#[test]
+fn without_descriptors_for_a_command_its_client_is_told_and_the_next_one_is_served() {
+    let server = serve();
+    let mut client = server.connect("");
+    echoes(&mut client);
+    // The socket of the client itself needs one.
+    leave(server.pid(), 1);
+    let end = Dial::new()
+        .connect(server.address(), "")
+        .read_to_end()
+        .ended;
+    assert_eq!(end, Ended::CloseNotify);
+    let line = server.wait_for_connection();
+    let reason = "launch: unable to set its descriptors: Too many open files (EMFILE)";
+    assert_eq!((line.value("end"), line.level.as_str()), (reason, "err"));
+    echoes(&mut client);
+    soft_limit(server.pid(), 256);
+    echoes(&mut server.connect(""));
+}
