@@ -12,29 +12,75 @@ mod common;
 #[path = "common/example.rs"]
 mod example;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use common::TLSSRV;
 use common::programs::run;
-use example::{assert_passes_check, options_in, options_of_help};
+use example::{
+    Programs, assert_passes_check, has_suffix, known_keys, options_in, options_of_help, site_of,
+};
+use tlssrv::config::{self, Config, Form, Options, RunAs, Source, Trace};
 
 #[test]
 fn every_example_passes_check_without_a_warning() {
-    let files = fs::read_dir(etc())
-        .unwrap()
-        .map(|entry| entry.unwrap().path());
-    let is_toml = |file: &PathBuf| file.extension().is_some_and(|suffix| suffix == "toml");
-    let examples: Vec<PathBuf> = files.filter(is_toml).collect();
-    assert!(!examples.is_empty());
+    let folders = [etc(), etc().join("examples")];
+    let files = folders
+        .iter()
+        .flat_map(|folder| fs::read_dir(folder).unwrap());
+    let files = files.map(|entry| entry.unwrap().path());
+    let examples: Vec<PathBuf> = files.filter(|file| has_suffix(file, "toml")).collect();
+    assert!(examples.len() > 6, "{examples:?}");
     for example in examples {
         let text = fs::read_to_string(&example).unwrap();
-        for text in [with_defaults_spelled_out(&text), text] {
-            assert_passes_check(&text, &etc());
+        for text in [with_comments_in_force(&text), text] {
+            assert_passes_check(&text, example.parent().unwrap());
         }
     }
+}
+
+#[test]
+fn the_example_of_a_table_has_every_key() {
+    let text = fs::read_to_string(etc().join("tlssrv.toml")).unwrap();
+    let (mut table, mut parts) = (String::new(), BTreeMap::<String, String>::new());
+    for line in text.lines() {
+        if line.starts_with('[') {
+            table = line.trim_matches(['[', ']']).to_owned();
+        }
+        parts
+            .entry(table.clone())
+            .or_default()
+            .push_str(&format!(" {line}\n"));
+    }
+    for (table, keys) in known_keys() {
+        let shown = |key: &String| {
+            // Perhaps in a comment.
+            parts[&table].contains(&format!(" {key} = ")) || parts.contains_key(key)
+        };
+        let missing: Vec<String> = keys.into_iter().filter(|key| !shown(key)).collect();
+        assert!(missing.is_empty(), "{table}: {missing:?}");
+    }
+}
+
+#[test]
+fn what_the_example_of_a_table_has_in_comments_are_the_defaults() {
+    let text = fs::read_to_string(etc().join("tlssrv.toml")).unwrap();
+    let [given, spelled_out] = [&text, &with_comments_in_force(&text)].map(|text| {
+        let site = site_of(text, &etc(), Programs::Any);
+        let options = Options {
+            log: None,
+            remote_name: None,
+            trace: Trace::Off,
+        };
+        let source = Source::File(site.file("tlssrv.toml"));
+        let Ok(loaded) = config::load(&source, Form::Server, &options) else {
+            panic!("{text}");
+        };
+        shown(&loaded.config).replace(site.path().to_str().unwrap(), "")
+    });
+    assert_eq!(given, spelled_out);
 }
 
 #[test]
@@ -55,8 +101,26 @@ fn etc() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("etc")
 }
 
+/// All of a configuration that does not come out of files.
+fn shown(config: &Config) -> String {
+    // Where root has no user "tlssrv", the default is somebody else.
+    let mut text = format!(
+        "{} {:?} {:?} {:?}",
+        config.engines, config.log, config.limits, config.listeners
+    );
+    for host in (0..).map_while(|place| config.hosts.get(place)) {
+        let psk = host.psk.as_ref().map(|psk| (psk.only_ke, psk.plain));
+        let of_host = matches!(host.run_as, RunAs::OfHost(_));
+        text.push_str(&format!(
+            "\n{} {:?} {psk:?} {of_host} {:?} {:?} {:?}",
+            host.label, host.alpn, host.program, host.connections, host.on_truncation
+        ));
+    }
+    text
+}
+
 /// The same text with every `# key = value` put into force.
-fn with_defaults_spelled_out(text: &str) -> String {
+fn with_comments_in_force(text: &str) -> String {
     let line = |line: &str| {
         let setting = line.strip_prefix("# ").filter(|rest| {
             let key = rest.split_once(" = ").map(|(key, _)| key);

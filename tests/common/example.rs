@@ -1,6 +1,7 @@
 //! Examples that are written for users, and what has to be there before they can be tried out.
+#![allow(dead_code, reason = "each test uses some of it")]
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -17,26 +18,56 @@ use crate::common::{Site, TLSSRV};
 ///
 /// `files`: the directory where its PSK files, scripts and the like are.
 pub(crate) fn assert_passes_check(text: &str, files: &Path) {
-    let site = site_of(text, files);
+    let site = site_of(text, files, Programs::Any);
     let ran = run(Command::new(TLSSRV)
         .args(["--check", "-f"])
-        .arg(site.file("tlssrv.toml"))
-        .env("PATH", site.file("bin")));
+        .arg(site.file("tlssrv.toml")));
     assert_eq!(ran.status.code(), Some(0), "{text}\n{}", ran.stderr);
     assert!(!ran.stderr.contains("warning:"), "{text}\n{}", ran.stderr);
 }
 
+/// What commands are to be.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Programs {
+    /// What the example says, which is there.
+    Real,
+    /// Programs of that name that do nothing.
+    Any,
+}
+
 /// A site with a table as `tlssrv.toml`, and with what it names: certificates, PSK files with users of this
-/// machine, directories, and in `bin` a program by the name of each command that is not in `files`.
-pub(crate) fn site_of(text: &str, files: &Path) -> Site {
-    let text = with_programs_by_name(&with_users_of_this_machine(text));
+/// machine, the scripts that lie in `files`, and programs.
+pub(crate) fn site_of(text: &str, files: &Path, programs: Programs) -> Site {
+    let mut text = with_users_of_this_machine(text);
+    if programs == Programs::Any {
+        text = with_programs_in_bin(&text);
+    }
     let site = Site::new().with_file("tlssrv.toml", &text);
+    let entries = fs::read_dir(files)
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
+    let others = |file: &Path| {
+        ["toml", "psk"]
+            .iter()
+            .all(|suffix| !has_suffix(file, suffix))
+    };
+    for file in entries.filter(|file| file.is_file() && others(file)) {
+        fs::copy(
+            &file,
+            site.file(file.file_name().unwrap().to_str().unwrap()),
+        )
+        .unwrap();
+    }
     let table: Table = toml::from_str(&text).unwrap();
-    fs::create_dir(site.file("bin")).unwrap();
     for host in &table.host {
         host.make_files(&site, files);
     }
     site
+}
+
+/// Whether a file's name ends in this.
+pub(crate) fn has_suffix(file: &Path, suffix: &str) -> bool {
+    file.extension().is_some_and(|found| found == suffix)
 }
 
 /// What an example says that has to be there.
@@ -78,27 +109,26 @@ impl Host {
             // What is in the repository is for everybody to read.
             pki::write_secret(&site.file(psk), &with_identities_of_this_machine(&text));
         }
-        let name = &self.command[0];
-        if name.contains('/') {
-            fs::copy(files.join(name), site.file(name)).unwrap();
-            return;
+        if let Some(name) = self.command[0].strip_prefix("bin/") {
+            fs::create_dir_all(site.file("bin")).unwrap();
+            let program = site.file("bin").join(name);
+            fs::write(&program, "#!/bin/sh\n").unwrap();
+            fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
         }
-        let program = site.file("bin").join(name);
-        fs::write(&program, "#!/bin/sh\n").unwrap();
-        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
     }
 }
 
-/// The same text with a user that every machine has. Who is not root can only be itself, and change no
-/// group.
+/// The same text with a user that every machine has, and without groups. Who is not root can only be
+/// itself.
 fn with_users_of_this_machine(text: &str) -> String {
     let root = geteuid().is_root();
     let me = one_that_commands_can_be();
     let mut lines = String::new();
     for line in text.lines() {
-        let key = line.split(" = ").next().unwrap_or_default();
-        if ["engine-user", "group", "groups"].contains(&key) && !root {
-            continue;
+        match line.split(" = ").next().unwrap_or_default() {
+            "engine-user" if !root => continue,
+            "group" | "groups" => continue,
+            _ => {}
         }
         let mut parts = line.split("user = \"");
         lines.push_str(parts.next().unwrap_or_default());
@@ -111,15 +141,15 @@ fn with_users_of_this_machine(text: &str) -> String {
     lines
 }
 
-/// The same text with the last part of the path alone where a command has an absolute one.
-fn with_programs_by_name(text: &str) -> String {
-    let line = |line: &str| match line.strip_prefix("command = [\"/") {
-        Some(rest) => {
+/// The same text with each command in `bin`, but for those that lie beside the table.
+fn with_programs_in_bin(text: &str) -> String {
+    let line = |line: &str| match line.split_once("command = [\"") {
+        Some((before, rest)) if !rest.starts_with("./") => {
             let (path, rest) = rest.split_once('"').unwrap();
             let name = path.rsplit('/').next().unwrap();
-            format!("command = [\"{name}\"{rest}\n")
+            format!("{before}command = [\"bin/{name}\"{rest}\n")
         }
-        None => format!("{line}\n"),
+        _ => format!("{line}\n"),
     };
     text.lines().map(line).collect()
 }
@@ -143,6 +173,36 @@ fn one_that_commands_can_be() -> String {
         root if root.uid.is_root() => "nobody".to_owned(),
         me => me.name,
     }
+}
+
+/// The keys that the program knows, by the table that they are part of, which is empty at the top.
+pub(crate) fn known_keys() -> BTreeMap<String, BTreeSet<String>> {
+    let mut known = BTreeMap::from([(String::new(), keys_beside(""))]);
+    for key in known[""].clone() {
+        // A table or an array of tables says what it knows; a value says that it is neither.
+        for header in [format!("[{key}]\n"), format!("[[{key}]]\n")] {
+            let keys = keys_beside(&header);
+            if !keys.is_empty() {
+                known.insert(key.clone(), keys);
+            }
+        }
+    }
+    known
+}
+
+/// The keys that the program says it knows, where this is followed by one that is none.
+fn keys_beside(header: &str) -> BTreeSet<String> {
+    const NONE: &str = "this-is-no-key-at-all";
+    let site = Site::new().with_file("tlssrv.toml", &format!("{header}{NONE} = 1\n"));
+    let ran = run(Command::new(TLSSRV)
+        .args(["--check", "-f"])
+        .arg(site.file("tlssrv.toml")));
+    let unknown = format!("unknown key {NONE:?} in ");
+    let lines = ran.stderr.lines().filter(|line| line.contains(&unknown));
+    let lists = lines.filter_map(|line| line.split_once(": known are "));
+    lists
+        .flat_map(|(_, list)| list.split(", ").map(str::to_owned))
+        .collect()
 }
 
 /// The options in the text of `--help`.

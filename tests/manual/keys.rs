@@ -2,12 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::process::Command;
 
 use crate::TLSSRV_TOML_5;
-use crate::common::programs::run;
-use crate::common::{Site, TLSSRV};
-use crate::example::assert_passes_check;
+use crate::example::{assert_passes_check, known_keys};
 
 /// The sections of the page, and what their keys are part of.
 const SECTIONS: [(&str, &str); 5] = [
@@ -18,21 +15,9 @@ const SECTIONS: [(&str, &str); 5] = [
     ("HOSTS", "host"),
 ];
 
-/// A key that is none, and not like any.
-const NONE: &str = "this-is-no-key-at-all";
-
 #[test]
 fn the_page_has_the_keys_that_the_program_knows_and_no_others() {
-    let mut known = BTreeMap::from([(String::new(), known_keys(&format!("{NONE} = 1\n")))]);
-    for key in known[""].clone() {
-        // A table or an array of tables says what it knows; a value says that it is neither.
-        for header in [format!("[{key}]"), format!("[[{key}]]")] {
-            let keys = known_keys(&format!("{header}\n{NONE} = 1\n"));
-            if !keys.is_empty() {
-                known.insert(key.clone(), keys);
-            }
-        }
-    }
+    let mut known = known_keys();
     // Socket activation comes with a change of its own; then this line goes.
     known
         .get_mut("listen")
@@ -103,18 +88,4 @@ fn assert_is_fine(text: &str) {
     fs::write(files.path().join("devices.psk"), devices).unwrap();
     fs::write(files.path().join("clients.psk"), clients.join("\n")).unwrap();
     assert_passes_check(text, files.path());
-}
-
-/// The keys that the program says it knows where this text has one that is none.
-fn known_keys(text: &str) -> BTreeSet<String> {
-    let site = Site::new().with_file("tlssrv.toml", text);
-    let ran = run(Command::new(TLSSRV)
-        .args(["--check", "-f"])
-        .arg(site.file("tlssrv.toml")));
-    let unknown = format!("unknown key {NONE:?} in ");
-    let lines = ran.stderr.lines().filter(|line| line.contains(&unknown));
-    let lists = lines.filter_map(|line| line.split_once(": known are "));
-    lists
-        .flat_map(|(_, list)| list.split(", ").map(str::to_owned))
-        .collect()
 }

@@ -72,7 +72,7 @@ fn write_proxy(site: &Site) -> String {
 }
 
 /// `project.git`, with some history, and the work tree that it comes from.
-fn make_repository(at: &Path, work: &Path) {
+pub(crate) fn make_repository(at: &Path, work: &Path) {
     let init = ["init", "--quiet", "--initial-branch=main"];
     said(at, &[&init[..], &["--bare", "project.git"]].concat());
     said(at, &[&init[..], &["work"]].concat());
@@ -99,7 +99,7 @@ fn commit(work: &Path, message: &str, bytes: &[u8]) {
 }
 
 /// Whether a clone is whole, and has everything that the work tree has.
-fn assert_same(work: &Path, clone: &Path) {
+pub(crate) fn assert_same(work: &Path, clone: &Path) {
     said(clone, &["fsck", "--full", "--strict"]);
     assert_eq!(said(clone, &["status", "--porcelain"]), "");
     let facts: [&[&str]; 3] = [
@@ -118,7 +118,7 @@ fn said(at: &Path, args: &[&str]) -> String {
 }
 
 /// git, without anybody's configuration.
-fn git(at: &Path) -> Command {
+pub(crate) fn git(at: &Path) -> Command {
     let mut git = program("git");
     git.current_dir(at)
         .env("HOME", at)

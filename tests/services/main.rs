@@ -10,8 +10,11 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+#[path = "../common/example.rs"]
+mod example;
 
 mod clients;
+mod examples;
 mod git;
 mod https;
 mod rsync;
