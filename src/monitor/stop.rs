@@ -29,7 +29,7 @@ impl Monitor {
                 self.logger.say(
                     Severity::Notice,
                     &format!(
-                        "{signal} again: connections that are ended: {}",
+                        "{signal}: connections that are ended: {}",
                         self.connections.len()
                     ),
                 );

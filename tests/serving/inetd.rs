@@ -110,6 +110,30 @@ fn the_exit_status_is_the_commands_own() {
 }
 
 #[test]
+fn a_signal_to_stop_ends_the_connection_and_the_command_with_it() {
+    let site = Site::new();
+    let (client, server) = UnixStream::pair().unwrap();
+    let args = ["-c", "cert.pem", "sh", "-c", "exec sleep 1000"];
+    let inetd = Inetd::start(&site, &args, server.into());
+    let mut client = Dial::new().over(Socket::from(client), "a.example");
+    client.flush().unwrap();
+    let pid = nix::unistd::Pid::from_raw(inetd.child.id().try_into().unwrap());
+    eventually("the command runs", || {
+        let children = crate::common::proc::children(pid).into_iter();
+        let mut names = children.filter_map(crate::common::proc::name);
+        names.any(|name| name == "sleep").then_some(())
+    });
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
+    let (status, said) = inetd.end();
+    assert_eq!(status.code(), Some(128 + 15), "{said}");
+    assert!(
+        said.contains("notice SIGTERM: connections that are ended: 1"),
+        "{said}"
+    );
+    assert_eq!(connection_line(&said).value("exit"), "SIGTERM");
+}
+
+#[test]
 fn a_handshake_that_fails_ends_with_98() {
     let site = Site::new();
     let (mut client, server) = tcp_pair();
