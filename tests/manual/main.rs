@@ -57,3 +57,32 @@ fn no_display_and_no_item_is_without_its_example() {
         }
     }
 }
+
+#[test]
+fn examples_are_rendered_as_they_are_written() {
+    if missing(&["mandoc"]) {
+        return;
+    }
+    let one_line = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+    for page in [TLSSRV_8, TLSSRV_TOML_5] {
+        let mut rendered = String::new();
+        let text = run(program("mandoc")
+            .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("etc/man"))
+            .args(["-Tascii", page.name]))
+        .text();
+        for letter in text.chars() {
+            // As typewriters make letters bold.
+            match letter {
+                '\u{8}' => drop(rendered.pop()),
+                letter => rendered.push(letter),
+            }
+        }
+        let rendered = one_line(&rendered);
+        let items = page.items().flat_map(|item| item.examples);
+        let examples: Vec<String> = items.chain(page.all_displays()).collect();
+        assert!(examples.len() > 40);
+        for example in examples {
+            assert!(rendered.contains(&one_line(&example)), "{example}");
+        }
+    }
+}

@@ -63,11 +63,12 @@ impl Page {
             .source
             .split_once(&format!("\n.Sh {section}\n"))
             .unwrap();
-        let body = body.split("\n.Sh ").next().unwrap();
-        let displays = body.split("\n.Bd -literal -offset indent\n").skip(1);
-        displays
-            .map(|display| text_of(display.split("\n.Ed").next().unwrap()))
-            .collect()
+        displays(body.split("\n.Sh ").next().unwrap())
+    }
+
+    /// The literal displays of the whole page.
+    pub(crate) fn all_displays(self) -> Vec<String> {
+        displays(self.source)
     }
 }
 
@@ -83,6 +84,13 @@ impl Item {
     pub(crate) fn is_tried(&self) -> bool {
         !self.tag.is_empty() && self.section != "FILES"
     }
+}
+
+fn displays(source: &str) -> Vec<String> {
+    let displays = source.split("\n.Bd -literal -offset indent\n").skip(1);
+    displays
+        .map(|display| text_of(display.split("\n.Ed").next().unwrap()))
+        .collect()
 }
 
 /// Text as people read it.
