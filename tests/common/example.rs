@@ -190,15 +190,22 @@ pub(crate) fn known_keys() -> BTreeMap<String, BTreeSet<String>> {
     known
 }
 
-/// The keys that the program says it knows, where this is followed by one that is none.
-fn keys_beside(header: &str) -> BTreeSet<String> {
-    const NONE: &str = "this-is-no-key-at-all";
-    let site = Site::new().with_file("tlssrv.toml", &format!("{header}{NONE} = 1\n"));
+/// What `--check` says of a table that is wrong.
+pub(crate) fn problems_of(text: &str) -> String {
+    let site = Site::new().with_file("tlssrv.toml", text);
     let ran = run(Command::new(TLSSRV)
         .args(["--check", "-f"])
         .arg(site.file("tlssrv.toml")));
+    assert_eq!(ran.status.code(), Some(96), "{text}");
+    ran.stderr
+}
+
+/// The keys that the program says it knows, where this is followed by one that is none.
+fn keys_beside(header: &str) -> BTreeSet<String> {
+    const NONE: &str = "this-is-no-key-at-all";
+    let said = problems_of(&format!("{header}{NONE} = 1\n"));
     let unknown = format!("unknown key {NONE:?} in ");
-    let lines = ran.stderr.lines().filter(|line| line.contains(&unknown));
+    let lines = said.lines().filter(|line| line.contains(&unknown));
     let lists = lines.filter_map(|line| line.split_once(": known are "));
     lists
         .flat_map(|(_, list)| list.split(", ").map(str::to_owned))

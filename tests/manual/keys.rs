@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
 use crate::TLSSRV_TOML_5;
-use crate::example::{assert_passes_check, known_keys};
+use crate::example::{assert_passes_check, known_keys, problems_of};
 
 /// The sections of the page, and what their keys are part of.
 const SECTIONS: [(&str, &str); 5] = [
@@ -88,4 +88,48 @@ fn assert_is_fine(text: &str) {
     fs::write(files.path().join("devices.psk"), devices).unwrap();
     fs::write(files.path().join("clients.psk"), clients.join("\n")).unwrap();
     assert_passes_check(text, files.path());
+}
+
+#[test]
+fn each_key_that_is_a_word_has_all_of_them_and_each_limit_has_its_name() {
+    let mut words_of_all = 0;
+    for (section, table) in SECTIONS {
+        for item in TLSSRV_TOML_5.items_in(&[section]) {
+            let key = &item.named("Ic")[0];
+            let header = match table {
+                "" => String::new(),
+                "log" | "limits" => format!("[{table}]\n"),
+                _ => format!("[[{table}]]\n"),
+            };
+            // Whoever wants one of a few words says which.
+            let said = problems_of(&format!("{header}{key} = 0\n"));
+            let lines = said.lines().filter(|line| line.contains(": expected \""));
+            for words in lines.filter_map(|line| line.split_once(": expected ")) {
+                let (words, _) = words.1.split_once(", found").unwrap();
+                for word in words.split(" or ") {
+                    assert!(
+                        item.text.contains(&format!("\n.Ql {word}")),
+                        "{key}: {word}"
+                    );
+                    words_of_all += 1;
+                }
+            }
+        }
+    }
+    assert!(words_of_all >= 15, "{words_of_all}");
+
+    let said = problems_of("[[host]]\nrlimits = { none = 1 }\ncommand = [\"cat\"]\n");
+    let (_, known) = said.split_once("unknown; known are ").unwrap();
+    let known: BTreeSet<&str> = known.lines().next().unwrap().split(", ").collect();
+    let mut items = TLSSRV_TOML_5.items_in(&["HOSTS"]);
+    let item = items.find(|item| item.tag == "Ic rlimits").unwrap();
+    let lists = item
+        .text
+        .lines()
+        .filter_map(|line| line.strip_prefix(".Cm "));
+    let words = lists.flat_map(|line| line.split(' '));
+    let page: BTreeSet<&str> = words
+        .filter(|word| ![",", ".", "soft", "hard"].contains(word))
+        .collect();
+    assert_eq!(page, known);
 }

@@ -17,6 +17,8 @@ pub(crate) struct Item {
     pub(crate) tag: String,
     /// Its `.Dl` lines.
     pub(crate) examples: Vec<String>,
+    /// Everything below its tag, in mdoc but for the escapes.
+    pub(crate) text: String,
 }
 
 impl Page {
@@ -29,6 +31,10 @@ impl Page {
         let (mut items, mut section, mut depth) = (Vec::<Item>::new(), String::new(), 0);
         for line in self.source.lines() {
             let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
+            if let Some(item) = items.last_mut() {
+                item.text.push('\n');
+                item.text.push_str(&text_of(line));
+            }
             match word {
                 ".Sh" => section = rest.to_owned(),
                 ".Bl" => depth += 1,
@@ -37,6 +43,7 @@ impl Page {
                     section: section.clone(),
                     tag: rest.to_owned(),
                     examples: Vec::new(),
+                    text: String::new(),
                 }),
                 ".Dl" => items.last_mut().unwrap().examples.push(text_of(rest)),
                 _ => {}
