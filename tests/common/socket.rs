@@ -90,9 +90,16 @@ impl From<UnixStream> for Socket {
 
 impl Read for Socket {
     fn read(&mut self, room: &mut [u8]) -> io::Result<usize> {
-        match self {
-            Self::Tcp(socket) => socket.read(room),
-            Self::Unix(socket) => socket.read(room),
+        loop {
+            let result = match self {
+                Self::Tcp(socket) => socket.read(room),
+                Self::Unix(socket) => socket.read(room),
+            };
+            // With a time limit, a read does not go on by itself after a stop (signal(7)).
+            match result {
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                result => return result,
+            }
         }
     }
 }
