@@ -67,9 +67,11 @@ impl Notifier {
     /// Says something: `NAME=value` lines.
     pub fn notify(&mut self, message: String) {
         if let Some(manager) = &mut self.manager {
-            if manager.waiting.len() < MOST {
-                manager.waiting.push_back(message);
+            // What counts in the end is said last.
+            if manager.waiting.len() >= MOST {
+                manager.waiting.pop_front();
             }
+            manager.waiting.push_back(message);
             manager.send();
         }
     }

@@ -64,10 +64,13 @@ impl Server {
 
     /// Runs a command line that starts tlssrv, in a site, and waits until it listens everywhere.
     pub(crate) fn run(site: Site, command: &mut Command) -> Self {
+        Self::run_passing(site, command.stdin(Stdio::null()).stdout(Stdio::null()))
+    }
+
+    /// As [`Server::run`], with descriptors 0 and 1 as they are set already.
+    pub(crate) fn run_passing(site: Site, command: &mut Command) -> Self {
         let child = command
             .current_dir(site.path())
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();

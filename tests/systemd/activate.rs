@@ -1,0 +1,56 @@
+//! systemd's own systemd-socket-activate, which passes sockets as systemd does.
+
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use crate::common::programs::{Daemon, missing, program};
+use crate::common::{Site, Socket, TLSSRV, eventually};
+use crate::start::{hosts, word};
+
+fn activate(site: &Site, args: &[&str], tlssrv: &[&str]) -> Daemon {
+    let mut command: Command = program("systemd-socket-activate");
+    command.current_dir(site.path()).args(args);
+    command.arg("--listen").arg(site.file("socket"));
+    command.arg(TLSSRV).args(tlssrv);
+    command.stdin(Stdio::null()).stdout(Stdio::null());
+    Daemon::start(command.stderr(Stdio::null()))
+}
+
+fn connect(path: &Path) -> Socket {
+    // It binds the socket itself, and starts tlssrv for the first client.
+    eventually("it listens", || UnixStream::connect(path).ok()).into()
+}
+
+fn table() -> String {
+    let hosts = hosts(&[("a.example", "one"), ("b.wild.example", "two")]);
+    format!("[[listen]]\nsystemd = \"tls\"\n{hosts}")
+}
+
+fn assert_serves_by_name(site: &Site) {
+    let path = site.file("socket");
+    assert_eq!(word(connect(&path), "a.example"), "one");
+    assert_eq!(word(connect(&path), "b.wild.example"), "two");
+    assert_eq!(word(connect(&path), "a.example"), "one");
+}
+
+#[test]
+fn it_passes_the_listening_socket_to_the_server_of_a_table() {
+    if missing(&["systemd-socket-activate"]) {
+        return;
+    }
+    let site = Site::new().with_file("tlssrv.toml", &table());
+    let _activate = activate(&site, &["--fdname=tls"], &["-f", "tlssrv.toml"]);
+    assert_serves_by_name(&site);
+}
+
+#[test]
+fn it_starts_one_tlssrv_for_each_connection() {
+    if missing(&["systemd-socket-activate"]) {
+        return;
+    }
+    let site = Site::new().with_file("tlssrv.toml", &table());
+    let arguments = ["-f", "tlssrv.toml", "--inetd"];
+    let _activate = activate(&site, &["--inetd", "--accept"], &arguments);
+    assert_serves_by_name(&site);
+}

@@ -1,0 +1,126 @@
+//! tlssrv with no more privileges and system calls than its units leave it: as far as that can be had
+//! without systemd.
+
+use std::fs;
+use std::net::TcpListener;
+use std::ops::Range;
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::path::{Path, PathBuf};
+
+use nix::sys::signal::Signal;
+
+use crate::common::programs::{missing, program};
+use crate::common::{Ended, Server, Site, TLSSRV, eventually, proc};
+use crate::units::UNITS;
+
+/// What the commands run as: not the user of the engines.
+const USER: &str = "daemon";
+const LISTEN: &str = "[[listen]]\naddress = ";
+
+/// Whether a test has to be left out.
+fn impossible() -> bool {
+    if !nix::unistd::geteuid().is_root() {
+        crate::common::skip("only root gives up privileges");
+        return true;
+    }
+    missing(&["python3", "setpriv", "systemd-analyze"])
+}
+
+/// A server in the cage of a unit, with a program file that everybody may run.
+fn confined(unit: &str, site: Site) -> Server {
+    let binary = site.file("tlssrv");
+    fs::copy(TLSSRV, &binary).unwrap();
+    let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/systemd");
+    let files = [tests.join("confine.py"), Path::new(UNITS).join(unit)];
+    let [script, unit]: [PathBuf; 2] = files.map(|file| {
+        let copy = site.file(file.file_name().unwrap().to_str().unwrap());
+        fs::copy(file, &copy).unwrap();
+        copy
+    });
+    let mut command = program("/usr/bin/python3");
+    command.arg(script).arg(unit).arg(binary);
+    command.env("CREDENTIALS_DIRECTORY", site.file("credentials"));
+    Server::run(site, command.args(["-f", "tlssrv.toml"]))
+}
+
+/// A port that only privileges bind; each test has some of its own.
+fn privileged_port(mut ports: Range<u16>) -> u16 {
+    ports
+        .find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok())
+        .unwrap()
+}
+
+#[test]
+fn root_keeps_what_it_takes_to_serve_commands_of_other_users() {
+    if impossible() {
+        return;
+    }
+    let site = Site::new();
+    // Keys and commands that are somebody else's alone.
+    let user = nix::unistd::User::from_name(USER).unwrap().unwrap();
+    let own = |file: &Path, mode| {
+        chown(file, Some(user.uid.as_raw()), Some(user.gid.as_raw())).unwrap();
+        fs::set_permissions(file, fs::Permissions::from_mode(mode)).unwrap();
+    };
+    own(&site.file("cert.pem"), 0o600);
+    fs::create_dir(site.file("home")).unwrap();
+    let script = "#!/bin/sh\necho $(id -un) $(ulimit -Hs) $(ls -d /tmp)\nexec cat\n";
+    fs::write(site.file("home/command"), script).unwrap();
+    own(&site.file("home/command"), 0o700);
+    own(&site.file("home"), 0o700);
+    let table = format!(
+        "{LISTEN}\"127.0.0.1:{}\"\n[[host]]\nnames = [\"a.example\"]\ncert = [\"cert.pem\"]\n\
+         command = [\"home/command\"]\nuser = \"{USER}\"\nrlimits = {{ stack = \"unlimited\" }}\n",
+        privileged_port(600..700)
+    );
+    let mut server = confined("tlssrv.service", site.with_file("tlssrv.toml", &table));
+    let mut client = server.connect("a.example");
+    assert_eq!(client.read_line(), format!("{USER} unlimited /tmp"));
+    client.send(b"echo\n");
+    assert_eq!(client.read_line(), "echo");
+    server.signal(Signal::SIGHUP);
+    server.wait_for_line("it reloads", |line| line.ends_with(" reloaded"));
+    // An engine and a command that are somebody else's have to go.
+    let commands = server.commands();
+    assert_eq!(commands.len(), 1);
+    server.signal(Signal::SIGTERM);
+    server.signal(Signal::SIGINT); // of two SIGTERM at once the second is lost
+    assert_eq!(server.wait().code(), Some(0));
+    eventually("the command ends", || {
+        (!proc::runs(commands[0])).then_some(())
+    });
+}
+
+#[test]
+fn the_unprivileged_one_serves_with_the_calls_that_it_has() {
+    if impossible() {
+        return;
+    }
+    let site = Site::new();
+    fs::create_dir(site.file("credentials")).unwrap();
+    fs::copy(site.file("cert.pem"), site.file("credentials/tls_www.pem")).unwrap();
+    chown(site.file("credentials/tls_www.pem"), Some(64242), None).unwrap();
+    let command = "id -u; grep CapEff /proc/self/status; exec cat";
+    let table = format!(
+        "{LISTEN}\"127.0.0.1:{}\"\n[[host]]\nnames = [\"a.example\"]\ncert = [\"credential:tls_www.pem\"]\n\
+         command = [\"sh\", \"-c\", \"{command}\"]\n",
+        privileged_port(700..800)
+    );
+    let mut server = confined(
+        "tlssrv-unprivileged.service",
+        site.with_file("tlssrv.toml", &table),
+    );
+    let mut client = server.connect("a.example");
+    assert_eq!(client.read_line(), "64242");
+    assert_eq!(client.read_line(), "CapEff:\t0000000000000000");
+    let sent = vec![b'x'; 1 << 20];
+    let received = client.exchange(&sent);
+    assert_eq!(
+        (received.bytes.len(), received.ended),
+        (sent.len(), Ended::CloseNotify)
+    );
+    server.signal(Signal::SIGHUP);
+    server.wait_for_line("it reloads", |line| line.ends_with(" reloaded"));
+    server.connect("a.example").read_line();
+    assert_eq!(server.stop().code(), Some(0));
+}

@@ -1,0 +1,23 @@
+//! tlssrv as a service of systemd: passed sockets, the notify protocol, credentials, and the units.
+//!
+//! systemd itself cannot be had in a test; its tools can, and its protocols are plain enough to speak.
+#![forbid(unsafe_code)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::print_stderr,
+    reason = "tests may stop where they stand"
+)]
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod activate;
+mod confined;
+mod credentials;
+mod notify;
+mod passed;
+mod reload;
+mod start;
+mod units;

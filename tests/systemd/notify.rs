@@ -1,0 +1,255 @@
+//! What systemd is told.
+
+use std::fs;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+use nix::time::{ClockId, clock_gettime};
+
+use crate::common::programs::run;
+use crate::common::{DEADLINE, Dial, Server, Site, TLSSRV};
+use crate::start::{Start, hosts};
+
+/// A service manager that listens.
+struct Manager(UnixDatagram);
+
+impl Manager {
+    fn in_site(site: &Site) -> Self {
+        Self::on(UnixDatagram::bind(site.file("notify")).unwrap())
+    }
+
+    fn on(socket: UnixDatagram) -> Self {
+        socket.set_read_timeout(Some(DEADLINE)).unwrap();
+        Self(socket)
+    }
+
+    /// The next message: its lines.
+    fn next(&self) -> Vec<String> {
+        let mut message = [0; 4096];
+        let length = self.0.recv(&mut message).unwrap();
+        let text = std::str::from_utf8(&message[..length]).unwrap();
+        text.lines().map(str::to_owned).collect()
+    }
+
+    /// The next message with this line, whatever comes before.
+    fn wait_for(&self, line: &str) -> Vec<String> {
+        loop {
+            let message = self.next();
+            if message.iter().any(|l| l == line) {
+                return message;
+            }
+        }
+    }
+
+    /// The next status that this is true of.
+    fn wait_for_status(&self, is: impl Fn(&str) -> bool) -> String {
+        loop {
+            let status = status(&self.next());
+            if let Some(status) = status.filter(|status| is(status)) {
+                return status;
+            }
+        }
+    }
+}
+
+fn status(message: &[String]) -> Option<String> {
+    message
+        .iter()
+        .find_map(|line| line.strip_prefix("STATUS=").map(str::to_owned))
+}
+
+fn table() -> String {
+    format!(
+        "[[listen]]\naddress = \"127.0.0.1:0\"\n{}",
+        hosts(&[("a.example", "a")])
+    )
+}
+
+fn start(manager: &str, site: Site, table: &str) -> Server {
+    let site = site.with_file("tlssrv.toml", table);
+    let start = Start::default().with("NOTIFY_SOCKET", manager);
+    start.server(site, &["-f", "tlssrv.toml"])
+}
+
+fn in_site() -> (Manager, Server) {
+    let site = Site::new();
+    let manager = Manager::in_site(&site);
+    let path = site.file("notify").to_str().unwrap().to_owned();
+    let server = start(&path, site, &table());
+    (manager, server)
+}
+
+fn microseconds() -> u128 {
+    Duration::from(clock_gettime(ClockId::CLOCK_MONOTONIC).unwrap()).as_micros()
+}
+
+/// Ready, a reload, the end.
+fn assert_story(manager: &Manager, mut server: Server) {
+    let ready = ["READY=1", "STATUS=0 connections, 0 served, 0 refused"];
+    assert_eq!(manager.next(), ready);
+    // It was told the truth.
+    drop(server.connect("a.example"));
+    let before = microseconds();
+    server.signal(Signal::SIGHUP);
+    let reloading = manager.wait_for("RELOADING=1");
+    let time = reloading[1].strip_prefix("MONOTONIC_USEC=").unwrap();
+    assert!((before..=microseconds()).contains(&time.parse().unwrap()));
+    manager.wait_for("READY=1");
+    server.signal(Signal::SIGTERM);
+    let stopping = manager.wait_for("STOPPING=1");
+    assert!(stopping[1].starts_with("STATUS=stopping: "), "{stopping:?}");
+    assert_eq!(server.wait().code(), Some(0));
+}
+
+#[test]
+fn it_is_told_when_the_server_is_ready_reloads_and_stops() {
+    let (manager, server) = in_site();
+    assert_story(&manager, server);
+}
+
+#[test]
+fn an_abstract_socket_will_do() {
+    let name = format!("tlssrv-test/{}", std::process::id());
+    let address = SocketAddr::from_abstract_name(&name).unwrap();
+    let manager = Manager::on(UnixDatagram::bind_addr(&address).unwrap());
+    assert_story(&manager, start(&format!("@{name}"), Site::new(), &table()));
+}
+
+#[test]
+fn a_reload_that_is_refused_ends_too_and_the_status_says_why() {
+    let (manager, server) = in_site();
+    let reload = |table: &str| {
+        fs::write(server.site.file("tlssrv.toml"), table).unwrap();
+        let mut command = Command::new(TLSSRV);
+        let command = command.args(["--reload", "-f", "tlssrv.toml"]);
+        let ran = run(command.current_dir(server.site.path()));
+        manager.wait_for("RELOADING=1");
+        (
+            ran.status.code(),
+            status(&manager.wait_for("READY=1")).unwrap(),
+        )
+    };
+    let wrong = format!("engines = \"many\"\ngnines = 1\n{}", table());
+    let (code, told) = reload(&wrong);
+    assert_eq!(code, Some(96));
+    let (counts, why) = told.split_once("; the old configuration stays: ").unwrap();
+    assert_eq!(counts, "0 connections, 0 served, 0 refused");
+    assert!(
+        why.ends_with("tlssrv.toml:1: expected an integer, found a string (and 1 more)"),
+        "{why}"
+    );
+    // Those who look later see it, too.
+    let client = server.connect("a.example");
+    let later = manager.wait_for_status(|status| status.starts_with("1 connection, "));
+    assert!(later.ends_with(why), "{later}");
+    drop(client);
+
+    let (code, told) = reload(&table());
+    assert_eq!(code, Some(0));
+    assert!(!told.contains("stays"), "{told}");
+}
+
+#[test]
+fn its_status_counts_clients() {
+    let site = Site::new();
+    let manager = Manager::in_site(&site);
+    let path = site.file("notify").to_str().unwrap().to_owned();
+    let server = start(
+        &path,
+        site,
+        &format!("[limits]\nper-source = 2\n{}", table()),
+    );
+    manager.wait_for("READY=1");
+    let began = Instant::now();
+    let mut clients = [server.connect("a.example"), server.connect("a.example")];
+    assert!(
+        Dial::new()
+            .try_connect(server.address(), "a.example")
+            .is_err()
+    );
+    manager.wait_for_status(|status| status == "2 connections, 0 served, 1 refused");
+    // No more often than once a second.
+    assert!(began.elapsed() > Duration::from_millis(500));
+    for client in &mut clients {
+        client.close_notify();
+        client.read_to_end();
+    }
+    manager.wait_for_status(|status| status == "0 connections, 2 served, 1 refused");
+}
+
+#[test]
+fn the_watchdog_hears_from_it_twice_in_its_time() {
+    let site = Site::new();
+    let manager = Manager::in_site(&site);
+    let start = Start::default().with("NOTIFY_SOCKET", site.file("notify").display());
+    let start = start.with("WATCHDOG_USEC", 200_000);
+    let server = start.server(site, &["--listen", "127.0.0.1:0", "-c", "cert.pem", "cat"]);
+    manager.wait_for("READY=1");
+    manager.wait_for("WATCHDOG=1");
+    let began = Instant::now();
+    for _ in 0..10 {
+        assert_eq!(manager.next(), ["WATCHDOG=1"]);
+    }
+    assert!(
+        began.elapsed() > Duration::from_millis(850),
+        "{:?}",
+        began.elapsed()
+    );
+    // What is stuck says nothing.
+    server.signal(Signal::SIGSTOP);
+    manager
+        .0
+        .set_read_timeout(Some(Duration::from_millis(500)))
+        .unwrap();
+    let mut message = [0; 64];
+    // What was on its way has come by then.
+    while manager.0.recv(&mut message).is_ok() {
+        assert!(began.elapsed() < DEADLINE, "it goes on");
+    }
+    server.signal(Signal::SIGCONT);
+    manager.0.set_read_timeout(Some(DEADLINE)).unwrap();
+    manager.wait_for("WATCHDOG=1");
+}
+
+#[test]
+fn the_watchdog_of_another_process_is_not_ours() {
+    let site = Site::new();
+    let manager = Manager::in_site(&site);
+    let start = Start::default().with("NOTIFY_SOCKET", site.file("notify").display());
+    let start = start.with("WATCHDOG_USEC", 1000).with("WATCHDOG_PID", 1);
+    let mut server = start.server(site, &["--listen", "127.0.0.1:0", "-c", "cert.pem", "cat"]);
+    assert_eq!(manager.next()[0], "READY=1");
+    assert_eq!(server.stop().code(), Some(0));
+    assert_eq!(manager.next()[0], "STOPPING=1");
+}
+
+#[test]
+fn nobody_who_listens_is_no_reason_to_serve_nobody() {
+    for manager in [
+        "/nonexistent/notify",
+        "@tlssrv-test/nobody",
+        "vsock:2:1",
+        "",
+    ] {
+        let server = start(manager, Site::new(), &table());
+        assert_eq!(server.connect("a.example").read_line(), "a");
+    }
+}
+
+/// Before systemd reads, its socket holds so many messages, and no more.
+#[test]
+fn a_manager_that_is_busy_holds_up_nobody_and_hears_of_the_end_later() {
+    let (manager, server) = in_site();
+    for _ in 0..30 {
+        server.signal(Signal::SIGHUP);
+        assert_eq!(server.connect("a.example").read_line(), "a");
+    }
+    let client = server.connect("a.example");
+    server.signal(Signal::SIGTERM);
+    server.wait_for_line("it drains", |line| line.contains("no more clients"));
+    manager.wait_for("STOPPING=1");
+    drop(client);
+}

@@ -1,0 +1,97 @@
+//! Passed sockets through reloads and to the end.
+
+use std::fs;
+use std::net::TcpStream;
+use std::process::Command;
+
+use nix::sys::signal::Signal;
+
+use crate::common::programs::run;
+use crate::common::{Server, TLSSRV, proc};
+use crate::start::{Start, both, hosts, listener, word};
+
+/// Has the server read this table; what it says.
+fn reload(server: &Server, table: &str) -> (Option<i32>, String) {
+    fs::write(server.site.file("tlssrv.toml"), table).unwrap();
+    let mut command = Command::new(TLSSRV);
+    let command = command
+        .args(["--reload", "-f", "tlssrv.toml"])
+        .current_dir(server.site.path());
+    let ran = run(command);
+    (ran.status.code(), ran.stderr)
+}
+
+fn table(sockets: &[&str], says: &str) -> String {
+    let listen = |name: &&str| format!("[[listen]]\nsystemd = \"{name}\"\n");
+    let listeners: String = sockets.iter().map(listen).collect();
+    listeners + &hosts(&[("a.example", says)])
+}
+
+#[test]
+fn a_reload_keeps_them_drops_them_and_takes_them_up_again() {
+    let (one, two) = (listener(), listener());
+    let addresses = [one.local_addr().unwrap(), two.local_addr().unwrap()];
+    let start = Start::default()
+        .passing("one", both(&one))
+        .passing("two", both(&two));
+    let server = start.serves(&table(&["one", "two"], "first"));
+    // systemd keeps them open; here nobody but the server does.
+    drop((one, two));
+    let says = |place: usize| word(TcpStream::connect(addresses[place]).unwrap(), "a.example");
+    assert_eq!((says(0), says(1)), ("first".into(), "first".into()));
+
+    assert_eq!(reload(&server, &table(&["two"], "second")).0, Some(0));
+    assert_eq!(says(1), "second");
+    server.wait_for_line("it is dropped", |line| {
+        line.ends_with(&format!("no longer listening on {}", addresses[0]))
+    });
+    // Whoever comes now waits, as under systemd, until somebody takes the socket up again.
+    let early = TcpStream::connect(addresses[0]).unwrap();
+    let (status, _) = reload(&server, &table(&["two", "one"], "third"));
+    assert_eq!(status, Some(0));
+    assert_eq!(word(early, "a.example"), "third");
+    assert_eq!((says(0), says(1)), ("third".into(), "third".into()));
+}
+
+#[test]
+fn a_name_that_was_not_passed_is_refused_with_its_line() {
+    let socket = listener();
+    let server = Start::default()
+        .passing("one", both(&socket))
+        .serves(&table(&["one"], "first"));
+    let (status, stderr) = reload(&server, &table(&["two"], "second"));
+    assert_eq!(status, Some(96));
+    assert!(
+        stderr
+            .contains("tlssrv.toml:2: unable to listen on it: no socket called \"two\" was passed"),
+        "{stderr}"
+    );
+    assert_eq!(server.connect("a.example").read_line(), "first");
+}
+
+/// A socket that systemd has open, too, stays in an epoll set that it is not taken out of.
+#[test]
+fn who_drains_does_not_look_at_the_clients_of_the_next_one() {
+    let socket = listener();
+    let mut server = Start::default()
+        .passing("one", both(&socket))
+        .serves(&table(&["one"], "first"));
+    let mut client = server.connect("a.example");
+    assert_eq!(client.read_line(), "first");
+    server.signal(Signal::SIGTERM);
+    server.wait_for_line("it drains", |line| line.contains("no more clients"));
+    let next = TcpStream::connect(socket.local_addr().unwrap()).unwrap();
+    let ticks = || proc::stat(server.pid()).unwrap().ticks;
+    let before = ticks();
+    // Long enough to see a loop that turns all the time; this one is asleep.
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    assert!(ticks() - before < 10);
+    drop(client);
+    assert_eq!(server.wait().code(), Some(0));
+
+    let successor = Start::default()
+        .passing("one", both(&socket))
+        .serves(&table(&["one"], "second"));
+    assert_eq!(word(next, "a.example"), "second");
+    drop(successor);
+}

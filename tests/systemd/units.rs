@@ -1,0 +1,129 @@
+//! The files in `systemd/`, as systemd's own tools see them.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+
+use tempfile::TempDir;
+
+use crate::common::TLSSRV;
+use crate::common::programs::{missing, program, run};
+
+/// Where the units are.
+pub(crate) const UNITS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/systemd");
+
+/// The units, with our program in the place of the one that is to be installed.
+fn units() -> TempDir {
+    let copies = TempDir::with_prefix("tlssrv-units.").unwrap();
+    for entry in fs::read_dir(UNITS).unwrap() {
+        let (path, name) = entry.map(|e| (e.path(), e.file_name())).unwrap();
+        if path.is_dir() {
+            continue;
+        }
+        if let Ok(target) = fs::read_link(&path) {
+            symlink(target, copies.path().join(name)).unwrap();
+            continue;
+        }
+        let text = fs::read_to_string(&path).unwrap();
+        let text = text.replace("/usr/local/bin/tlssrv", TLSSRV);
+        fs::write(copies.path().join(name), text).unwrap();
+    }
+    copies
+}
+
+#[test]
+fn systemd_understands_every_unit() {
+    if missing(&["systemd-analyze"]) {
+        return;
+    }
+    let units = units();
+    let names = [
+        "tlssrv.service",
+        "tlssrv.socket",
+        "tlssrv@.service",
+        "tlssrv-inetd.socket",
+        "tlssrv-unprivileged.service",
+    ];
+    for name in names {
+        let mut command = program("systemd-analyze");
+        command
+            .args(["--man=no", "verify"])
+            .arg(units.path().join(name));
+        command.env("SYSTEMD_UNIT_PATH", format!("{}:", units.path().display()));
+        let ran = run(&mut command).succeeded();
+        let ours = |line: &&str| line.contains("tlssrv");
+        // Before 253, for which Type=notify stands above it.
+        let known =
+            |line: &&str| line.contains("Failed to parse service type, ignoring: notify-reload");
+        let complaints: Vec<&str> = ran
+            .stderr
+            .lines()
+            .filter(ours)
+            .filter(|l| !known(l))
+            .collect();
+        assert!(complaints.is_empty(), "{name}: {complaints:?}");
+    }
+}
+
+#[test]
+fn the_unprivileged_service_is_exposed_by_1_5_at_most() {
+    if missing(&["systemd-analyze"]) {
+        return;
+    }
+    let unit = units().keep().join("tlssrv-unprivileged.service");
+    let mut command = program("systemd-analyze");
+    command.args(["security", "--offline=true", "--threshold=15", "--no-pager"]);
+    let ran = run(command.arg(&unit));
+    fs::remove_dir_all(unit.parent().unwrap()).unwrap();
+    let said = String::from_utf8_lossy(&ran.stdout).into_owned();
+    assert!(
+        said.contains("Overall exposure level for tlssrv-unprivileged.service: "),
+        "{said}{}",
+        ran.stderr
+    );
+    assert!(ran.status.success(), "{said}");
+}
+
+#[test]
+fn the_template_has_the_name_that_its_socket_looks_for() {
+    let link = fs::read_link(Path::new(UNITS).join("tlssrv-inetd@.service")).unwrap();
+    assert_eq!(link, Path::new("tlssrv@.service"));
+}
+
+#[test]
+fn the_user_and_the_directories_can_be_made() {
+    if missing(&["systemd-sysusers", "systemd-tmpfiles"]) {
+        return;
+    }
+    let root = TempDir::with_prefix("tlssrv-root.").unwrap();
+    fs::create_dir(root.path().join("etc")).unwrap();
+    let at = format!("--root={}", root.path().display());
+    let file = |name: &str| Path::new(UNITS).join(name).join("tlssrv.conf");
+    if !nix::unistd::geteuid().is_root() {
+        return crate::common::skip("only root makes users and directories for others");
+    }
+    run(program("systemd-sysusers").arg(&at).arg(file("sysusers.d"))).succeeded();
+    let passwd = fs::read_to_string(root.path().join("etc/passwd")).unwrap();
+    assert!(passwd.starts_with("tlssrv:x:"), "{passwd}");
+    assert!(passwd.trim_end().ends_with("/nologin"), "{passwd}");
+    run(program("systemd-tmpfiles")
+        .args(["--create", &at])
+        .arg(file("tmpfiles.d")))
+    .succeeded();
+    use std::os::unix::fs::PermissionsExt;
+    let mode = |path: &str| {
+        fs::metadata(root.path().join(path))
+            .unwrap()
+            .permissions()
+            .mode()
+            & 0o777
+    };
+    assert_eq!(
+        (
+            mode("etc/tlssrv"),
+            mode("etc/tlssrv/private"),
+            mode("run/tlssrv")
+        ),
+        (0o755, 0o700, 0o755)
+    );
+}
