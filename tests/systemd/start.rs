@@ -18,7 +18,7 @@ pub(crate) struct Start {
 impl Start {
     /// With this variable.
     #[must_use]
-    pub(crate) fn with(mut self, name: &str, value: impl ToString) -> Self {
+    pub(crate) fn with(mut self, name: &str, value: impl std::fmt::Display) -> Self {
         self.variables.push((name.to_owned(), value.to_string()));
         self
     }
