@@ -256,6 +256,26 @@ fn a_bad_address_is_refused() {
 }
 
 #[test]
+fn a_listener_has_an_address_or_the_name_of_passed_sockets() {
+    let site = Site::new();
+    let listen = "address = \"127.0.0.1:0\"";
+    let text = with_host("").replace(listen, "systemd = \"tls\"");
+    assert_eq!(site.check(&text).status, Some(0));
+    let text = with_host("").replace(listen, &format!("{listen}\nsystemd = \"tls\""));
+    site.check(&text)
+        .refuses("systemd =", "\"systemd\" contradicts \"address\"");
+    let text = with_host("").replace(listen, "systemd = \"a:b\"");
+    site.check(&text).refuses(
+        "systemd =",
+        "the name of a passed socket is 1 to 255 printable ASCII characters, none of them a colon",
+    );
+    let text = with_host("").replace(listen, "systemd = \"tls\"");
+    let text = format!("{text}[[listen]]\nname = \"other\"\nsystemd = \"tls\" # 2\n");
+    site.check(&text)
+        .refuses("# 2", "listener \"tls\" has this address already");
+}
+
+#[test]
 fn two_listeners_share_neither_name_nor_address() {
     let site = Site::new();
     let text = format!(
