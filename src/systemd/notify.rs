@@ -19,12 +19,12 @@ const MOST: usize = 16;
 /// Where a service says how it goes; by default nobody listens. Nothing here ever fails or waits: who does not listen is not told.
 #[derive(Default)]
 pub struct Notifier {
-    manager: Option<Manager>,
+    recipient: Option<Recipient>,
     watchdog: Option<Watchdog>,
 }
 
 /// Who listens.
-struct Manager {
+struct Recipient {
     socket: UnixDatagram,
     /// Each message goes to whoever has it then: a manager may have begun anew.
     address: SocketAddr,
@@ -51,7 +51,7 @@ impl Notifier {
         };
         let time = time.as_deref().filter(|_| ours).and_then(number);
         Self {
-            manager: socket.and_then(|name| Manager::at(&name).ok()),
+            recipient: socket.and_then(|name| Recipient::at(&name).ok()),
             watchdog: time.filter(|time| *time > 0).map(|time| Watchdog {
                 every: Duration::from_micros(time) / 2,
                 next: Instant::now(),
@@ -61,18 +61,18 @@ impl Notifier {
 
     /// Whether anybody listens.
     pub fn is_heard(&self) -> bool {
-        self.manager.is_some()
+        self.recipient.is_some()
     }
 
     /// Says something: `NAME=value` lines.
     pub fn notify(&mut self, message: String) {
-        if let Some(manager) = &mut self.manager {
+        if let Some(recipient) = &mut self.recipient {
             // What counts in the end is said last.
-            if manager.waiting.len() >= MOST {
-                manager.waiting.pop_front();
+            if recipient.waiting.len() >= MOST {
+                recipient.waiting.pop_front();
             }
-            manager.waiting.push_back(message);
-            manager.send();
+            recipient.waiting.push_back(message);
+            recipient.send();
         }
     }
 
@@ -83,22 +83,22 @@ impl Notifier {
             watchdog.next = now + watchdog.every;
             self.notify("WATCHDOG=1".to_owned());
         }
-        if let Some(manager) = &mut self.manager
-            && manager.again.is_some_and(|when| when <= now)
+        if let Some(recipient) = &mut self.recipient
+            && recipient.again.is_some_and(|when| when <= now)
         {
-            manager.send();
+            recipient.send();
         }
     }
 
     /// When [`Notifier::tick`] is due.
     pub fn next_tick(&self) -> Option<Instant> {
-        let manager = self.manager.as_ref()?;
+        let recipient = self.recipient.as_ref()?;
         let watchdog = self.watchdog.as_ref().map(|watchdog| watchdog.next);
-        manager.again.into_iter().chain(watchdog).min()
+        recipient.again.into_iter().chain(watchdog).min()
     }
 }
 
-impl Manager {
+impl Recipient {
     fn at(name: &OsStr) -> io::Result<Self> {
         let address = match name.as_bytes() {
             [b'@', name @ ..] => SocketAddr::from_abstract_name(name)?,

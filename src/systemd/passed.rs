@@ -55,12 +55,10 @@ impl Passed {
         let family = address.ok().and_then(|address| address.family());
         let socket = match family {
             Some(AddressFamily::Inet | AddressFamily::Inet6) => {
-                // As for sockets of our own; see the listener.
-                let set = setsockopt(&descriptor, TcpNoDelay, &true)
-                    .and_then(|()| setsockopt(&descriptor, KeepAlive, &true));
-                if let Err(e) = set {
-                    return refuse(&format!("does not take an option: {}", e.desc()));
-                }
+                // As for sockets of our own, whose clients inherit them; a protocol in the place of TCP may
+                // not know both (`SocketProtocol=`).
+                let _ = setsockopt(&descriptor, TcpNoDelay, &true);
+                let _ = setsockopt(&descriptor, KeepAlive, &true);
                 Socket::Tcp(descriptor.into())
             }
             Some(AddressFamily::Unix) => Socket::Unix(descriptor.into()),
