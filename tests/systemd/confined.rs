@@ -5,12 +5,15 @@ use std::fs;
 use std::net::TcpListener;
 use std::ops::Range;
 use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 
 use nix::sys::signal::Signal;
 
-use crate::common::programs::{missing, program};
+use crate::common::programs::{Daemon, missing, program, run};
 use crate::common::{Ended, Server, Site, TLSSRV, eventually, proc};
+use crate::start::word;
 use crate::units::UNITS;
 
 /// What the commands run as: not the user of the engines.
@@ -23,24 +26,29 @@ fn impossible() -> bool {
         crate::common::skip("only root gives up privileges");
         return true;
     }
-    missing(&["python3", "setpriv", "systemd-analyze"])
+    missing(&["/usr/bin/python3", "setpriv", "systemd-analyze"])
 }
 
-/// A server in the cage of a unit, with a program file that everybody may run.
+/// A server in the cage of a unit.
 fn confined(unit: &str, site: Site) -> Server {
+    let mut command = program("/usr/bin/python3");
+    command.args(cage(unit, &site));
+    command.env("CREDENTIALS_DIRECTORY", site.file("credentials"));
+    Server::run(site, command.args(["-f", "tlssrv.toml"]))
+}
+
+/// The arguments of python3 that run tlssrv in the cage of a unit, from files that everybody may read.
+fn cage(unit: &str, site: &Site) -> [PathBuf; 3] {
     let binary = site.file("tlssrv");
     fs::copy(TLSSRV, &binary).unwrap();
     let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/systemd");
     let files = [tests.join("confine.py"), Path::new(UNITS).join(unit)];
-    let [script, unit]: [PathBuf; 2] = files.map(|file| {
+    let [script, unit] = files.map(|file| {
         let copy = site.file(file.file_name().unwrap().to_str().unwrap());
         fs::copy(file, &copy).unwrap();
         copy
     });
-    let mut command = program("/usr/bin/python3");
-    command.arg(script).arg(unit).arg(binary);
-    command.env("CREDENTIALS_DIRECTORY", site.file("credentials"));
-    Server::run(site, command.args(["-f", "tlssrv.toml"]))
+    [script, unit, binary]
 }
 
 /// A port that only privileges bind; each test has some of its own.
@@ -123,4 +131,52 @@ fn the_unprivileged_one_serves_with_the_calls_that_it_has() {
     server.wait_for_line("it reloads", |line| line.ends_with(" reloaded"));
     server.connect("a.example").read_line();
     assert_eq!(server.stop().code(), Some(0));
+}
+
+/// An engine takes an EPERM for a kernel without landlock, and goes on without it.
+#[test]
+fn the_unprivileged_one_may_restrict_itself_further() {
+    if impossible() {
+        return;
+    }
+    let site = Site::new();
+    let [script, unit, _] = cage("tlssrv-unprivileged.service", &site);
+    // landlock_create_ruleset(NULL, 0, LANDLOCK_CREATE_RULESET_VERSION) says which version there is.
+    let call = "import ctypes; c = ctypes.CDLL(None, use_errno=True); c.syscall(444, None, 0, 1); \
+                print(ctypes.get_errno())";
+    let mut command = program("/usr/bin/python3");
+    command
+        .arg(script)
+        .arg(unit)
+        .args(["/usr/bin/python3", "-c", call]);
+    let errno = run(command.current_dir("/")).text();
+    assert_ne!(errno.trim(), "1", "EPERM");
+}
+
+#[test]
+fn one_connection_is_served_with_what_its_unit_leaves_it() {
+    if impossible() || missing(&["systemd-socket-activate"]) {
+        return;
+    }
+    let table = format!(
+        "{LISTEN}\"127.0.0.1:0\"\n[[host]]\nnames = [\"a.example\"]\ncert = [\"cert.pem\"]\n\
+         command = [\"sh\", \"-c\", \"id -un; exec cat\"]\nuser = \"{USER}\"\n"
+    );
+    let site = Site::new().with_file("tlssrv.toml", &table);
+    let mut command = program("systemd-socket-activate");
+    command
+        .args(["--inetd", "--accept", "--listen"])
+        .arg(site.file("socket"));
+    command
+        .arg("/usr/bin/python3")
+        .args(cage("tlssrv@.service", &site));
+    command.args(["-f", "tlssrv.toml", "--inetd"]);
+    let [stdin, stdout, stderr] = [(); 3].map(|()| Stdio::null());
+    command.stdin(stdin).stdout(stdout).stderr(stderr);
+    let _activate = Daemon::start(command.current_dir(site.path()));
+    for _ in 0..2 {
+        let path = site.file("socket");
+        let client = eventually("it listens", || UnixStream::connect(&path).ok());
+        assert_eq!(word(client, "a.example"), USER);
+    }
 }
