@@ -90,30 +90,33 @@ impl From<UnixStream> for Socket {
 
 impl Read for Socket {
     fn read(&mut self, room: &mut [u8]) -> io::Result<usize> {
-        loop {
-            let result = match self {
-                Self::Tcp(socket) => socket.read(room),
-                Self::Unix(socket) => socket.read(room),
-            };
-            // With a time limit, a read does not go on by itself after a stop (signal(7)).
-            match result {
-                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                result => return result,
-            }
-        }
+        again(|| match self {
+            Self::Tcp(socket) => socket.read(room),
+            Self::Unix(socket) => socket.read(room),
+        })
     }
 }
 
 impl Write for Socket {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match self {
+        again(|| match self {
             Self::Tcp(socket) => socket.write(bytes),
             Self::Unix(socket) => socket.write(bytes),
-        }
+        })
     }
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+/// A call that has a timeout is interrupted where another one would go on (signal(7)).
+fn again(mut call: impl FnMut() -> io::Result<usize>) -> io::Result<usize> {
+    loop {
+        match call() {
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            result => return result,
+        }
     }
 }
 
