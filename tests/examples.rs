@@ -73,6 +73,7 @@ fn what_the_example_of_a_table_has_in_comments_are_the_defaults() {
             log: None,
             remote_name: None,
             trace: Trace::Off,
+            passed: None,
         };
         let source = Source::File(site.file("tlssrv.toml"));
         let Ok(loaded) = config::load(&source, Form::Server, &options) else {

@@ -25,7 +25,10 @@ fn units() -> TempDir {
             continue;
         }
         let text = fs::read_to_string(&path).unwrap();
-        let text = text.replace("/usr/local/bin/tlssrv", TLSSRV);
+        let names = [("=tlssrv ", "="), ("=-tlssrv ", "=-")];
+        let text = names.iter().fold(text, |text, (name, sign)| {
+            text.replace(name, &format!("{sign}{TLSSRV} "))
+        });
         fs::write(copies.path().join(name), text).unwrap();
     }
     copies
