@@ -19,9 +19,6 @@ use nix::sys::socket::{
 use crate::config::Address;
 use crate::systemd::{Passed, PassedClient as Client};
 
-/// Connections that the kernel holds ready for us.
-const BACKLOG: i32 = 4096;
-
 /// A socket that listens.
 pub(super) struct Listener {
     /// Its place in the configuration.
@@ -190,7 +187,8 @@ fn bind_tcp(address: SocketAddr) -> Result<TcpListener, Errno> {
     setsockopt(&fd, TcpNoDelay, &true)?;
     setsockopt(&fd, KeepAlive, &true)?;
     bind(fd.as_raw_fd(), &SockaddrStorage::from(address))?;
-    listen(&fd, Backlog::new(BACKLOG)?)?;
+    // As many clients in the queue as the system allows (net.core.somaxconn).
+    listen(&fd, Backlog::MAXALLOWABLE)?;
     Ok(fd.into())
 }
 
