@@ -1,4 +1,5 @@
-//! How long a table of 5,000 hosts takes to load, and then each client to be read and routed.
+//! How long a table of 5,000 hosts takes to load, and then each client to be read and routed: by its name,
+//! and by its protocol where all of them share one name.
 //!
 //! `cargo bench --bench hello`
 #![forbid(unsafe_code)]
@@ -29,71 +30,106 @@ fn main() {
     let certificate = rcgen::generate_simple_self_signed(["*.example".to_owned()]).unwrap();
     let pem = certificate.cert.pem() + &certificate.signing_key.serialize_pem();
     fs::write(directory.path().join("cert.pem"), pem).unwrap();
-    let file = directory.path().join("tlssrv.toml");
-    fs::write(&file, table()).unwrap();
-
-    let options = Options {
-        log: None,
-        remote_name: None,
-        trace: Trace::Off,
-        passed: None,
+    let load = |what: &str, table: String| {
+        let file = directory.path().join("tlssrv.toml");
+        fs::write(&file, table).unwrap();
+        let options = Options {
+            log: None,
+            remote_name: None,
+            trace: Trace::Off,
+            passed: None,
+        };
+        let start = Instant::now();
+        let Ok(loaded) = config::load(&Source::File(file), Form::Server, &options) else {
+            panic!("the table is wrong");
+        };
+        println!("{what}: {} ms", start.elapsed().as_millis());
+        loaded.config.hosts
     };
-    let start = Instant::now();
-    let Ok(loaded) = config::load(&Source::File(file), Form::Server, &options) else {
-        panic!("the table is wrong");
-    };
-    println!("load {HOSTS} hosts: {} ms", start.elapsed().as_millis());
+    let hosts = load(&format!("load {HOSTS} hosts"), table());
+    let sharing = load(&format!("load {HOSTS} that share a name"), shared_name());
 
-    let hellos: Vec<Vec<u8>> = (0..HOSTS).step_by(STEP).map(hello).collect();
+    let by_name = (0..HOSTS)
+        .step_by(STEP)
+        .map(|host| hello(&name(host, "any"), &[]));
+    let by_name: Vec<Vec<u8>> = by_name.collect();
+    let by_protocol = (0..HOSTS)
+        .step_by(STEP)
+        .map(|host| hello("a.example", &["x", &format!("protocol{host}")]));
+    let by_protocol: Vec<Vec<u8>> = by_protocol.collect();
     let read = |bytes: &[u8]| match HelloReader::new().read(bytes) {
         Ok(Progress::Complete(hello)) => hello,
         other => panic!("no hello: {other:?}"),
     };
     let routed = |hello: &ClientHello, hosts: &Hosts| {
-        hosts.route(0, hello.server_name.as_ref()).unwrap().host
+        let route = hosts.route(0, hello.server_name.as_ref(), &hello.alpn);
+        route.unwrap().host
     };
-    for (place, bytes) in hellos.iter().enumerate() {
-        assert_eq!(routed(&read(bytes), &loaded.config.hosts), place * STEP);
-    }
-    let parsed: Vec<ClientHello> = hellos.iter().map(|bytes| read(bytes)).collect();
-    measure("read a hello", hellos.len(), || {
-        for bytes in &hellos {
+    measure("read a hello", by_name.len(), || {
+        for bytes in &by_name {
             black_box(read(black_box(bytes)));
         }
     });
-    measure("route it", parsed.len(), || {
-        for hello in &parsed {
-            black_box(routed(black_box(hello), &loaded.config.hosts));
+    for (what, hellos, hosts) in [
+        ("route it by its name", &by_name, &hosts),
+        ("route it by its protocol", &by_protocol, &sharing),
+    ] {
+        let parsed: Vec<ClientHello> = hellos.iter().map(|bytes| read(bytes)).collect();
+        for (place, hello) in parsed.iter().enumerate() {
+            assert_eq!(routed(hello, hosts), place * STEP);
         }
-    });
+        measure(what, parsed.len(), || {
+            for hello in &parsed {
+                black_box(routed(black_box(hello), hosts));
+            }
+        });
+    }
 }
 
 /// Half of the hosts have a name, the others a wildcard.
 fn table() -> String {
+    let names = (0..HOSTS).map(|host| (name(host, "*"), String::new()));
+    toml(names)
+}
+
+/// All hosts have one name, and each its protocol.
+fn shared_name() -> String {
+    let protocols = (0..HOSTS).map(|host| format!("\"protocol{host}\""));
+    toml(protocols.map(|protocol| ("a.example".to_owned(), protocol)))
+}
+
+/// The table of hosts with these names and protocols.
+fn toml(hosts: impl Iterator<Item = (String, String)>) -> String {
     let mut toml = String::from("[[listen]]\naddress = \"127.0.0.1:0\"\n");
-    for host in 0..HOSTS {
-        let name = match host % 2 {
-            0 => format!("host{host}.example"),
-            _ => format!("*.host{host}.example"),
-        };
+    for (name, alpn) in hosts {
         let rest = "cert = [\"cert.pem\"]\ncommand = [\"cat\"]\nallow-root = true\n";
-        write!(toml, "[[host]]\nnames = [\"{name}\"]\n{rest}").unwrap();
+        write!(
+            toml,
+            "[[host]]\nnames = [\"{name}\"]\nalpn = [{alpn}]\n{rest}"
+        )
+        .unwrap();
     }
     toml
 }
 
-/// What a rustls client sends first that looks for this host.
-fn hello(host: usize) -> Vec<u8> {
-    let name = match host % 2 {
+/// The name of a host; every other one's is `label` under a name of its own.
+fn name(host: usize, label: &str) -> String {
+    match host % 2 {
         0 => format!("host{host}.example"),
-        _ => format!("any.host{host}.example"),
-    };
-    let config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        _ => format!("{label}.host{host}.example"),
+    }
+}
+
+/// What a rustls client sends first that looks for this name and offers these protocols.
+fn hello(name: &str, protocols: &[&str]) -> Vec<u8> {
+    let mut config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
         .with_safe_default_protocol_versions()
         .unwrap()
         .with_root_certificates(RootCertStore::empty())
         .with_no_client_auth();
-    let name = name.try_into().unwrap();
+    let protocols = protocols.iter().map(|name| name.as_bytes().to_vec());
+    config.alpn_protocols = protocols.collect();
+    let name = name.to_owned().try_into().unwrap();
     let mut client = ClientConnection::new(Arc::new(config), name).unwrap();
     let mut bytes = Vec::new();
     while client.wants_write() {

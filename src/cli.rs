@@ -14,6 +14,7 @@ pub use completions::Shell;
 use crate::config::{
     CommandLine, Form, Identities, LogTo, Options, PskOption, Source, Trace, UserFrom, server_name,
 };
+use crate::tls::hello::ProtocolNames;
 use crate::tls::name::ServerName;
 
 /// What a command line asks for.
@@ -44,8 +45,13 @@ pub enum Task {
     Run,
     /// Say what is wrong with it.
     Check,
-    /// Say which host a client gets that asks for this name, or for none.
-    Explain(Option<ServerName>),
+    /// Say which host a client gets.
+    Explain {
+        /// The name that it asks for, if any.
+        name: Option<ServerName>,
+        /// The protocols that it offers.
+        offered: ProtocolNames,
+    },
 }
 
 /// What these arguments ask for, the first being our own name.
@@ -68,7 +74,10 @@ pub fn completions(shell: Shell) -> String {
 
 fn load(cli: Cli, matches: &ArgMatches) -> Result<Load, Error> {
     let task = match (&cli.explain, cli.check) {
-        (Some(name), _) => Task::Explain(explained(name)?),
+        (Some(name), _) => Task::Explain {
+            name: explained(name)?,
+            offered: offered(&cli.alpn)?,
+        },
         (None, true) => Task::Check,
         (None, false) => Task::Run,
     };
@@ -204,6 +213,10 @@ struct Cli {
     #[arg(long, value_name = "NAME")]
     explain: Option<String>,
 
+    /// With --explain: a protocol that the client offers (ALPN); may repeat, the most preferred first
+    #[arg(long, value_name = "PROTO", requires = "explain")]
+    alpn: Vec<String>,
+
     /// With --config: have the server that runs with this table read it anew, and say what it says
     #[arg(long, requires = "config", conflicts_with_all = ["check", "explain", "inetd"])]
     reload: bool,
@@ -287,6 +300,18 @@ fn explained(name: &str) -> Result<Option<ServerName>, Error> {
             let message = format!("no client can ask for {name:?}: it is not a host name");
             usage(ErrorKind::ValueValidation, &message)
         }),
+    }
+}
+
+/// Protocol names have 1 to 255 bytes (RFC 7301 §3.1).
+fn offered(protocols: &[String]) -> Result<ProtocolNames, Error> {
+    let possible = |name: &&String| (1..=255).contains(&name.len());
+    match protocols.iter().find(|name| !possible(name)) {
+        None => Ok(protocols.iter().map(String::as_bytes).collect()),
+        Some(name) => {
+            let message = format!("no client can offer {name:?}: a protocol has 1 to 255 bytes");
+            Err(usage(ErrorKind::ValueValidation, &message))
+        }
     }
 }
 

@@ -86,7 +86,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> Exit {
             report(&refusal.problems, Severity::Notice);
             return match task {
                 Task::Run => refusal.exit,
-                Task::Check | Task::Explain(_) => Exit::BadConfiguration,
+                Task::Check | Task::Explain { .. } => Exit::BadConfiguration,
             };
         }
     };
@@ -100,7 +100,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> Exit {
     report(&loaded.problems, lowest);
     match task {
         Task::Check => answer(&format!("{}\n", loaded.summary())),
-        Task::Explain(name) => answer(&loaded.explain(name.as_ref())),
+        Task::Explain { name, offered } => answer(&loaded.explain(name.as_ref(), &offered)),
         Task::Run => match form {
             Form::Server => {
                 monitor::serve(loaded.config, Origin { source, options }, sockets, notifier)

@@ -3,24 +3,28 @@
 
 use std::fmt::Write;
 
-use super::{Listener, Loaded, Route, Unrouted, Why};
+use super::{Listener, Loaded, Pick, Route, Unrouted, Why};
+use crate::tls::hello::ProtocolNames;
 use crate::tls::name::ServerName;
 
 impl Loaded {
-    /// What a client gets that asks for a name, or for none: one paragraph for all listeners, or
-    /// where they differ, for each.
-    pub fn explain(&self, name: Option<&ServerName>) -> String {
+    /// What a client gets that asks for a name, or for none, and offers these protocols: one paragraph
+    /// for all listeners, or where they differ, for each.
+    pub fn explain(&self, name: Option<&ServerName>, offered: &ProtocolNames) -> String {
         let routes: Vec<(&Listener, Result<Route, Unrouted>)> = self
             .config
             .listeners
             .iter()
             .enumerate()
-            .map(|(place, listener)| (listener, self.config.hosts.route(place, name)))
+            .map(|(place, listener)| (listener, self.config.hosts.route(place, name, offered)))
             .collect();
-        let whom = match name {
+        let mut whom = match name {
             Some(name) => format!("a client that asks for {}", name.as_str()),
             None => "a client that sends no name".into(),
         };
+        if !offered.is_empty() {
+            let _ = write!(whom, " and offers {}", quoted(offered.iter()));
+        }
         let differ = routes
             .windows(2)
             .any(|pair| matches!(pair, [(_, a), (_, b)] if a != b));
@@ -32,7 +36,7 @@ impl Loaded {
                 String::new()
             };
             let _ = match route {
-                Ok(route) => write!(text, "{whom}{place} gets {}", self.describe(route)),
+                Ok(route) => write!(text, "{whom}{place} gets {}", self.describe(route, offered)),
                 Err(unrouted) => writeln!(text, "{whom}{place} {}", rejection(*unrouted)),
             };
         }
@@ -57,7 +61,7 @@ impl Loaded {
         format!("ok: {}", counts.collect::<Vec<_>>().join(", "))
     }
 
-    fn describe(&self, route: &Route) -> String {
+    fn describe(&self, route: &Route, offered: &ProtocolNames) -> String {
         let (Some(host), Some(origin)) = (
             self.config.hosts.get(route.host),
             self.origins.get(route.host),
@@ -74,7 +78,20 @@ impl Loaded {
             Why::DefaultForUnknown => "no host has the name, and this is the default".to_owned(),
             Why::DefaultForMissing => "this is the default".to_owned(),
         };
-        let mut text = format!("host {}{place}: {why}\n", host.label);
+        let pick = match route.pick {
+            Pick::Only => String::new(),
+            Pick::Protocol => {
+                let ours = host.alpn.iter().map(String::as_bytes);
+                let common = ours.filter(|name| offered.contains(name));
+                let common = quoted(common.take(1));
+                format!("; of the hosts that share it, this is the first that has {common}")
+            }
+            Pick::Rest => {
+                "; of the hosts that share it, this is the one that lists no protocols".into()
+            }
+            Pick::First => "; of the hosts that share it, this is the first".into(),
+        };
+        let mut text = format!("host {}{place}: {why}{pick}\n", host.label);
         let path = host.program.path.to_string_lossy();
         let arguments = host
             .program
@@ -93,9 +110,19 @@ impl Loaded {
     }
 }
 
+fn quoted<'a>(names: impl Iterator<Item = &'a [u8]>) -> String {
+    let names: Vec<String> = names
+        .map(|name| format!("{:?}", String::from_utf8_lossy(name)))
+        .collect();
+    names.join(", ")
+}
+
 fn rejection(unrouted: Unrouted) -> &'static str {
     match unrouted {
         Unrouted::UnknownName => "is rejected with unrecognized_name: no host has the name",
         Unrouted::MissingName => "is rejected with missing_extension: no default host for it",
+        Unrouted::NoProtocol { .. } => {
+            "is rejected with no_application_protocol: no host of the name has such a protocol"
+        }
     }
 }

@@ -1,10 +1,12 @@
-//! The virtual-host table: (listener, server name) → host, and the reason.
+//! The virtual-host table: (listener, server name, ALPN) → host, and the reason.
 #![forbid(unsafe_code)]
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
+use super::claim::{Claims, Pick, Taken};
 use super::{Host, Listener, Nameless, Pattern};
+use crate::tls::hello::ProtocolNames;
 use crate::tls::name::ServerName;
 
 /// The virtual hosts of all listeners.
@@ -18,8 +20,10 @@ pub struct Hosts {
 pub struct Route {
     /// Its place in the table.
     pub host: usize,
-    /// By which rule.
+    /// By which rule its name was chosen.
     pub why: Why,
+    /// Why it is this one of the hosts that share the name.
+    pub pick: Pick,
 }
 
 /// The rule that chose a host, in the order in which they are tried.
@@ -42,14 +46,19 @@ pub enum Unrouted {
     UnknownName,
     /// The client sent no name, and there is no default, or the listener rejects such clients.
     MissingName,
+    /// No host of the name has a protocol that the client offers. `only`: who has it, if that is one host.
+    NoProtocol {
+        /// Its place in the table.
+        only: Option<usize>,
+    },
 }
 
 /// What one listener routes by. Looking up takes the same time however many hosts there are.
 pub(super) struct Table {
-    exact: HashMap<String, usize>,
+    exact: HashMap<String, Claims>,
     /// By what follows `*.`. A wildcard stands for one label, so that at most one can fit a name.
-    wildcard: HashMap<String, (ServerName, usize)>,
-    default: Option<usize>,
+    wildcard: HashMap<String, (ServerName, Claims)>,
+    default: Option<Claims>,
     unknown_name: Nameless,
     missing_name: Nameless,
 }
@@ -60,17 +69,25 @@ impl Hosts {
         Self { hosts, tables }
     }
 
-    /// The host for a client of a listener (by its place) that asks for a name, or for none.
-    pub fn route(&self, listener: usize, name: Option<&ServerName>) -> Result<Route, Unrouted> {
-        let unrouted = match name {
+    /// The host for a client of a listener (by its place) that asks for a name, or for none, and offers
+    /// these protocols. The name decides first: no other host is tried for the sake of a protocol.
+    pub fn route(
+        &self,
+        listener: usize,
+        name: Option<&ServerName>,
+        offered: &ProtocolNames,
+    ) -> Result<Route, Unrouted> {
+        let found = self.tables.get(listener).and_then(|table| table.find(name));
+        let (claims, why) = found.ok_or(match name {
             Some(_) => Unrouted::UnknownName,
             None => Unrouted::MissingName,
-        };
-        let route = self
-            .tables
-            .get(listener)
-            .and_then(|table| table.route(name));
-        route.ok_or(unrouted)
+        })?;
+        match claims.choose(offered) {
+            Some((host, pick)) => Ok(Route { host, why, pick }),
+            None => Err(Unrouted::NoProtocol {
+                only: claims.only(),
+            }),
+        }
     }
 
     /// The host at a place that [`Hosts::route`] gave.
@@ -96,41 +113,46 @@ impl Table {
         }
     }
 
-    /// Gives a name to a host. Errors: the host that has it already.
-    pub(super) fn add(&mut self, pattern: &Pattern, host: usize) -> Result<(), usize> {
+    /// Gives a name to a host, alone or beside others. Errors: who rules that out.
+    pub(super) fn add(
+        &mut self,
+        pattern: &Pattern,
+        host: usize,
+        protocols: &[String],
+    ) -> Result<(), Taken> {
         match pattern {
             Pattern::Exact(name) => match self.exact.entry(name.as_str().to_owned()) {
-                Entry::Occupied(taken) => Err(*taken.get()),
+                Entry::Occupied(mut taken) => taken.get_mut().add(host, protocols),
                 Entry::Vacant(free) => {
-                    free.insert(host);
+                    free.insert(Claims::new(host, protocols));
                     Ok(())
                 }
             },
             Pattern::Wildcard(base) => match self.wildcard.entry(base.as_str().to_owned()) {
-                Entry::Occupied(taken) => Err(taken.get().1),
+                Entry::Occupied(mut taken) => taken.get_mut().1.add(host, protocols),
                 Entry::Vacant(free) => {
-                    free.insert((base.clone(), host));
+                    free.insert((base.clone(), Claims::new(host, protocols)));
                     Ok(())
                 }
             },
         }
     }
 
-    /// Makes a host the default. Errors: the host that is it already.
-    pub(super) fn set_default(&mut self, host: usize) -> Result<(), usize> {
-        match self.default {
-            Some(taken) => Err(taken),
+    /// Makes a host the default, alone or beside others. Errors: who rules that out.
+    pub(super) fn set_default(&mut self, host: usize, protocols: &[String]) -> Result<(), Taken> {
+        match &mut self.default {
+            Some(claims) => claims.add(host, protocols),
             None => {
-                self.default = Some(host);
+                self.default = Some(Claims::new(host, protocols));
                 Ok(())
             }
         }
     }
 
-    /// The same table with a default host.
+    /// The same table with a default host for every protocol.
     pub(super) fn with_default(self, host: usize) -> Self {
         Self {
-            default: Some(host),
+            default: Some(Claims::new(host, &[])),
             ..self
         }
     }
@@ -150,32 +172,26 @@ impl Table {
         self.unknown_name == Nameless::Default || self.missing_name == Nameless::Default
     }
 
-    fn route(&self, name: Option<&ServerName>) -> Option<Route> {
+    fn find(&self, name: Option<&ServerName>) -> Option<(&Claims, Why)> {
         let Some(name) = name else {
             return self.fallback(self.missing_name, Why::DefaultForMissing);
         };
         let name = name.as_str();
-        if let Some(host) = self.exact.get(name) {
-            return Some(Route {
-                host: *host,
-                why: Why::Exact,
-            });
+        if let Some(claims) = self.exact.get(name) {
+            return Some((claims, Why::Exact));
         }
         let wildcard = name
             .split_once('.')
             .and_then(|(_, base)| self.wildcard.get(base));
-        if let Some((base, host)) = wildcard {
-            return Some(Route {
-                host: *host,
-                why: Why::Wildcard(Pattern::Wildcard(base.clone())),
-            });
+        if let Some((base, claims)) = wildcard {
+            return Some((claims, Why::Wildcard(Pattern::Wildcard(base.clone()))));
         }
         self.fallback(self.unknown_name, Why::DefaultForUnknown)
     }
 
-    fn fallback(&self, policy: Nameless, why: Why) -> Option<Route> {
+    fn fallback(&self, policy: Nameless, why: Why) -> Option<(&Claims, Why)> {
         match policy {
-            Nameless::Default => self.default.map(|host| Route { host, why }),
+            Nameless::Default => self.default.as_ref().map(|claims| (claims, why)),
             Nameless::Reject => None,
         }
     }
@@ -195,14 +211,22 @@ mod tests {
     fn table(patterns: &[(&str, usize)]) -> Table {
         let mut table = Table::new(Nameless::Reject, Nameless::Default);
         for (pattern, host) in patterns {
-            table.add(&Pattern::parse(pattern).unwrap(), *host).unwrap();
+            let pattern = Pattern::parse(pattern).unwrap();
+            table.add(&pattern, *host, &[]).unwrap();
         }
         table
     }
 
+    /// The host for a client that does not use ALPN.
+    fn found(table: &Table, name: Option<&ServerName>) -> Option<(usize, Why)> {
+        let (claims, why) = table.find(name)?;
+        let (host, _) = claims.choose(&ProtocolNames::default())?;
+        Some((host, why))
+    }
+
     fn host(table: &Table, name: &str) -> Option<usize> {
         let name = ServerName::parse(name.as_bytes()).unwrap();
-        table.route(Some(&name)).map(|route| route.host)
+        found(table, Some(&name)).map(|(host, _)| host)
     }
 
     #[test]
@@ -238,37 +262,38 @@ mod tests {
     #[test]
     fn the_default_host_serves_whom_the_listener_says() {
         let mut rejecting = table(&[]);
-        rejecting.set_default(7).unwrap();
+        rejecting.set_default(7, &[]).unwrap();
         assert_eq!(host(&rejecting, "unknown.example"), None);
-        let route = rejecting.route(None);
-        assert_eq!(
-            route,
-            Some(Route {
-                host: 7,
-                why: Why::DefaultForMissing
-            })
-        );
+        let missing = found(&rejecting, None);
+        assert_eq!(missing, Some((7, Why::DefaultForMissing)));
 
         let mut giving = Table::new(Nameless::Default, Nameless::Reject);
-        giving.set_default(7).unwrap();
+        giving.set_default(7, &[]).unwrap();
         assert_eq!(host(&giving, "unknown.example"), Some(7));
-        assert_eq!(giving.route(None), None);
+        assert_eq!(found(&giving, None), None);
     }
 
     #[test]
     fn a_name_and_the_default_are_given_away_once() {
         let mut table = table(&[("a.example", 0), ("*.example", 1)]);
-        assert_eq!(table.add(&Pattern::parse("A.EXAMPLE").unwrap(), 2), Err(0));
-        assert_eq!(table.add(&Pattern::parse("*.example").unwrap(), 2), Err(1));
-        assert_eq!(table.set_default(3), Ok(()));
-        assert_eq!(table.set_default(4), Err(3));
+        let taken = |by| Err(Taken { by, protocol: None });
+        let pattern = |text| Pattern::parse(text).unwrap();
+        assert_eq!(table.add(&pattern("A.EXAMPLE"), 2, &[]), taken(0));
+        assert_eq!(table.add(&pattern("*.example"), 2, &[]), taken(1));
+        assert_eq!(table.set_default(3, &[]), Ok(()));
+        assert_eq!(table.set_default(4, &[]), taken(3));
+        let imap = ["imap".to_owned()];
+        assert_eq!(table.add(&pattern("A.EXAMPLE"), 2, &imap), Ok(()));
+        assert_eq!(table.set_default(4, &imap), Ok(()));
     }
 
     #[test]
     fn a_listener_that_does_not_exist_routes_nobody() {
         let hosts = Hosts::new(Vec::new(), Vec::new());
-        assert_eq!(hosts.route(0, None), Err(Unrouted::MissingName));
+        let none = ProtocolNames::default();
+        assert_eq!(hosts.route(0, None, &none), Err(Unrouted::MissingName));
         let name = ServerName::parse(b"a.example").unwrap();
-        assert_eq!(hosts.route(0, Some(&name)), Err(Unrouted::UnknownName));
+        let unknown = hosts.route(0, Some(&name), &none);
+        assert_eq!(unknown, Err(Unrouted::UnknownName));
     }
 }

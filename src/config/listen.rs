@@ -6,6 +6,7 @@ use std::path::Path;
 
 use toml::Spanned;
 
+use super::claim::Taken;
 use super::hosts::Table;
 use super::problem::Problems;
 use super::raw::{Raw, RawHost, RawListen, RawListener};
@@ -60,17 +61,24 @@ pub(super) fn tables(
                 .get(taken)
                 .map_or(0, |host| problems.line(&host.span()))
         };
+        let protocols: Vec<String> = (host.get_ref().alpn.iter().flatten())
+            .map(|protocol| protocol.get_ref().clone())
+            .collect();
         for (pattern, name) in names {
             let clashes = on.iter().filter_map(|listener| {
-                let taken = tables.get_mut(*listener)?.add(pattern, place).err()?;
+                let taken = tables
+                    .get_mut(*listener)?
+                    .add(pattern, place, &protocols)
+                    .err()?;
                 Some((taken, listeners.get(*listener)?))
             });
             // Every listener learns the name; one report is enough.
             if let Some((taken, listener)) = clashes.last() {
-                let (line, listener) = (line(taken, problems), &listener.name);
+                let (line, listener) = (line(taken.by, problems), &listener.name);
                 let message = format!(
-                    "name {:?} belongs to the host on line {line} already, on listener {listener:?}",
-                    pattern.to_string()
+                    "name {:?}{} belongs to the host on line {line} already, on listener {listener:?}",
+                    pattern.to_string(),
+                    with_protocol(&taken)
                 );
                 problems.error(name.clone(), message);
             }
@@ -82,13 +90,17 @@ pub(super) fn tables(
             .filter(|default| *default.get_ref());
         if let Some(default) = default {
             let clashes = on.iter().filter_map(|listener| {
-                let taken = tables.get_mut(*listener)?.set_default(place).err()?;
+                let taken = tables
+                    .get_mut(*listener)?
+                    .set_default(place, &protocols)
+                    .err()?;
                 Some((taken, listeners.get(*listener)?))
             });
             if let Some((taken, listener)) = clashes.last() {
-                let (line, listener) = (line(taken, problems), &listener.name);
+                let (line, listener) = (line(taken.by, problems), &listener.name);
                 let message = format!(
-                    "the host on line {line} is the default of listener {listener:?} already"
+                    "the host on line {line} is the default of listener {listener:?} already{}",
+                    with_protocol(&taken)
                 );
                 problems.error(default.span(), message);
             }
@@ -102,6 +114,12 @@ pub(super) fn tables(
     }
     doubt(raw, listeners, &tables, problems);
     tables
+}
+
+/// The protocol that two hosts want of one name.
+fn with_protocol(taken: &Taken) -> String {
+    let protocol = taken.protocol.as_ref();
+    protocol.map_or_else(String::new, |name| format!(" with protocol {name:?}"))
 }
 
 /// Reports listeners on sockets that systemd has not passed; warns of sockets that no listener takes, where

@@ -17,6 +17,7 @@ use crate::Exit;
 mod account;
 mod address;
 mod certificate;
+mod claim;
 mod credentials;
 mod explain;
 mod file;
@@ -34,6 +35,7 @@ mod rlimit;
 mod run_as;
 mod table;
 
+pub use claim::Pick;
 pub use hosts::{Hosts, Route, Unrouted, Why};
 pub use line::{CommandLine, Identities, PskOption};
 pub use pattern::{InvalidPattern, Pattern, server_name};

@@ -119,3 +119,88 @@ fn a_command_line_is_explained_too() {
         outcome.stdout
     );
 }
+
+#[test]
+fn the_host_that_a_protocol_chooses_is_explained() {
+    let speaking = |protocols: &str, command: &str| {
+        let host = host("a.example").replace("[\"cat\"]", &format!("[\"{command}\"]"));
+        format!("{host}alpn = {protocols}\n")
+    };
+    let shared = format!(
+        "{LISTENER}{}{}",
+        speaking("[\"acme-tls/1\"]", "true"),
+        speaking("[\"h2\", \"http/1.1\"]", "cat")
+    );
+    let with_rest = format!("{shared}{}", host("a.example"));
+    let rejected = "rejected with no_application_protocol: no host of the name has such a protocol";
+    for (text, offered, answer) in [
+        (
+            &shared,
+            vec!["acme-tls/1"],
+            "the first that has \"acme-tls/1\"\n  command: \"/",
+        ),
+        (
+            &shared,
+            vec!["http/1.1", "h2"],
+            "of the hosts that share it, this is the first that has \"h2\"\n",
+        ),
+        (
+            &shared,
+            vec![],
+            "of the hosts that share it, this is the first\n",
+        ),
+        (&shared, vec!["imap"], rejected),
+        (
+            &with_rest,
+            vec!["imap"],
+            "this is the one that lists no protocols\n",
+        ),
+        (
+            &with_rest,
+            vec![],
+            "this is the one that lists no protocols\n",
+        ),
+        (
+            &with_rest,
+            vec!["h2"],
+            "this is the first that has \"h2\"\n",
+        ),
+    ] {
+        let mut arguments = vec!["--explain", "a.example"];
+        arguments.extend(offered.iter().flat_map(|name| ["--alpn", name]));
+        let outcome = Site::new().run_with(text, &arguments);
+        assert_eq!(outcome.status, Some(0), "{}", outcome.stderr);
+        assert!(
+            outcome.stdout.contains(answer),
+            "{offered:?}: {}",
+            outcome.stdout
+        );
+        let offers = outcome.stdout.contains(" and offers \"");
+        assert_eq!(offers, !offered.is_empty(), "{}", outcome.stdout);
+    }
+}
+
+#[test]
+fn nobody_is_said_to_answer_a_certification_authority_who_does_not_list_its_protocol() {
+    let outcome = Site::new().run_with(
+        &with_host(""),
+        &["--explain", "a.example", "--alpn", "acme-tls/1"],
+    );
+    let answer = "a client that asks for a.example and offers \"acme-tls/1\" is rejected with no_application_protocol";
+    assert!(outcome.stdout.starts_with(answer), "{}", outcome.stdout);
+}
+
+#[test]
+fn what_is_no_protocol_or_explains_nothing_is_wrong_usage() {
+    let long = "x".repeat(256);
+    for protocol in ["", &long] {
+        let outcome = Site::new().run_with(
+            &with_host(""),
+            &["--explain", "a.example", "--alpn", protocol],
+        );
+        assert_eq!(outcome.status, Some(100), "{}", outcome.stderr);
+    }
+    let outcome = Site::new().run_with(&with_host(""), &["--alpn", "h2"]);
+    assert_eq!(outcome.status, Some(100));
+    assert!(outcome.stderr.contains("--explain"), "{}", outcome.stderr);
+}

@@ -86,3 +86,62 @@ fn u_labels_become_a_labels() {
         outcome.stdout
     );
 }
+
+/// A host for `a.example` with these protocols, as TOML writes them.
+fn speaking(protocols: &str) -> String {
+    format!("{}alpn = {protocols}\n", host("a.example"))
+}
+
+#[test]
+fn hosts_share_a_name_if_their_protocols_differ() {
+    let site = Site::new();
+    let [h2, http, none] = ["[\"h2\"]", "[\"http/1.1\", \"http/1.0\"]", "[]"].map(speaking);
+    for hosts in [[&h2, &http, &none], [&none, &h2, &http]] {
+        let hosts: String = hosts.into_iter().map(String::as_str).collect();
+        site.check(&format!("{LISTENER}{hosts}")).is_fine();
+        // Wildcards and defaults are shared in the same way.
+        let wildcards = hosts.replace("names = [\"a.example\"]", "names = [\"*.a.example\"]");
+        site.check(&format!("{LISTENER}{wildcards}")).is_fine();
+        let defaults = hosts.replace("names = [\"a.example\"]", "default = true");
+        site.check(&format!("{LISTENER}{defaults}")).is_fine();
+    }
+}
+
+#[test]
+fn hosts_that_share_a_name_have_no_protocol_in_common() {
+    let site = Site::new();
+    let [first, last] = ["[\"h2\", \"x\"]", "[\"x\", \"http/1.1\"]"].map(speaking);
+    let text = format!(
+        "{LISTENER}{first}{}{}",
+        speaking("[]"),
+        last.replace("names =", "names  =")
+    );
+    let message = "name \"a.example\" with protocol \"x\" belongs to the host on line 5 already, on listener \"tls\"";
+    site.check(&text).refuses("names  =", message);
+
+    let text = text.replace("[[host]]", "[[host]]\ndefault = true");
+    let text = text.replace("names  =", "names = [\"b.a.example\"]\n#");
+    let last = text.rfind("default = true").unwrap();
+    let text = format!("{}default  = true{}", &text[..last], &text[last + 14..]);
+    let message =
+        "the host on line 5 is the default of listener \"tls\" already with protocol \"x\"";
+    site.check(&text).refuses("default  =", message);
+}
+
+#[test]
+fn one_host_of_a_name_is_for_the_other_protocols() {
+    let text = format!(
+        "{LISTENER}{}{}{}",
+        speaking("[\"h2\"]"),
+        speaking("[]"),
+        host("A.example")
+    );
+    let line = text[..text.match_indices("[[host]]").nth(1).unwrap().0]
+        .lines()
+        .count()
+        + 1;
+    let message = format!(
+        "name \"a.example\" belongs to the host on line {line} already, on listener \"tls\""
+    );
+    Site::new().check(&text).refuses("A.example", &message);
+}

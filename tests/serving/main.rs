@@ -11,6 +11,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod alpn;
 mod command;
 mod engines;
 mod environment;

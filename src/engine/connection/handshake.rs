@@ -46,23 +46,30 @@ impl Connection {
     /// Finds the host, and whether it has room.
     fn route(&mut self, hello: ClientHello, bytes: Vec<u8>, shared: &mut Shared<'_>) -> State {
         self.facts.server_name.clone_from(&hello.server_name);
-        let route = match shared
-            .config
-            .hosts
-            .route(self.listener, hello.server_name.as_ref())
-        {
-            Ok(route) => route,
-            Err(Unrouted::UnknownName) => {
-                let alert = Some(AlertDescription::UnrecognisedName);
-                return self.fail("no host has this name".to_owned(), alert, shared);
-            }
-            // RFC 8446 §9.2: "Servers requiring this extension SHOULD respond to a ClientHello lacking a
-            // "server_name" extension by terminating the connection with a "missing_extension" alert."
-            Err(Unrouted::MissingName) => {
-                let alert = Some(AlertDescription::MissingExtension);
-                return self.fail("the client sent no server name".to_owned(), alert, shared);
-            }
-        };
+        let route =
+            match shared
+                .config
+                .hosts
+                .route(self.listener, hello.server_name.as_ref(), &hello.alpn)
+            {
+                Ok(route) => route,
+                Err(Unrouted::UnknownName) => {
+                    let alert = Some(AlertDescription::UnrecognisedName);
+                    return self.fail("no host has this name".to_owned(), alert, shared);
+                }
+                // RFC 8446 §9.2: "Servers requiring this extension SHOULD respond to a ClientHello lacking a
+                // "server_name" extension by terminating the connection with a "missing_extension" alert."
+                Err(Unrouted::MissingName) => {
+                    let alert = Some(AlertDescription::MissingExtension);
+                    return self.fail("the client sent no server name".to_owned(), alert, shared);
+                }
+                Err(Unrouted::NoProtocol { only }) => {
+                    self.host = only;
+                    let alert = Some(AlertDescription::NoApplicationProtocol);
+                    let reason = "no host of this name has a protocol that the client offers";
+                    return self.fail(reason.to_owned(), alert, shared);
+                }
+            };
         self.host = Some(route.host);
         let host = shared.config.hosts.get(route.host);
         match host.is_some_and(|host| host.connections.is_some()) {

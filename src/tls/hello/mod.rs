@@ -70,6 +70,20 @@ impl ProtocolNames {
     }
 }
 
+/// Names of 1 to 255 bytes, most preferred first; others are left out.
+impl<'a> FromIterator<&'a [u8]> for ProtocolNames {
+    fn from_iter<T: IntoIterator<Item = &'a [u8]>>(names: T) -> Self {
+        let mut list = Vec::new();
+        for name in names.into_iter().filter(|name| !name.is_empty()) {
+            if let Ok(length) = u8::try_from(name.len()) {
+                list.push(length);
+                list.extend_from_slice(name);
+            }
+        }
+        Self { list }
+    }
+}
+
 /// Identities of `pre_shared_key`, as the client wrote them (RFC 8446 §4.2.11): any bytes, none of them
 /// empty.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
