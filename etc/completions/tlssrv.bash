@@ -23,7 +23,7 @@ _tlssrv() {
 
     case "${cmd}" in
         tlssrv)
-            opts="-D -c -k -a -A -l -r -f -h -V --debug --cert --key --psk --log --remote --listen --self-signed --config --check --explain --reload --inetd --completions --help --version"
+            opts="-D -c -k -a -A -l -r -f -h -V --debug --cert --key --psk --log --remote --listen --self-signed --config --check --explain --alpn --reload --inetd --completions --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -137,6 +137,10 @@ _tlssrv() {
                     return 0
                     ;;
                 --explain)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --alpn)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -7,6 +7,7 @@ complete -c tlssrv -l listen -d 'Listen on HOST:PORT, [IPV6]:PORT, :PORT, unix:P
 complete -c tlssrv -l self-signed -d 'Make a throw-away certificate for NAME, to try things out' -r
 complete -c tlssrv -s f -l config -d 'Serve the virtual hosts of this TOML file' -r -F
 complete -c tlssrv -l explain -d 'Print which host a client gets that asks for NAME, and why; \'\' for a client that sends none' -r
+complete -c tlssrv -l alpn -d 'With --explain: a protocol that the client offers (ALPN); may repeat, the most preferred first' -r
 complete -c tlssrv -l completions -d 'Print a script that completes command lines of tlssrv in this shell' -r -f -a "bash\t''
 zsh\t''
 fish\t''"
