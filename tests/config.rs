@@ -28,5 +28,7 @@ mod pki;
 mod psk;
 #[path = "config/site.rs"]
 mod site;
+#[path = "config/tickets.rs"]
+mod tickets;
 #[path = "config/usage.rs"]
 mod usage;

@@ -16,7 +16,7 @@ use super::problem::{Problems, cause};
 use super::psk::Tables;
 use super::raw::{Raw, RawLimits, RawLog};
 use super::{Config, Form, Limits, Loaded, Log, LogFormat, LogTo, Options, Refusal};
-use super::{credentials, default_engines, listen};
+use super::{credentials, default_engines, listen, tickets};
 use crate::Exit;
 
 /// The configuration in a file, for a server or for one connection. Nothing is bound or started.
@@ -51,6 +51,7 @@ pub(super) fn load(path: &Path, form: Form, options: &Options) -> Result<Loaded,
     let engines = engines(raw.engines.as_ref(), form, problems);
     let log = log(&raw.log, base, options, problems);
     let limits = limits(&raw.limits, problems);
+    let ticket_keys = tickets::keys(raw.tickets.keys.as_ref(), base, problems);
     let listeners = listen::listeners(&raw.listeners, base, problems);
     if let Some(passed) = &options.passed {
         listen::compare(&raw.listeners, &listeners, passed, problems);
@@ -86,6 +87,7 @@ pub(super) fn load(path: &Path, form: Form, options: &Options) -> Result<Loaded,
         limits,
         listeners,
         hosts: Hosts::new(hosts, tables),
+        ticket_keys,
         remote_name: options.remote_name.clone(),
         trace: options.trace,
     };

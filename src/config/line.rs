@@ -132,6 +132,7 @@ pub(super) fn load(line: &CommandLine, options: &Options) -> Result<Loaded, Refu
         limits: limits(),
         listeners,
         hosts: Hosts::new(vec![host], tables),
+        ticket_keys: None,
         remote_name: options.remote_name.clone(),
         trace: options.trace,
     };

@@ -13,6 +13,7 @@ use rustls::sign::CertifiedKey;
 use serde::{Deserialize, Serialize};
 
 use crate::Exit;
+use crate::tls::tickets::TicketKeys;
 
 mod account;
 mod address;
@@ -34,6 +35,7 @@ mod raw;
 mod rlimit;
 mod run_as;
 mod table;
+mod tickets;
 
 pub use claim::Pick;
 pub use hosts::{Hosts, Route, Unrouted, Why};
@@ -118,6 +120,8 @@ pub struct Config {
     pub listeners: Vec<Listener>,
     /// The virtual hosts, and how to find them.
     pub hosts: Hosts,
+    /// The keys of session tickets that other machines have, too; `None`: random ones, of our own.
+    pub ticket_keys: Option<TicketKeys>,
     /// The name of the remote system (`-r`), for reports and `TCPREMOTEHOST`.
     pub remote_name: Option<String>,
     /// Whether engines report the steps of each handshake (`-D`).

@@ -18,6 +18,7 @@ pub(super) struct Raw {
     pub(super) engine_user: Option<Spanned<String>>,
     pub(super) log: RawLog,
     pub(super) limits: RawLimits,
+    pub(super) tickets: RawTickets,
     pub(super) listeners: Vec<Spanned<RawListener>>,
     pub(super) hosts: Vec<Spanned<RawHost>>,
 }
@@ -36,6 +37,11 @@ pub(super) struct RawLimits {
     pub(super) handshake: Option<Spanned<Duration>>,
     pub(super) idle: Option<Duration>,
     pub(super) linger: Option<Spanned<Duration>>,
+}
+
+#[derive(Default)]
+pub(super) struct RawTickets {
+    pub(super) keys: Option<Spanned<String>>,
 }
 
 pub(super) struct RawListener {
@@ -118,6 +124,7 @@ impl Raw {
             engine_user: table.optional("engine-user", problems),
             log: table.optional("log", problems).unwrap_or_default(),
             limits: table.optional("limits", problems).unwrap_or_default(),
+            tickets: table.optional("tickets", problems).unwrap_or_default(),
             listeners: table.optional("listen", problems).unwrap_or_default(),
             hosts: table.optional("host", problems).unwrap_or_default(),
         };
@@ -170,6 +177,20 @@ impl FromToml for RawLimits {
             handshake: table.optional("handshake", problems),
             idle: table.optional("idle", problems),
             linger: table.optional("linger", problems),
+        };
+        table.finish(problems);
+        Some(raw)
+    }
+}
+
+impl FromToml for RawTickets {
+    const ONE: &'static str = "a table: [tickets]";
+    const MANY: &'static str = "an array of tables";
+
+    fn from_toml(value: &Spanned<DeValue<'_>>, problems: &mut Problems) -> Option<Self> {
+        let mut table = open("[tickets]", Self::ONE, value, problems)?;
+        let raw = Self {
+            keys: table.optional("keys", problems),
         };
         table.finish(problems);
         Some(raw)

@@ -38,9 +38,12 @@ pub(super) struct Blueprint {
 }
 
 impl Blueprint {
+    /// `keys` are for tickets, unless the configuration has keys of its own.
+    ///
     /// Errors: why this configuration cannot serve.
     pub(super) fn new(config: Config, keys: &TicketKeys) -> Result<Self, String> {
         let no_randomness = |_| "unable to make ticket keys: no randomness".to_owned();
+        let keys = config.ticket_keys.as_ref().unwrap_or(keys);
         let ring = TicketKeyRing::new(keys).map_err(no_randomness)?;
         let provider = provider();
         let acceptors = (config.hosts.iter()).map(|host| Acceptor::new(host, &provider, &ring));

@@ -15,7 +15,8 @@ use crate::Exit;
 use crate::log::Severity;
 use crate::message::{End, Id, MAX_TEXT, Report, ToEngine, ToMonitor, decode, encode};
 use crate::process::Received;
-use crate::tls;
+use crate::tls::tickets::{ROTATION, TicketKeys};
+
 impl Monitor {
     /// Starts the engines that are due.
     pub(super) fn start_engines(&mut self, now: Instant) {
@@ -211,21 +212,28 @@ impl Monitor {
     }
 
     pub(super) fn rotate_keys(&mut self, now: Instant) {
-        self.rotate_at = now + tls::tickets::ROTATION;
+        self.rotate_at = now + ROTATION;
+        // Keys from a file are changed by a reload, and by nothing else.
+        let rotating = self.slots.iter().filter(|(_, slot)| {
+            let config = &slot.blueprint.config;
+            config.ticket_keys.is_none()
+        });
+        let rotating: Vec<_> = rotating
+            .map(|(place, slot)| (*place, Arc::clone(&slot.blueprint)))
+            .collect();
         // Engines of a later day are born with what the ring has.
-        if self
-            .keys
-            .rotate()
-            .and_then(|()| self.blueprint.ring.set(&self.keys))
-            .is_err()
-        {
+        let set = |keys: &TicketKeys| {
+            let mut blueprints = rotating.iter();
+            blueprints.try_for_each(|(_, blueprint)| blueprint.ring.set(keys))
+        };
+        if self.keys.rotate().and_then(|()| set(&self.keys)).is_err() {
             self.logger.say(
                 Severity::Err,
                 "unable to make new ticket keys: no randomness; the old ones stay",
             );
             return;
         }
-        for place in self.places() {
+        for (place, _) in rotating {
             self.tell(place, &ToEngine::TicketKeys(self.keys.clone()), Vec::new());
         }
     }

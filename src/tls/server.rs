@@ -107,8 +107,8 @@ impl ResolvesServerCert for Identities {
     }
 }
 
-/// What a session ticket is bound to: a host is its names and its certificates, in whatever process
-/// and generation (RFC 6066 §3: no resumption under another name).
+/// What a session ticket is bound to: a host is its names, its protocols and its certificates, in whatever
+/// process and generation, and on whatever machine (RFC 6066 §3: no resumption under another name).
 fn binding(host: &Host) -> [u8; 32] {
     let mut context = digest::Context::new(&SHA256);
     let mut add = |bytes: &[u8]| {
@@ -116,6 +116,8 @@ fn binding(host: &Host) -> [u8; 32] {
         context.update(bytes);
     };
     add(host.label.as_bytes());
+    // How many there are of each comes first, lest one list be taken for the beginning of the next.
+    add(&(host.names.len() as u64).to_be_bytes());
     for name in &host.names {
         let (kind, name) = match name {
             Pattern::Exact(name) => ("", name),
@@ -124,14 +126,18 @@ fn binding(host: &Host) -> [u8; 32] {
         add(kind.as_bytes());
         add(name.as_str().as_bytes());
     }
+    add(&(host.alpn.len() as u64).to_be_bytes());
     for protocol in &host.alpn {
         add(protocol.as_bytes());
     }
+    add(&(host.identities.len() as u64).to_be_bytes());
     for identity in &host.identities {
         for certificate in &identity.cert {
             add(certificate);
         }
     }
+    // What decides whether a client may resume, beside its ticket, belongs here, too: a host that asks its
+    // clients for certificates adds its policy.
     let mut binding = [0; 32];
     binding.copy_from_slice(context.finish().as_ref());
     binding

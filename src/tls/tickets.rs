@@ -1,53 +1,76 @@
 //! Session tickets (RFC 8446 §4.6.1, RFC 5077) that every engine process opens, each host its own.
 //!
-//! The monitor makes the keys and sends them to the engines. A ticket is
-//! `key name [16] ‖ nonce [12] ‖ sealed state ‖ tag [16]`.
+//! The monitor makes the keys and sends them to the engines; or they are the operator's, and then every
+//! machine that has them opens the tickets of all. A ticket is
+//! `key name [16] ‖ nonce [12] ‖ sealed (time [8] ‖ state) ‖ tag [16]`.
 #![forbid(unsafe_code)]
 
 use std::fmt;
-use std::mem;
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use aws_lc_rs::aead::{AES_256_GCM_SIV, Aad, Nonce, RandomizedNonceKey};
 use aws_lc_rs::error::Unspecified;
+use aws_lc_rs::hkdf::{HKDF_SHA256, KeyType, Salt};
 use aws_lc_rs::rand;
 use rustls::server::ProducesTickets;
 use serde::{Deserialize, Serialize};
-use zeroize::Zeroize;
+use zeroize::{Zeroize, Zeroizing};
 
-/// How often [`TicketKeys::rotate`] is due, and how long clients are told to keep a ticket.
+/// How often [`TicketKeys::rotate`] is due.
 ///
 /// A key seals tickets for one such period and opens them for two, so that even a ticket made just
-/// before a rotation lives as long as its client was told. Two periods are also how far back
-/// someone who steals the keys can reach: a TLS 1.2 ticket holds the master secret of the
-/// connection that it travelled on. Hence hours and not days.
+/// before a rotation lives for [`LIFETIME`]. Two periods are also how far back someone who steals the
+/// keys can reach: a TLS 1.2 ticket holds the master secret of the connection that it travelled on.
+/// Hence hours and not days.
 pub const ROTATION: Duration = Duration::from_secs(6 * 60 * 60);
 
-/// The keys of all tickets: of those that are made now, and of those made before the last rotation.
+/// How long clients are told to keep a ticket, and how old one may be that is opened, whatever its key.
+const LIFETIME: Duration = ROTATION;
+
+/// Bytes of a key that an operator gives.
+pub const SECRET_LEN: usize = 32;
+
+/// The keys of all tickets: the first seals them, and all of them open them.
 ///
 /// They can be serialized, for the monitor's message to its engines and for nothing else; the
 /// buffer of that message is as secret as the keys.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct TicketKeys {
-    current: TicketKey,
-    previous: Option<TicketKey>,
+    first: TicketKey,
+    others: Vec<TicketKey>,
 }
 
 impl TicketKeys {
     /// New random keys. Errors: AWS-LC has no randomness to give.
     pub fn generate() -> Result<Self, Unspecified> {
         Ok(Self {
-            current: TicketKey::generate()?,
-            previous: None,
+            first: TicketKey::generate()?,
+            others: Vec::new(),
+        })
+    }
+
+    /// Keys that an operator gives, the one that seals tickets first.
+    ///
+    /// Errors: AWS-LC's, or there is no key at all.
+    pub fn shared(secrets: &[Zeroizing<[u8; SECRET_LEN]>]) -> Result<Self, Unspecified> {
+        let (first, rest) = secrets.split_first().ok_or(Unspecified)?;
+        // All the room from the start: a vector that grew would leave a copy behind.
+        let mut others = Vec::with_capacity(rest.len());
+        for secret in rest {
+            others.push(TicketKey::shared(secret)?);
+        }
+        Ok(Self {
+            first: TicketKey::shared(first)?,
+            others,
         })
     }
 
     /// Makes tickets with a new key from now on. The last key still opens its tickets, the one
     /// before it is wiped. Errors: as for [`TicketKeys::generate`], and nothing has changed.
     pub fn rotate(&mut self) -> Result<(), Unspecified> {
-        let current = TicketKey::generate()?;
-        self.previous = Some(mem::replace(&mut self.current, current));
+        let previous = std::mem::replace(&mut self.first, TicketKey::generate()?);
+        self.others = vec![previous];
         Ok(())
     }
 }
@@ -74,6 +97,29 @@ impl TicketKey {
         rand::fill(&mut new.name)?;
         rand::fill(&mut new.key)?;
         Ok(new)
+    }
+
+    /// The same from the same secret everywhere (RFC 5869); the name says nothing of the key.
+    fn shared(secret: &[u8; SECRET_LEN]) -> Result<Self, Unspecified> {
+        let secret = Salt::new(HKDF_SHA256, b"tlssrv tickets").extract(secret);
+        let mut new = Self {
+            name: [0; NAME_LEN],
+            key: [0; 32],
+        };
+        let name = secret.expand(&[b"name"], Bytes(NAME_LEN))?;
+        name.fill(&mut new.name)?;
+        let key = secret.expand(&[b"key"], Bytes(new.key.len()))?;
+        key.fill(&mut new.key)?;
+        Ok(new)
+    }
+}
+
+/// How much of HKDF's output is wanted.
+struct Bytes(usize);
+
+impl KeyType for Bytes {
+    fn len(&self) -> usize {
+        self.0
     }
 }
 
@@ -126,15 +172,15 @@ impl fmt::Debug for TicketKeyRing {
 
 /// [`TicketKeys`], ready for use.
 struct Keys {
-    current: Key,
-    previous: Option<Key>,
+    first: Key,
+    others: Vec<Key>,
 }
 
 impl Keys {
     fn new(keys: &TicketKeys) -> Result<Self, Unspecified> {
         Ok(Self {
-            current: Key::new(&keys.current)?,
-            previous: keys.previous.as_ref().map(Key::new).transpose()?,
+            first: Key::new(&keys.first)?,
+            others: keys.others.iter().map(Key::new).collect::<Result<_, _>>()?,
         })
     }
 }
@@ -158,8 +204,11 @@ impl Key {
         Aad::from([&self.name[..], binding].concat())
     }
 
-    fn seal(&self, binding: &[u8; 32], state: &[u8]) -> Option<Vec<u8>> {
-        let mut sealed = Vec::with_capacity(state.len() + AES_256_GCM_SIV.tag_len());
+    /// `now`: seconds since 1970.
+    fn seal(&self, binding: &[u8; 32], now: u64, state: &[u8]) -> Option<Vec<u8>> {
+        let length = TIME_LEN + state.len() + AES_256_GCM_SIV.tag_len();
+        let mut sealed = Vec::with_capacity(length);
+        sealed.extend_from_slice(&now.to_be_bytes());
         sealed.extend_from_slice(state);
         let nonce = self
             .aead
@@ -168,15 +217,20 @@ impl Key {
         Some([&self.name[..], nonce.as_ref(), &sealed].concat())
     }
 
-    fn open(&self, binding: &[u8; 32], nonce: &[u8; NONCE_LEN], sealed: &[u8]) -> Option<Vec<u8>> {
-        let mut state = sealed.to_vec();
-        let len = self
+    /// When it was sealed, and the state.
+    fn open(
+        &self,
+        binding: &[u8; 32],
+        nonce: &[u8; NONCE_LEN],
+        sealed: &[u8],
+    ) -> Option<(u64, Vec<u8>)> {
+        let mut opened = Zeroizing::new(sealed.to_vec());
+        let opened = self
             .aead
-            .open_in_place(Nonce::from(nonce), self.aad(binding), &mut state)
-            .ok()?
-            .len();
-        state.truncate(len);
-        Some(state)
+            .open_in_place(Nonce::from(nonce), self.aad(binding), &mut opened)
+            .ok()?;
+        let (time, state) = opened.split_first_chunk::<TIME_LEN>()?;
+        Some((u64::from_be_bytes(*time), state.to_vec()))
     }
 }
 
@@ -192,7 +246,7 @@ impl ProducesTickets for HostTicketer {
     }
 
     fn lifetime(&self) -> u32 {
-        u32::try_from(ROTATION.as_secs()).unwrap_or(u32::MAX)
+        u32::try_from(LIFETIME.as_secs()).unwrap_or(u32::MAX)
     }
 
     fn encrypt(&self, state: &[u8]) -> Option<Vec<u8>> {
@@ -201,7 +255,7 @@ impl ProducesTickets for HostTicketer {
             .keys
             .read()
             .unwrap_or_else(PoisonError::into_inner);
-        keys.current.seal(&self.binding, state)
+        keys.first.seal(&self.binding, now()?, state)
     }
 
     fn decrypt(&self, ticket: &[u8]) -> Option<Vec<u8>> {
@@ -212,13 +266,27 @@ impl ProducesTickets for HostTicketer {
             .keys
             .read()
             .unwrap_or_else(PoisonError::into_inner);
-        std::iter::once(&keys.current)
-            .chain(&keys.previous)
+        let (sealed_at, state) = std::iter::once(&keys.first)
+            .chain(&keys.others)
             .find(|key| key.name == *name)?
-            .open(&self.binding, nonce, sealed)
+            .open(&self.binding, nonce, sealed)?;
+        is_fresh(sealed_at, now()?).then_some(state)
     }
 }
 
+/// Whether a ticket may still be used. That it comes from the future says that another machine's clock
+/// is ahead of ours; how far that may be is bounded, too.
+fn is_fresh(sealed_at: u64, now: u64) -> bool {
+    now.abs_diff(sealed_at) < LIFETIME.as_secs()
+}
+
+/// Seconds since 1970.
+fn now() -> Option<u64> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).ok()?;
+    Some(now.as_secs())
+}
+
+const TIME_LEN: usize = 8;
 const NAME_LEN: usize = 16;
 const NONCE_LEN: usize = 12;
 
@@ -272,7 +340,7 @@ mod tests {
     fn a_damaged_ticket_does_not_open() {
         let ticketer = ring(&TicketKeys::generate().unwrap()).ticketer(HOST);
         let ticket = ticketer.encrypt(b"state").unwrap();
-        assert_eq!(ticket.len(), 16 + 12 + 5 + 16);
+        assert_eq!(ticket.len(), 16 + 12 + 8 + 5 + 16);
         for end in 0..ticket.len() {
             assert_eq!(ticketer.decrypt(&ticket[..end]), None);
         }
@@ -290,6 +358,45 @@ mod tests {
         assert_eq!(one[..16], two[..16]);
         assert_ne!(one[16..28], two[16..28]);
         assert_ne!(one[28..], two[28..]);
+    }
+
+    fn secrets(bytes: &[u8]) -> Vec<Zeroizing<[u8; SECRET_LEN]>> {
+        let secret = |byte| Zeroizing::new([byte; SECRET_LEN]);
+        bytes.iter().copied().map(secret).collect()
+    }
+
+    #[test]
+    fn the_first_key_of_a_fleet_seals_and_all_of_them_open() {
+        let keys = |bytes: &[u8]| ring(&TicketKeys::shared(&secrets(bytes)).unwrap());
+        let seals = |bytes: &[u8]| keys(bytes).ticketer(HOST).encrypt(b"state").unwrap();
+        let opens = |bytes: &[u8], ticket: &[u8]| keys(bytes).ticketer(HOST).decrypt(ticket);
+        let state = Some(b"state".to_vec());
+        assert_eq!(opens(&[1], &seals(&[1])), state);
+        assert_eq!(opens(&[2, 1], &seals(&[1])), state);
+        assert_eq!(opens(&[2, 3, 1], &seals(&[1, 2])), state);
+        assert_eq!(opens(&[2], &seals(&[1, 2])), None);
+        assert!(TicketKeys::shared(&[]).is_err());
+    }
+
+    #[test]
+    fn the_name_of_a_key_is_no_part_of_it() {
+        let key = TicketKey::shared(&[7; 32]).unwrap();
+        assert_ne!(key.name, key.key[..NAME_LEN]);
+        assert_ne!(key.key, [7; 32]);
+    }
+
+    #[test]
+    fn a_ticket_is_not_opened_after_its_time() {
+        let now = now().unwrap();
+        let ring = ring(&TicketKeys::generate().unwrap());
+        let ticket = |sealed_at| {
+            let keys = ring.keys.read().unwrap();
+            keys.first.seal(&HOST, sealed_at, b"state").unwrap()
+        };
+        let opens = |sealed_at| ring.ticketer(HOST).decrypt(&ticket(sealed_at)).is_some();
+        let lifetime = LIFETIME.as_secs();
+        assert!(opens(now) && opens(now - lifetime + 60) && opens(now + 60));
+        assert!(!opens(now - lifetime) && !opens(now + lifetime + 60) && !opens(u64::MAX));
     }
 
     #[test]

@@ -7,10 +7,11 @@ use crate::TLSSRV_TOML_5;
 use crate::example::{assert_passes_check, known_keys, problems_of};
 
 /// The sections of the page, and what their keys are part of.
-const SECTIONS: [(&str, &str); 5] = [
+const SECTIONS: [(&str, &str); 6] = [
     ("TOP LEVEL", ""),
     ("LOG", "log"),
     ("LIMITS", "limits"),
+    ("TICKETS", "tickets"),
     ("LISTENERS", "listen"),
     ("HOSTS", "host"),
 ];
@@ -53,11 +54,8 @@ fn the_examples_of_all_keys_make_a_table_that_check_accepts() {
             .collect();
         sections.insert(table, lines.join("\n"));
     }
-    let text = format!(
-        "{}\n[log]\n{}\n[limits]\n{}\n[[listen]]\n{}\n[[host]]\n{}\n",
-        sections[""], sections["log"], sections["limits"], sections["listen"], sections["host"]
-    );
-    assert_is_fine(&text);
+    let tables = SECTIONS.map(|(_, table)| format!("{}{}\n", header(table), sections[table]));
+    assert_is_fine(&tables.concat());
 }
 
 #[test]
@@ -85,17 +83,22 @@ fn assert_is_fine(text: &str) {
     assert_passes_check(text, files.path());
 }
 
+/// What the keys of a table follow.
+fn header(table: &str) -> String {
+    match table {
+        "" => String::new(),
+        "listen" | "host" => format!("[[{table}]]\n"),
+        _ => format!("[{table}]\n"),
+    }
+}
+
 #[test]
 fn each_key_that_is_a_word_has_all_of_them_and_each_limit_has_its_name() {
     let mut words_of_all = 0;
     for (section, table) in SECTIONS {
         for item in TLSSRV_TOML_5.items_in(&[section]) {
             let key = &item.named("Ic")[0];
-            let header = match table {
-                "" => String::new(),
-                "log" | "limits" => format!("[{table}]\n"),
-                _ => format!("[[{table}]]\n"),
-            };
+            let header = header(table);
             // Whoever wants one of a few words says which.
             let said = problems_of(&format!("{header}{key} = 0\n"));
             let lines = said.lines().filter(|line| line.contains(": expected \""));

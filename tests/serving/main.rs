@@ -30,5 +30,6 @@ mod stall;
 mod stop;
 mod stream;
 mod syslog;
+mod tickets;
 mod tls;
 mod wire;
