@@ -24,6 +24,8 @@ mod keyspec;
 mod names;
 #[path = "common/pki.rs"]
 mod pki;
+#[path = "config/profile.rs"]
+mod profile;
 #[path = "config/psk.rs"]
 mod psk;
 #[path = "config/site.rs"]

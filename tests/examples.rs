@@ -113,8 +113,8 @@ fn shown(config: &Config) -> String {
         let psk = host.psk.as_ref().map(|psk| (psk.only_ke, psk.plain));
         let of_host = matches!(host.run_as, RunAs::OfHost(_));
         text.push_str(&format!(
-            "\n{} {:?} {psk:?} {of_host} {:?} {:?} {:?}",
-            host.label, host.alpn, host.program, host.connections, host.on_truncation
+            "\n{} {:?} {:?} {psk:?} {of_host} {:?} {:?} {:?}",
+            host.label, host.alpn, host.profile, host.program, host.connections, host.on_truncation
         ));
     }
     text

@@ -71,6 +71,7 @@ impl Checker<'_> {
         let certificates = self.certificates(raw, names);
         let table = self.psk_table(raw);
         let alpn = self.alpn(raw);
+        let profile = self.profile(raw);
         let program = self.program(raw);
         let run_as = self.run_as(raw, &place, table.as_ref().and_then(Option::as_deref));
         let connections = raw.connections.as_ref();
@@ -89,6 +90,7 @@ impl Checker<'_> {
             identities,
             psk,
             alpn: alpn?,
+            profile: profile?,
             program: program?,
             run_as: run_as?,
             connections,

@@ -24,6 +24,7 @@ use super::{
 };
 use crate::Exit;
 use crate::tls::identity::Identity;
+use crate::tls::profile::Profile;
 use crate::tls::psk::Identity as PskIdentity;
 
 /// What a command line without a file says.
@@ -110,6 +111,7 @@ pub(super) fn load(line: &CommandLine, options: &Options) -> Result<Loaded, Refu
                 plain: psk.plain,
             }),
         alpn: Vec::new(),
+        profile: Profile::default(),
         program,
         run_as,
         connections: None,

@@ -13,6 +13,7 @@ use rustls::sign::CertifiedKey;
 use serde::{Deserialize, Serialize};
 
 use crate::Exit;
+use crate::tls::profile::Profile;
 use crate::tls::tickets::TicketKeys;
 
 mod account;
@@ -29,6 +30,7 @@ mod line;
 mod listen;
 mod pattern;
 mod problem;
+mod profile;
 mod program;
 mod psk;
 mod raw;
@@ -289,6 +291,8 @@ pub struct Host {
     pub psk: Option<Psk>,
     /// Protocols for ALPN, most preferred first; empty: no ALPN.
     pub alpn: Vec<String>,
+    /// Versions, suites and groups.
+    pub profile: Profile,
     /// What its clients are connected to.
     pub program: Program,
     /// Whom that becomes.

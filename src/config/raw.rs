@@ -11,6 +11,7 @@ use toml::de::{DeTable, DeValue};
 use super::problem::Problems;
 use super::table::{FromToml, Table, word, wrong_type};
 use super::{Form, LogFormat, Nameless, OnTruncation, Stderr, Stdio, UserFrom};
+use crate::tls::profile::Version;
 
 /// A whole file. What is `None` was not given, or was wrong and is reported.
 pub(super) struct Raw {
@@ -64,6 +65,10 @@ pub(super) struct RawHost {
     pub(super) psk_plain: Option<bool>,
     /// Empty when absent.
     pub(super) alpn: Option<Vec<Spanned<String>>>,
+    pub(super) min_version: Option<Version>,
+    pub(super) suites: Option<Spanned<Vec<Spanned<String>>>>,
+    pub(super) kx_groups: Option<Spanned<Vec<Spanned<String>>>>,
+    pub(super) max_fragment: Option<Spanned<u64>>,
     pub(super) command: Option<Spanned<Vec<Spanned<String>>>>,
     pub(super) run_as: Option<UserFrom>,
     pub(super) user: Option<Spanned<String>>,
@@ -240,6 +245,10 @@ impl FromToml for RawHost {
             psk_only_ke: table.optional("psk-only-ke", problems),
             psk_plain: table.optional("psk-plain", problems),
             alpn: table.list("alpn", problems),
+            min_version: table.optional("min-version", problems),
+            suites: table.optional("suites", problems),
+            kx_groups: table.optional("kx-groups", problems),
+            max_fragment: table.optional("max-fragment", problems),
             command: table.required("command", problems),
             run_as: table.optional("run-as", problems),
             user: table.optional("user", problems),
@@ -346,6 +355,7 @@ words!(Nameless: "reject" => Reject, "default" => Default);
 words!(OnTruncation: "eof" => Eof, "kill" => Kill);
 words!(Stderr: "log" => Log, "inherit" => Inherit, "null" => Null);
 words!(UserFrom: "user" => Host, "psk" => Psk);
+words!(Version: "1.2" => Tls12, "1.3" => Tls13);
 words!(Stdio: "socket" => Socket, "pipe" => Pipe);
 
 /// The value as a table to read from.

@@ -7,6 +7,7 @@ pub mod hello;
 pub mod identity;
 pub mod name;
 pub mod names;
+pub mod profile;
 pub mod provider;
 pub mod psk;
 pub mod server;

@@ -4,10 +4,10 @@
 use std::sync::Arc;
 
 use aws_lc_rs::digest::{self, SHA256};
+use rustls::ServerConfig;
 use rustls::crypto::CryptoProvider;
 use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
-use rustls::{ServerConfig, version};
 
 use super::hello;
 use super::psk::{self, Modes};
@@ -30,6 +30,7 @@ impl Acceptor {
         provider: &Arc<CryptoProvider>,
         tickets: &TicketKeyRing,
     ) -> Result<Self, rustls::Error> {
+        let provider = &host.profile.restrict(provider);
         let certificates = match host.identities.is_empty() {
             true => None,
             false => Some(certificates(host, provider, tickets)?),
@@ -68,7 +69,7 @@ fn pre_shared(
         modes,
         Arc::clone(provider),
     )?;
-    Ok(Arc::new(config))
+    Ok(Arc::new(config.with_profile(host.profile.clone())))
 }
 
 fn certificates(
@@ -78,10 +79,11 @@ fn certificates(
 ) -> Result<Arc<ServerConfig>, rustls::Error> {
     let resolver = Arc::new(Identities(host.identities.clone()));
     let mut config = ServerConfig::builder_with_provider(Arc::clone(provider))
-        .with_protocol_versions(&[&version::TLS13, &version::TLS12])?
+        .with_protocol_versions(host.profile.versions())?
         .with_no_client_auth()
         .with_cert_resolver(resolver);
     config.alpn_protocols = alpn(host);
+    config.max_fragment_size = host.profile.max_fragment_size();
     // Tickets carry the session: nothing is kept here for clients that come back.
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.ticketer = tickets.ticketer(binding(host));

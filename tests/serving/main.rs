@@ -24,6 +24,7 @@ mod listen;
 mod load;
 mod log;
 mod names;
+mod profile;
 mod psk;
 mod reload;
 mod stall;

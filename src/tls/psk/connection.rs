@@ -6,7 +6,7 @@ use std::sync::Arc;
 use rustls::AlertDescription;
 
 use super::error::{Error, decode_error, illegal_parameter, unexpected_message};
-use super::hello::{ClientHello, Version};
+use super::hello::ClientHello;
 use super::message::{
     Awaited, CLIENT_HELLO, CLIENT_KEY_EXCHANGE, FINISHED, Joiner, KEY_UPDATE,
     LONGEST_CLIENT_KEY_EXCHANGE, TLS12, TLS13,
@@ -18,6 +18,7 @@ use super::record::{
 use super::{Config, Identity, tls12, tls13, traffic};
 use crate::message::Facts;
 use crate::tls::buffer::Buffer;
+use crate::tls::profile::Version;
 use crate::tls::session::Stage;
 
 /// KeyUpdates, warnings and empty records that may come in a row without a byte of data.
@@ -79,9 +80,11 @@ pub(super) struct Context<'a> {
 impl Connection {
     /// A connection that nothing has been received of.
     pub fn new(config: Arc<Config>) -> Self {
+        let mut records = Records::new();
+        records.limit_fragments(config.profile.max_fragment);
         Self {
             config,
-            records: Records::new(),
+            records,
             joiner: Joiner::default(),
             state: State::ExpectHello,
             negotiated: Negotiated::default(),
@@ -304,7 +307,7 @@ impl Connection {
 
 fn client_hello(message: &[u8], context: &mut Context<'_>) -> Result<State, Error> {
     let hello = ClientHello::read(message)?;
-    let version = hello.version()?;
+    let version = hello.version(context.config)?;
     context.negotiated.version = Some(match version {
         Version::Tls13 => TLS13,
         Version::Tls12 => TLS12,

@@ -31,7 +31,10 @@ pub fn client_hello(data: &[u8]) {
     let message = [&[message::CLIENT_HELLO, 0, high, low], data].concat();
     if let Ok(hello) = ClientHello::read(&message) {
         assert!(hello.truncated.len() <= message.len());
-        let _ = (hello.version(), hello.choose_alpn(&[b"h2".to_vec()]));
+        let _ = (
+            hello.version(&config()),
+            hello.choose_alpn(&[b"h2".to_vec()]),
+        );
         assert!(hello::fixed_part(&message).is_ok());
         let mut record = Vec::new();
         for fragment in message.chunks(1 << 14) {

@@ -4,6 +4,7 @@
 use aws_lc_rs::digest::{self, Digest};
 use rustls::AlertDescription;
 
+use super::Config;
 use super::error::{Error, illegal_parameter};
 use super::message::{
     ALPN, EARLY_DATA, EC_POINT_FORMATS, EXTENDED_MASTER_SECRET, KEY_SHARE, PADDING, PRE_SHARED_KEY,
@@ -13,6 +14,7 @@ use super::message::{
 use super::record::MAX_FRAGMENT;
 use crate::tls::hello::message::{Fields, OfferedPsks, alpn, list16, numbers, supported_versions};
 use crate::tls::hello::{HelloError, ProtocolNames};
+use crate::tls::profile::Version;
 use crate::tls::wire::Input;
 
 /// A ClientHello, its lists in the client's order. What is empty or `None` was not sent.
@@ -45,13 +47,6 @@ pub(super) struct ClientHello<'a> {
 pub(super) struct KeyShare<'a> {
     pub(super) group: u16,
     pub(super) key_exchange: &'a [u8],
-}
-
-/// The version that both sides speak.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Version {
-    Tls12,
-    Tls13,
 }
 
 impl<'a> ClientHello<'a> {
@@ -163,13 +158,16 @@ impl<'a> ClientHello<'a> {
     }
 
     /// The highest version that both speak (RFC 8446 §4.2.1, §D.2).
-    pub(super) fn version(&self) -> Result<Version, Error> {
+    pub(super) fn version(&self, config: &Config) -> Result<Version, Error> {
+        let tls12 = config.speaks(Version::Tls12);
         let version = match self.versions.as_slice() {
-            versions if versions.contains(&TLS13) => Version::Tls13,
-            versions if versions.contains(&TLS12) => Version::Tls12,
-            [] if self.legacy_version >= TLS12 => Version::Tls12,
+            versions if versions.contains(&TLS13) && config.speaks(Version::Tls13) => {
+                Version::Tls13
+            }
+            versions if versions.contains(&TLS12) && tls12 => Version::Tls12,
+            [] if self.legacy_version >= TLS12 && tls12 => Version::Tls12,
             _ => {
-                let what = "no version that tlssrv speaks";
+                let what = "no version that the host speaks";
                 return Err(Error::Incompatible(AlertDescription::ProtocolVersion, what));
             }
         };

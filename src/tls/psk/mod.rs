@@ -56,9 +56,10 @@ use zeroize::Zeroizing;
 pub use connection::Connection;
 pub use error::Error;
 pub use keys::{Hash, Identity, InvalidIdentity, InvalidKey, Key, Keys};
-pub use suites::suite_name;
+pub use suites::{suite_name, suites};
 
 use super::hello::ClientHello;
+use super::profile::{Profile, Version};
 
 /// What a host brings to its handshakes.
 pub struct Config {
@@ -67,6 +68,7 @@ pub struct Config {
     alpn: Vec<Vec<u8>>,
     modes: Modes,
     provider: Arc<CryptoProvider>,
+    profile: Profile,
     /// What stands in for the key of an unknown identity, for each hash: whoever offers one is to see
     /// the same, in the same time, as with a wrong key.
     stand_ins: [Key; 2],
@@ -103,29 +105,53 @@ impl Config {
             alpn,
             modes,
             provider,
+            profile: Profile::default(),
             stand_ins,
         })
+    }
+
+    /// The same, with a host's versions, suites and length of records. Its groups are those of the provider.
+    #[must_use]
+    pub fn with_profile(self, profile: Profile) -> Self {
+        Self { profile, ..self }
     }
 
     /// Whether this engine is the one for a client, at a host that has certificates, too: the client
     /// offers an identity that the host knows, or with TLS 1.2, where identities come later, a suite.
     pub fn suits(&self, hello: &ClientHello) -> bool {
         let mut offered = hello.cipher_suites.iter().map(|suite| u16::from(*suite));
-        if hello.supported_versions.contains(&ProtocolVersion::TLSv1_3) {
-            let suites = offer::Suites::of(&offered);
+        if hello.supported_versions.contains(&ProtocolVersion::TLSv1_3)
+            && self.speaks(Version::Tls13)
+        {
+            let suites = self.suites(offered);
             let mut keys = hello
                 .psk_identities
                 .iter()
                 .filter_map(|id| self.keys.get(id));
             keys.any(|key| suites.with(key.hash).is_some())
         } else {
-            offered.any(|id| suites::tls12(id).is_some_and(|suite| self.allows(suite)))
+            self.speaks(Version::Tls12)
+                && offered.any(|id| suites::tls12(id).is_some_and(|suite| self.allows(suite)))
         }
     }
 
-    /// Whether a suite of TLS 1.2 may be used here.
+    /// Whether a suite may be used here.
     fn allows(&self, suite: &suites::Suite) -> bool {
-        suite.exchange != suites::Exchange::Psk || self.modes.plain_psk
+        suite.is_of(self.modes) && self.profile.has_suite(suite.id)
+    }
+
+    /// Whether a version may be used here, and has a suite.
+    fn speaks(&self, version: Version) -> bool {
+        let suites: &[_] = match version {
+            Version::Tls12 => &suites::TLS12,
+            Version::Tls13 => &suites::TLS13,
+        };
+        version >= self.profile.min_version && suites.iter().any(|suite| self.allows(suite))
+    }
+
+    /// Which suites of TLS 1.3 a client gets that offers these.
+    fn suites(&self, offered: impl Iterator<Item = u16> + Clone) -> offer::Suites {
+        offer::Suites::of(&offered.filter(|id| self.profile.has_suite(*id)))
     }
 
     fn stand_in(&self, hash: Hash) -> &Key {

@@ -250,9 +250,9 @@ impl Records {
         self.write = Some(keys);
     }
 
-    /// The client takes no longer plaintext than this in a protected record (RFC 8449 §4).
+    /// The client (RFC 8449 §4) or the host wants no longer plaintext than this in a protected record.
     pub(super) fn limit_fragments(&mut self, length: usize) {
-        self.max_fragment = length.min(MAX_FRAGMENT);
+        self.max_fragment = self.max_fragment.min(length);
     }
 
     /// The client has sent early data, of at most this many bytes that are worth skipping.

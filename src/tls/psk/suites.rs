@@ -3,7 +3,8 @@
 
 use aws_lc_rs::{aead, digest, hmac, tls_prf};
 
-use super::Hash;
+use super::{Hash, Modes};
+use crate::tls::profile::Version;
 
 /// A cipher suite of TLS 1.3, or one of TLS 1.2 for pre-shared keys.
 #[derive(Debug, PartialEq, Eq)]
@@ -116,9 +117,23 @@ pub(super) fn tls12(id: u16) -> Option<&'static Suite> {
     TLS12.iter().find(|suite| suite.id == id)
 }
 
+/// The suites that a host with these modes has, of both versions.
+pub fn suites(modes: Modes) -> impl Iterator<Item = (u16, Version)> {
+    let tls13 = TLS13.iter().map(|suite| (suite.id, Version::Tls13));
+    let tls12 = TLS12.iter().filter(move |suite| suite.is_of(modes));
+    tls13.chain(tls12.map(|suite| (suite.id, Version::Tls12)))
+}
+
 /// IANA's name of a suite of this engine.
 pub fn suite_name(id: u16) -> Option<&'static str> {
     tls13(id).or_else(|| tls12(id)).map(|suite| suite.name)
+}
+
+impl Suite {
+    /// Whether a host with these modes has it.
+    pub(super) fn is_of(&self, modes: Modes) -> bool {
+        self.exchange != Exchange::Psk || modes.plain_psk
+    }
 }
 
 impl Aead {

@@ -6,7 +6,7 @@ use rustls::{AlertDescription, NamedGroup, ProtocolVersion};
 
 use super::connection::{Context, State};
 use super::error::{Error, decode_error, handshake_failure, illegal_parameter};
-use super::hello::{ClientHello, Version};
+use super::hello::ClientHello;
 use super::message::{
     ALPN, ClientKeyExchange, EC_POINT_FORMATS, EXTENDED_MASTER_SECRET, RECORD_SIZE_LIMIT,
     RENEGOTIATION_INFO, SERVER_NAME, ServerHello, body, extension, read_finished, write_finished,
@@ -17,6 +17,7 @@ use super::record::{CHANGE_CIPHER_SPEC, HANDSHAKE, Keys, MAX_FRAGMENT};
 use super::suites::{self, Exchange, Suite};
 use super::transcript::Transcript;
 use super::{Config, Identity, number};
+use crate::tls::profile::Version;
 use crate::tls::wire::{vector8, vector16};
 
 /// Waits for the client's identity, and its part of the key exchange.
@@ -55,7 +56,8 @@ pub(super) fn client_hello(
     // "If TLS_FALLBACK_SCSV appears in ClientHello.cipher_suites and the highest protocol version
     // supported by the server is higher […], the server MUST respond with a fatal
     // inappropriate_fallback alert" (RFC 7507 §3)
-    if hello.is_fallback() {
+    let speaks_tls13 = config.speaks(Version::Tls13);
+    if hello.is_fallback() && speaks_tls13 {
         let what = "a fallback from a version that both speak";
         let alert = AlertDescription::InappropriateFallback;
         return Err(Error::Incompatible(alert, what));
@@ -71,7 +73,7 @@ pub(super) fn client_hello(
     }
     let alpn = hello.choose_alpn(&config.alpn)?;
     let mut random = config.random()?;
-    if let Some(end) = random.last_chunk_mut() {
+    if let Some(end) = random.last_chunk_mut().filter(|_| speaks_tls13) {
         *end = DOWNGRADE_TO_TLS12;
     }
     let exchange = match group.map(SupportedKxGroup::start) {

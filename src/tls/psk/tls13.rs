@@ -7,7 +7,7 @@ use rustls::crypto::{SharedSecret, SupportedKxGroup};
 
 use super::connection::{Context, State};
 use super::error::{Error, illegal_parameter};
-use super::hello::{ClientHello, Version, fixed_part};
+use super::hello::{ClientHello, fixed_part};
 use super::message::{
     ALPN, HELLO_RETRY_REQUEST, KEY_SHARE, PRE_SHARED_KEY, RECORD_SIZE_LIMIT, SERVER_NAME,
     SUPPORTED_VERSIONS, ServerHello, TLS13, body, extension, read_finished,
@@ -20,6 +20,7 @@ use super::suites::Suite;
 use super::traffic::Traffic;
 use super::transcript::Transcript;
 use super::{Identity, number};
+use crate::tls::profile::Version;
 use crate::tls::wire::{vector8, vector16};
 
 /// Bytes of early data that are skipped: what a client that has never met us can have sent in good
@@ -51,7 +52,7 @@ pub(super) fn client_hello(
 ) -> Result<State, Error> {
     let config = context.config;
     let exchange = choose_exchange(hello, config)?;
-    let offer = choose_key(hello, config, Suites::of(&hello.suites.iter().copied()))?;
+    let offer = choose_key(hello, config, config.suites(hello.suites.iter().copied()))?;
     let mut transcript = Transcript::new(offer.suite.hash);
     let early = offer.verify(hello, &transcript)?;
     if hello.early_data {
@@ -125,7 +126,7 @@ impl ExpectRetriedHello {
         if fixed_part(message)?.as_ref() != self.fixed_part.as_ref() || hello.early_data {
             return Err(illegal_parameter("a second hello unlike the first"));
         }
-        hello.version()?;
+        hello.version(context.config)?;
         // "the list of shares [is replaced] with a list containing a single KeyShareEntry from the
         // indicated group"
         let exchange = match (choose_exchange(&hello, context.config)?, &hello.shares) {

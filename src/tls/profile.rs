@@ -1,0 +1,85 @@
+//! What a host speaks of all that tlssrv does: versions, suites, groups, and how long its records are.
+#![forbid(unsafe_code)]
+
+use std::sync::Arc;
+
+use rustls::crypto::CryptoProvider;
+use rustls::{SupportedProtocolVersion, version};
+
+/// What a host speaks; by default everything. What a connection uses of it, the client's order decides.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Profile {
+    /// The lowest version.
+    pub min_version: Version,
+    /// `CipherSuite` values, for certificates and for pre-shared keys; `None`: all.
+    pub suites: Option<Vec<u16>>,
+    /// `NamedGroup` values; `None`: all.
+    pub groups: Option<Vec<u16>>,
+    /// Bytes of plaintext in a record, 64 (RFC 8449 §4) to [`MAX_FRAGMENT`].
+    pub max_fragment: usize,
+}
+
+impl Default for Profile {
+    fn default() -> Self {
+        Self {
+            min_version: Version::default(),
+            suites: None,
+            groups: None,
+            max_fragment: MAX_FRAGMENT,
+        }
+    }
+}
+
+/// A version that tlssrv speaks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Version {
+    /// RFC 5246.
+    #[default]
+    Tls12,
+    /// RFC 8446.
+    Tls13,
+}
+
+impl Profile {
+    /// Whether it has this suite.
+    pub fn has_suite(&self, id: u16) -> bool {
+        has(self.suites.as_ref(), id)
+    }
+
+    /// The provider without the suites and groups that this does not have.
+    pub fn restrict(&self, provider: &Arc<CryptoProvider>) -> Arc<CryptoProvider> {
+        if self.suites.is_none() && self.groups.is_none() {
+            return Arc::clone(provider);
+        }
+        let mut restricted = CryptoProvider::clone(provider);
+        let suites = &mut restricted.cipher_suites;
+        suites.retain(|suite| self.has_suite(suite.suite().into()));
+        let groups = &mut restricted.kx_groups;
+        groups.retain(|group| has(self.groups.as_ref(), group.name().into()));
+        Arc::new(restricted)
+    }
+
+    /// The versions, as rustls wants them.
+    pub fn versions(&self) -> &'static [&'static SupportedProtocolVersion] {
+        static VERSIONS: [&SupportedProtocolVersion; 2] = [&version::TLS13, &version::TLS12];
+        match self.min_version {
+            Version::Tls12 => &VERSIONS,
+            Version::Tls13 => VERSIONS.split_at(1).0,
+        }
+    }
+
+    /// The length of records, as rustls wants it: with their headers.
+    pub fn max_fragment_size(&self) -> Option<usize> {
+        Some(self.max_fragment + RECORD_HEADER)
+    }
+}
+
+fn has(list: Option<&Vec<u16>>, id: u16) -> bool {
+    list.is_none_or(|list| list.contains(&id))
+}
+
+/// "The length MUST NOT exceed 2^14 bytes." (RFC 8446 §5.1)
+pub const MAX_FRAGMENT: usize = 1 << 14;
+
+/// `ContentType`, `ProtocolVersion` and length (RFC 8446 §5.1).
+const RECORD_HEADER: usize = 5;
