@@ -15,7 +15,7 @@ use super::hosts::Hosts;
 use super::problem::{Problems, cause};
 use super::psk::Tables;
 use super::raw::{Raw, RawLimits, RawLog};
-use super::{Config, Form, Limits, Loaded, Log, LogFormat, LogTo, Options, Refusal};
+use super::{Config, Form, KeepAlive, Limits, Loaded, Log, LogFormat, LogTo, Options, Refusal};
 use super::{credentials, default_engines, listen, tickets};
 use crate::Exit;
 
@@ -161,6 +161,9 @@ fn limits(raw: &RawLimits, problems: &mut Problems) -> Limits {
     let linger = positive(raw.linger.as_ref()).unwrap_or(default.linger);
     let connections = within(raw.connections.as_ref(), 1, MOST_CONNECTIONS, problems);
     let per_source = within(raw.per_source.as_ref(), 0, MOST_CONNECTIONS, problems);
+    let send_buffer = buffer(raw.send_buffer.as_ref(), problems);
+    let receive_buffer = buffer(raw.receive_buffer.as_ref(), problems);
+    let keep_alive = keep_alive(raw.keep_alive.as_ref(), problems);
     let rate = within(raw.per_source_rate.as_ref(), 0, MOST_CONNECTIONS, problems);
     Limits {
         connections: connections.unwrap_or(default.connections),
@@ -174,6 +177,33 @@ fn limits(raw: &RawLimits, problems: &mut Problems) -> Limits {
         handshake,
         idle: raw.idle.filter(|idle| !idle.is_zero()),
         linger,
+        keep_alive,
+        send_buffer,
+        receive_buffer,
+    }
+}
+
+/// Bytes of a buffer of the kernel's; `None`: no limit.
+fn buffer(raw: Option<&Spanned<u64>>, problems: &mut Problems) -> Option<usize> {
+    // Zero stands for none.
+    let raw = raw.filter(|bytes| *bytes.get_ref() != 0);
+    within(raw, 4096, 1 << 30, problems)
+}
+
+fn keep_alive(raw: Option<&Spanned<Duration>>, problems: &mut Problems) -> KeepAlive {
+    let Some(raw) = raw else {
+        return KeepAlive::System;
+    };
+    let time = *raw.get_ref();
+    // As tcp(7) has it: no more than 32767 seconds.
+    let fits = time.subsec_nanos() == 0 && time.as_secs() <= 32767;
+    if !fits {
+        let message = "out of range: it must be whole seconds, 9h at most";
+        problems.error(raw.span(), message);
+    }
+    match time.is_zero() {
+        true => KeepAlive::Off,
+        false => KeepAlive::After(time),
     }
 }
 

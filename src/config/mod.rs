@@ -216,6 +216,23 @@ pub struct Limits {
     pub idle: Option<Duration>,
     /// After one side has ended; starts anew whenever the other side still moves.
     pub linger: Duration,
+    /// When a client that says nothing is asked whether it is still there.
+    pub keep_alive: KeepAlive,
+    /// Bytes that the kernel keeps for a client (`SO_SNDBUF`); `None`: as many as it finds good.
+    pub send_buffer: Option<usize>,
+    /// Bytes that it keeps of a client (`SO_RCVBUF`); `None`: as many as it finds good.
+    pub receive_buffer: Option<usize>,
+}
+
+/// When TCP asks a client that says nothing whether it is still there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeepAlive {
+    /// As the system does (`net.ipv4.tcp_keepalive_time`, two hours).
+    System,
+    /// Never.
+    Off,
+    /// After so long a time, in whole seconds.
+    After(Duration),
 }
 
 impl Default for Limits {
@@ -227,6 +244,9 @@ impl Default for Limits {
             handshake: Duration::from_secs(10),
             idle: None,
             linger: Duration::from_secs(60),
+            keep_alive: KeepAlive::System,
+            send_buffer: None,
+            receive_buffer: None,
         }
     }
 }

@@ -38,6 +38,9 @@ pub(super) struct RawLimits {
     pub(super) handshake: Option<Spanned<Duration>>,
     pub(super) idle: Option<Duration>,
     pub(super) linger: Option<Spanned<Duration>>,
+    pub(super) keep_alive: Option<Spanned<Duration>>,
+    pub(super) send_buffer: Option<Spanned<u64>>,
+    pub(super) receive_buffer: Option<Spanned<u64>>,
 }
 
 #[derive(Default)]
@@ -182,6 +185,9 @@ impl FromToml for RawLimits {
             handshake: table.optional("handshake", problems),
             idle: table.optional("idle", problems),
             linger: table.optional("linger", problems),
+            keep_alive: table.optional("keep-alive", problems),
+            send_buffer: table.optional("send-buffer", problems),
+            receive_buffer: table.optional("receive-buffer", problems),
         };
         table.finish(problems);
         Some(raw)

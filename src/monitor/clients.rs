@@ -14,7 +14,7 @@ use super::engines::Slot;
 use super::event::Source;
 use super::limits;
 use super::listener::{Accepted, Refusal};
-use super::{BATCH, Monitor, Stop};
+use super::{BATCH, Monitor, Stop, socket};
 use crate::Exit;
 use crate::config::OnTruncation;
 use crate::environment::{Told, variables};
@@ -109,6 +109,7 @@ impl Monitor {
             self.manager.refused += 1;
             return; // closes it
         }
+        socket::limit(&client.socket, limits);
         let id = self.next_id;
         self.next_id += 1;
         let message = ToEngine::Accepted {

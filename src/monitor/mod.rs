@@ -12,6 +12,7 @@ mod limits;
 mod listener;
 mod manager;
 mod reload;
+mod socket;
 mod start;
 mod stop;
 mod talk;

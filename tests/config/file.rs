@@ -93,7 +93,8 @@ fn an_unknown_key_is_refused_with_a_guess_or_with_the_list_of_known_ones() {
         "unknown key \"nmaes\" in [[host]]: did you mean \"names\"?",
     );
     let text = format!("[limits]\ncolour = 1\n{}", with_host(""));
-    let known = "known are connections, per-source, per-source-rate, handshake, idle, linger";
+    let known = "known are connections, per-source, per-source-rate, handshake, idle, linger, \
+             keep-alive, send-buffer, receive-buffer";
     site.check(&text).refuses(
         "colour",
         &format!("unknown key \"colour\" in [limits]: {known}"),
@@ -166,6 +167,22 @@ fn numbers_out_of_range_are_refused() {
         (
             "limits.linger = \"0s\"",
             "out of range: it must be longer than 0s",
+        ),
+        (
+            "limits.keep-alive = \"500ms\"",
+            "out of range: it must be whole seconds, 9h at most",
+        ),
+        (
+            "limits.keep-alive = \"10h\"",
+            "out of range: it must be whole seconds, 9h at most",
+        ),
+        (
+            "limits.send-buffer = 4095",
+            "4095 is out of range: it must be 4096 to 1073741824",
+        ),
+        (
+            "limits.receive-buffer = 1",
+            "1 is out of range: it must be 4096 to 1073741824",
         ),
     ] {
         site.check(&format!("{line}\n{}", with_host("")))

@@ -27,6 +27,7 @@ mod names;
 mod profile;
 mod psk;
 mod reload;
+mod sockets;
 mod stall;
 mod stop;
 mod stream;
