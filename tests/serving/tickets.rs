@@ -1,9 +1,11 @@
 //! Session tickets whose keys several machines share.
 
+use std::env;
 use std::fs;
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::thread;
 
@@ -144,6 +146,44 @@ fn a_reload_takes_new_keys_and_gives_up_those_that_are_gone() {
         assert_eq!(visit(Some("old"), "x"), "Initial");
         assert_eq!(visit(Some("new"), "x"), "Resumed");
     }
+}
+
+#[test]
+fn the_steps_that_are_written_down_change_keys_without_a_ticket_lost() {
+    if missing(&["openssl", "sh"]) {
+        return;
+    }
+    let page = include_str!("../../etc/fleet/README.md");
+    let (_, steps) = page.split_once("three steps").unwrap();
+    let lines = steps.lines().skip_while(|line| !line.starts_with("    "));
+    let script: Vec<&str> = lines.take_while(|line| !line.is_empty()).collect();
+    let script = script.join("\n");
+    let steps: Vec<&str> = script.split_inclusive("--reload").collect();
+    assert_eq!(steps.len(), 3 + 1, "{script}");
+
+    let site = Site::new();
+    crate::common::pki::write_secret(&site.file("tickets.key"), "");
+    let sh = |site: &Site, script: &str| {
+        let directory = Path::new(TLSSRV).parent().unwrap().to_str().unwrap();
+        let path = format!("{directory}:{}", env::var("PATH").unwrap());
+        let mut sh = program("sh");
+        sh.args(["-ec", script]).env("PATH", path);
+        run(sh.current_dir(site.path())).succeeded();
+    };
+    sh(&site, "openssl rand -base64 32 >>tickets.key");
+    let server = Server::with_config_in(site, &table());
+    let tourist = Tourist::new("-tls1_3");
+    let visit = |offered, kept| tourist.visits(server.address(), "a.example", offered, kept);
+    assert_eq!(visit(None, "old"), "Initial");
+    sh(&server.site, steps[0]);
+    assert_eq!(visit(Some("old"), "still old"), "Resumed");
+    sh(&server.site, steps[1]);
+    assert_eq!(visit(Some("still old"), "new"), "Resumed");
+    sh(&server.site, steps[2]);
+    assert_eq!(visit(Some("new"), "x"), "Resumed");
+    assert_eq!(visit(Some("still old"), "x"), "Initial");
+    let keys = fs::read_to_string(server.site.file("tickets.key")).unwrap();
+    assert_eq!(keys.lines().count(), 1);
 }
 
 #[test]
