@@ -9,6 +9,7 @@ use toml::Spanned;
 use super::Credentials;
 use super::account::{Accounts, Invoker, NoAccount, local_ids};
 use super::problem::Problems;
+use super::profile::is_kx_group;
 use super::raw::RawHost;
 
 /// Who a command will be.
@@ -47,7 +48,12 @@ pub(super) fn of_host(
     let groups = match &host.groups {
         Some(names) => {
             let mut gid = |name: &Spanned<String>| {
-                found(accounts.group(name.get_ref()), "group", name, problems)
+                let gid = found(accounts.group(name.get_ref()), "group", name, problems);
+                if gid.is_none() && is_kx_group(name.get_ref()) {
+                    let hint = "\"groups\" are those of the user; for the key exchange there is \"kx-groups\"";
+                    problems.error(name.span(), hint);
+                }
+                gid
             };
             let gids: Vec<Option<u32>> = names.get_ref().iter().map(&mut gid).collect();
             gids.into_iter().collect::<Option<Vec<u32>>>().map(Some)

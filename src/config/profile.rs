@@ -80,11 +80,7 @@ impl Checker<'_> {
         let Some(list) = &raw.kx_groups else {
             return Some(None);
         };
-        let provider = provider();
-        let groups = provider.kx_groups.iter().map(|group| group.name());
-        let good: Vec<_> = groups
-            .filter_map(|group| Some((group.as_str()?.to_owned(), NamedGroup::into(group))))
-            .collect();
+        let good = kx_groups();
         self.choose("group", list, &good, str::eq_ignore_ascii_case)
             .map(Some)
     }
@@ -127,6 +123,22 @@ pub(super) fn modes(raw: &RawHost) -> Modes {
         psk_ke: raw.psk_only_ke.unwrap_or(false),
         plain_psk: raw.psk_plain.unwrap_or(false),
     }
+}
+
+/// Whether this is the name of a group for the key exchange.
+pub(super) fn is_kx_group(name: &str) -> bool {
+    let groups = kx_groups();
+    groups
+        .iter()
+        .any(|(known, _)| known.eq_ignore_ascii_case(name))
+}
+
+fn kx_groups() -> Vec<(String, u16)> {
+    let provider = provider();
+    let groups = provider.kx_groups.iter().map(|group| group.name());
+    groups
+        .filter_map(|group| Some((group.as_str()?.to_owned(), NamedGroup::into(group))))
+        .collect()
 }
 
 fn certificate_suites() -> Vec<(u16, Version)> {

@@ -20,7 +20,7 @@ use zeroize::{Zeroize, Zeroizing};
 /// How often [`TicketKeys::rotate`] is due.
 ///
 /// A key seals tickets for one such period and opens them for two, so that even a ticket made just
-/// before a rotation lives for [`LIFETIME`]. Two periods are also how far back someone who steals the
+/// before a rotation lives for all of its time. Two periods are also how far back someone who steals the
 /// keys can reach: a TLS 1.2 ticket holds the master secret of the connection that it travelled on.
 /// Hence hours and not days.
 pub const ROTATION: Duration = Duration::from_secs(6 * 60 * 60);

@@ -68,6 +68,13 @@ fn what_is_no_suite_or_group_is_refused_with_the_list_of_those_that_are() {
 }
 
 #[test]
+fn who_takes_the_groups_of_the_user_for_these_is_told() {
+    let line = "groups = [\"X25519\"]";
+    let hint = "\"groups\" are those of the user; for the key exchange there is \"kx-groups\"";
+    Site::new().check(&with_host(line)).refuses(line, hint);
+}
+
+#[test]
 fn suites_that_would_leave_a_host_speechless_are_refused() {
     let old = "suites = [\"TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256\"]";
     let text = with_host(&format!("min-version = \"1.3\"\n{old}"));

@@ -85,21 +85,50 @@ fn a_client_whose_protocols_no_host_of_its_name_has_gets_no_application_protocol
 }
 
 #[test]
-fn hosts_with_pre_shared_keys_are_chosen_by_protocol_too() {
+fn curl_gets_the_host_of_the_protocol_that_it_speaks() {
+    if missing(&["curl"]) {
+        return;
+    }
+    let server = Server::with_config(&hosts("cert = [\"cert.pem\"]"));
+    let port = server.address().port();
+    for (option, answer) in [
+        ("--http1.1", "http, http/1.1"),
+        ("--http1.0", "http, http/1.0"),
+        ("--no-alpn", "acme, none"),
+    ] {
+        let mut curl = program("curl");
+        // What answers is not HTTP.
+        curl.args(["-sk", "--http0.9", option, "--resolve"])
+            .arg(format!("a.example:{port}:127.0.0.1"))
+            .arg(format!("https://a.example:{port}/"));
+        assert_eq!(run(&mut curl).text().trim_end(), answer, "{option}");
+    }
+}
+
+#[test]
+fn openssl_gets_the_host_of_its_protocols_with_a_key_and_without() {
     if missing(&["openssl"]) {
         return;
     }
-    let site = Site::new();
     let key = "000102030405060708090a0b0c0d0e0f";
-    crate::common::pki::write_secret(&site.file("c.psk"), &format!("me:{key}\n"));
-    let server = Server::with_config_in(site, &hosts("psk = \"c.psk\""));
-    for version in ["-tls1_3", "-tls1_2"] {
+    let with_key = ["-psk_identity", "me", "-psk", key];
+    let each = ["-tls1_3", "-tls1_2"];
+    let each = each.map(|version| {
+        [
+            ("cert = [\"cert.pem\"]", version, &[][..]),
+            ("psk = \"c.psk\"", version, &with_key),
+        ]
+    });
+    for (authentication, version, args) in each.into_iter().flatten() {
+        let site = Site::new();
+        crate::common::pki::write_secret(&site.file("c.psk"), &format!("me:{key}\n"));
+        let server = Server::with_config_in(site, &hosts(authentication));
         let connect = |name: &str, offered: &[&str]| {
             let mut command = program("openssl");
             command
                 .args(["s_client", "-quiet", version, "-servername", name])
                 .args(["-connect", &server.address().to_string()])
-                .args(["-psk_identity", "me", "-psk", key]);
+                .args(args);
             if !offered.is_empty() {
                 command.args(["-alpn", &offered.join(",")]);
             }
