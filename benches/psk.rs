@@ -218,7 +218,7 @@ impl Certificates {
         let name = "localhost".try_into().unwrap();
         let client = ClientConnection::new(Arc::clone(&self.client), name).unwrap();
         let start = Instant::now();
-        let session = Session::certificates(Arc::clone(&self.server)).unwrap();
+        let session = Session::certificates(Arc::clone(&self.server), None).unwrap();
         Pair {
             session,
             time: start.elapsed(),

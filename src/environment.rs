@@ -5,6 +5,7 @@ use std::ffi::CString;
 use std::net::SocketAddr;
 
 use crate::message::Facts;
+use crate::tls::client::{ClientCertificate, Text};
 use crate::tls::names::{suite_name, version_name};
 use crate::tls::psk::Identity;
 
@@ -23,7 +24,7 @@ pub struct Told<'a> {
 }
 
 /// Every variable that there may be.
-pub const NAMES: [&str; 18] = [
+pub const NAMES: [&str; 28] = [
     "PROTO",
     "TCPREMOTEIP",
     "TCPREMOTEPORT",
@@ -38,17 +39,52 @@ pub const NAMES: [&str; 18] = [
     "SSL_TLS_SNI",
     "SSL_TLS_SNI_SERVERNAME",
     "SSL_SESSION_RESUMED",
+    "SSL_CLIENT_VERIFY",
+    "SSL_CLIENT_S_DN",
+    "SSL_CLIENT_I_DN",
+    "SSL_CLIENT_M_SERIAL",
+    "SSL_CLIENT_V_START",
+    "SSL_CLIENT_V_END",
+    "SSL_CLIENT_SAN_DNS_0",
+    "SSL_CLIENT_CERT",
+    "SSL_PEER_CERT_HASH",
+    "SSL_PEER_CERT_SUBJECT",
     "TLSSRV_ID",
     "TLSSRV_HOST",
     "TLSSRV_ALPN",
     "TLSSRV_PSK_IDENTITY",
 ];
 
+/// Whether a variable of this name is ours to set: one of [`NAMES`], or the second dNSName and so on.
+pub fn is_ours(name: &str) -> bool {
+    let further = name.strip_prefix(SAN_DNS).is_some_and(|number| {
+        !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit())
+    });
+    NAMES.contains(&name) || further
+}
+
+/// The variables that are left out because of what a stranger has made them, and why.
+pub fn left_out(facts: &Facts) -> Vec<String> {
+    let mut lines = facts
+        .client
+        .as_ref()
+        .map_or_else(Vec::new, |client| client.left_out());
+    let identity = facts.psk_identity.as_ref();
+    lines.extend(identity.filter(|identity| identity.text().is_none()).map(
+        |identity| {
+            format!(
+                "TLSSRV_PSK_IDENTITY is left out: {identity} is not text without control characters"
+            )
+        },
+    ));
+    lines
+}
+
 /// The variables, each unset where it has no value.
 pub fn variables(told: &Told<'_>) -> Vec<CString> {
     let mut variables = Vec::with_capacity(NAMES.len());
     let mut set = |name: &str, value: &str| {
-        debug_assert!(NAMES.contains(&name), "{name}");
+        debug_assert!(is_ours(name), "{name}");
         // No value here can have a NUL: they are numbers, checked names, or the operator's arguments.
         variables.extend(CString::new(format!("{name}={value}")));
     };
@@ -87,6 +123,7 @@ pub fn variables(told: &Told<'_>) -> Vec<CString> {
             if resumed { "Resumed" } else { "Initial" },
         );
     }
+    certificate(facts.client.as_deref(), &mut set);
     set("TLSSRV_ID", told.id);
     if let Some(host) = told.host {
         set("TLSSRV_HOST", host);
@@ -99,6 +136,36 @@ pub fn variables(told: &Told<'_>) -> Vec<CString> {
     }
     variables
 }
+
+/// What the client's certificate says, by the names of `mod_ssl` and of s6-tlsd.
+fn certificate(client: Option<&ClientCertificate>, set: &mut impl FnMut(&str, &str)) {
+    let Some(client) = client else {
+        return set("SSL_CLIENT_VERIFY", "NONE");
+    };
+    set("SSL_CLIENT_VERIFY", "SUCCESS");
+    let mut set_text = |name: &str, text: Option<&Text>| {
+        let text = text.map(Text::as_str).filter(|text| !text.is_empty());
+        if let Some(text) = text {
+            set(name, text);
+        }
+    };
+    set_text("SSL_CLIENT_S_DN", client.subject.as_ref());
+    set_text("SSL_PEER_CERT_SUBJECT", client.subject.as_ref());
+    set_text("SSL_CLIENT_I_DN", client.issuer.as_ref());
+    set_text("SSL_CLIENT_M_SERIAL", Some(&client.serial));
+    set_text("SSL_CLIENT_V_START", Some(&client.not_before));
+    set_text("SSL_CLIENT_V_END", Some(&client.not_after));
+    for (place, name) in client.dns_names.iter().flatten().enumerate() {
+        set_text(&format!("{SAN_DNS}{place}"), Some(name));
+    }
+    set("SSL_PEER_CERT_HASH", &client.hash());
+    if let Some(pem) = client.pem() {
+        set("SSL_CLIENT_CERT", &pem);
+    }
+}
+
+/// What the numbers of dNSName entries follow.
+const SAN_DNS: &str = "SSL_CLIENT_SAN_DNS_";
 
 /// Address and port as numbers; an IPv4 client of an IPv6 socket is an IPv4 client.
 fn numeric(address: SocketAddr) -> (String, String) {

@@ -9,6 +9,7 @@ use zeroize::Zeroizing;
 
 use crate::config::Stdio;
 use crate::log::Severity;
+use crate::tls::client::ClientCertificate;
 use crate::tls::name::ServerName;
 use crate::tls::psk::Identity;
 use crate::tls::tickets::TicketKeys;
@@ -115,6 +116,8 @@ pub struct Facts {
     pub resumed: Option<bool>,
     /// The identity of the pre-shared key that the client has shown to have (RFC 8446 §4.2.11, RFC 4279).
     pub psk_identity: Option<Identity>,
+    /// The certificate that the client has shown, of this session or of the one that is resumed.
+    pub client: Option<Box<ClientCertificate>>,
 }
 
 /// How a connection went.

@@ -13,6 +13,7 @@ use toml::Spanned;
 
 use super::account::{Accounts, Invoker};
 use super::certificate::Certificates;
+use super::clients::of_common_names;
 use super::credentials::{self, Root};
 use super::file::{MOST_CONNECTIONS, within};
 use super::files::Named;
@@ -70,6 +71,7 @@ impl Checker<'_> {
         let raw = raw.get_ref();
         let certificates = self.certificates(raw, names);
         let table = self.psk_table(raw);
+        let client_auth = self.clients(raw);
         let alpn = self.alpn(raw);
         let profile = self.profile(raw);
         let program = self.program(raw);
@@ -89,6 +91,7 @@ impl Checker<'_> {
             names: names.iter().map(|(pattern, _)| pattern.clone()).collect(),
             identities,
             psk,
+            client_auth: client_auth?,
             alpn: alpn?,
             profile: profile?,
             program: program?,
@@ -167,7 +170,17 @@ impl Checker<'_> {
             return Some(None);
         };
         let file = named(self.base, file);
-        self.psk_tables.load(&file, &mut self.problems).map(Some)
+        if raw.clients.allow.is_none() {
+            return self.psk_tables.load(&file, &mut self.problems).map(Some);
+        }
+        let identities = self.allowed_identities(raw)?;
+        let (tables, problems) = (&mut self.psk_tables, &mut self.problems);
+        if identities.is_empty() {
+            let message = "no PSK identity in allow: nobody in \"psk\" could come";
+            problems.error(file.place.clone(), message);
+            return None;
+        }
+        tables.load_only(&file, &identities, problems).map(Some)
     }
 
     /// Protocol names have 1 to 255 bytes (RFC 7301 §3.1).
@@ -196,14 +209,19 @@ impl Checker<'_> {
         table: Option<&psk::Table>,
     ) -> Option<RunAs> {
         let variables = self.variables(raw);
-        let of_identities = raw.run_as == Some(UserFrom::Psk);
+        let from = raw.run_as.unwrap_or(UserFrom::Host);
         // Nobody needs the host's own user where everybody has one by the table.
-        let of_host = (!of_identities || raw.cert.is_some()).then(|| {
+        let needed = match from {
+            UserFrom::Host => true,
+            UserFrom::Psk => raw.cert.is_some(),
+            UserFrom::CommonName => raw.psk.is_some(),
+        };
+        let of_host = needed.then(|| {
             let (accounts, problems) = (&mut self.accounts, &mut self.problems);
             let person = credentials::of_host(raw, place, self.invoker, accounts, problems)?;
             Role::new(person, PathVariable::Default, variables.as_ref()?).ok()
         });
-        if !of_identities {
+        if from == UserFrom::Host {
             return of_host.flatten().map(RunAs::OfHost);
         }
         let root = match raw.allow_root {
@@ -213,23 +231,26 @@ impl Checker<'_> {
                  allow-root = true",
             ),
         };
+        let (accounts, problems) = (&mut self.accounts, &mut self.problems);
+        let variables = variables.as_ref();
+        if from == UserFrom::CommonName {
+            let users = raw.clients.users.as_ref()?.get_ref();
+            let invoker = self.invoker;
+            let roles = of_common_names(users, root, variables?, invoker, accounts, problems);
+            let (roles, otherwise) = (roles?, of_host.map_or(Some(None), |role| role.map(Some))?);
+            return Some(RunAs::OfCommonName { roles, otherwise });
+        }
         let roles = run_as::of_identities(
             table?,
             &raw.psk.as_ref().map(Spanned::span),
             root,
-            variables.as_ref()?,
+            variables?,
             self.invoker,
-            &mut self.accounts,
-            &mut self.problems,
+            accounts,
+            problems,
         );
-        let otherwise = match of_host {
-            Some(role) => Some(role?),
-            None => None,
-        };
-        Some(RunAs::OfIdentity {
-            roles: roles?,
-            otherwise,
-        })
+        let (roles, otherwise) = (roles?, of_host.map_or(Some(None), |role| role.map(Some))?);
+        Some(RunAs::OfIdentity { roles, otherwise })
     }
 
     fn program(&mut self, raw: &RawHost) -> Option<Program> {
@@ -348,7 +369,7 @@ impl Checker<'_> {
     fn is_variable(&mut self, name: &str, place: Range<usize>) -> bool {
         let reason = if name.is_empty() || name.contains(['=', '\0']) {
             "not a name"
-        } else if environment::NAMES.contains(&name) {
+        } else if environment::is_ours(name) {
             // There would be two of that name, and which one counts is up to the command.
             "tlssrv does that itself, for each connection"
         } else {
@@ -374,6 +395,6 @@ impl Checker<'_> {
 }
 
 /// A file that the configuration names.
-fn named(base: &Path, file: &Spanned<String>) -> Named {
+pub(super) fn named(base: &Path, file: &Spanned<String>) -> Named {
     Named::new(base, file.get_ref(), Some(file.span()))
 }

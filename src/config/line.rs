@@ -110,6 +110,7 @@ pub(super) fn load(line: &CommandLine, options: &Options) -> Result<Loaded, Refu
                 only_ke: false,
                 plain: psk.plain,
             }),
+        client_auth: None,
         alpn: Vec::new(),
         profile: Profile::default(),
         program,

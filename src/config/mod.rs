@@ -13,6 +13,7 @@ use rustls::sign::CertifiedKey;
 use serde::{Deserialize, Serialize};
 
 use crate::Exit;
+use crate::tls::client::Policy;
 use crate::tls::profile::Profile;
 use crate::tls::tickets::TicketKeys;
 
@@ -20,6 +21,7 @@ mod account;
 mod address;
 mod certificate;
 mod claim;
+mod clients;
 mod credentials;
 mod explain;
 mod file;
@@ -34,6 +36,7 @@ mod profile;
 mod program;
 mod psk;
 mod raw;
+mod raw_clients;
 mod rlimit;
 mod run_as;
 mod table;
@@ -309,6 +312,8 @@ pub struct Host {
     pub identities: Vec<Arc<CertifiedKey>>,
     /// Pre-shared keys; absent only where there are `identities`.
     pub psk: Option<Psk>,
+    /// What is asked of the certificates of clients; only where there are `identities`.
+    pub client_auth: Option<Policy>,
     /// Protocols for ALPN, most preferred first; empty: no ALPN.
     pub alpn: Vec<String>,
     /// Versions, suites and groups.

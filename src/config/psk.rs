@@ -9,11 +9,13 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use toml::Spanned;
 use zeroize::Zeroizing;
 
 use super::Host;
 use super::files::{Named, everybody_reads};
 use super::problem::{Elsewhere, Problems, cause};
+use crate::message::Facts;
 use crate::tls::psk::{Hash, Identity, Key, Keys};
 
 /// The pre-shared keys of a host, and what may be done with them.
@@ -28,13 +30,18 @@ pub struct Psk {
 }
 
 impl Host {
-    /// Whether a handshake with this host can have shown that a client has the key of this identity;
-    /// without one, whether it can have shown a certificate to the client.
-    pub fn can_authenticate(&self, identity: Option<&Identity>) -> bool {
-        match (identity, &self.psk) {
-            (Some(identity), Some(psk)) => psk.keys.contains_key(identity),
+    /// Whether a handshake with this host can have found out these facts: that a client has the key of
+    /// this identity; without one, that it was shown a certificate, and has shown one that is asked for.
+    pub fn can_authenticate(&self, facts: &Facts) -> bool {
+        let certificate = facts.client.is_some();
+        match (&facts.psk_identity, &self.psk) {
+            (Some(identity), Some(psk)) => psk.keys.contains_key(identity) && !certificate,
             (Some(_), None) => false,
-            (None, _) => !self.identities.is_empty(),
+            (None, _) if self.identities.is_empty() => false,
+            (None, _) => match &self.client_auth {
+                Some(policy) => certificate || policy.takes_anonymous(),
+                None => !certificate,
+            },
         }
     }
 }
@@ -62,6 +69,8 @@ pub(super) struct Entry {
 #[derive(Default)]
 pub(super) struct Tables {
     tables: HashMap<PathBuf, Option<Rc<Table>>>,
+    /// Those that hosts have with less in them.
+    parts: Vec<Rc<Table>>,
 }
 
 impl Tables {
@@ -75,9 +84,40 @@ impl Tables {
         table
     }
 
+    /// The table in a file with these identities alone, which are named where they stand: for a host, the
+    /// others are unknown.
+    pub(super) fn load_only(
+        &mut self,
+        file: &Named,
+        identities: &[Spanned<Identity>],
+        problems: &mut Problems,
+    ) -> Option<Rc<Table>> {
+        let mut table = Table::read(file, problems)?;
+        let mut keys = Arc::into_inner(table.keys)?;
+        let unknown: Vec<_> = identities
+            .iter()
+            .filter(|identity| !keys.contains_key(identity.get_ref()))
+            .collect();
+        for identity in &unknown {
+            let (place, identity) = (identity.span(), identity.get_ref());
+            let message = format!("no identity \"{identity}\" in PSK file {}", file.quoted());
+            problems.error(place, message);
+        }
+        let is_allowed = |identity: &Identity| {
+            let mut allowed = identities.iter().map(Spanned::get_ref);
+            allowed.any(|allowed| allowed == identity)
+        };
+        keys.retain(|identity, _| is_allowed(identity));
+        table.entries.retain(|entry| is_allowed(&entry.identity));
+        table.keys = Arc::new(keys);
+        let table = Rc::new(table);
+        self.parts.push(Rc::clone(&table));
+        unknown.is_empty().then_some(table)
+    }
+
     /// How many identities there are in all of them.
     pub(super) fn identities(&self) -> usize {
-        let tables = self.tables.values().flatten();
+        let tables = self.tables.values().flatten().chain(&self.parts);
         tables.map(|table| table.entries.len()).sum()
     }
 }

@@ -9,6 +9,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::problem::Problems;
+use super::raw_clients::RawClients;
 use super::table::{FromToml, Table, word, wrong_type};
 use super::{Form, LogFormat, Nameless, OnTruncation, Stderr, Stdio, UserFrom};
 use crate::tls::profile::Version;
@@ -66,6 +67,7 @@ pub(super) struct RawHost {
     pub(super) psk: Option<Spanned<String>>,
     pub(super) psk_only_ke: Option<bool>,
     pub(super) psk_plain: Option<bool>,
+    pub(super) clients: RawClients,
     /// Empty when absent.
     pub(super) alpn: Option<Vec<Spanned<String>>>,
     pub(super) min_version: Option<Version>,
@@ -250,6 +252,7 @@ impl FromToml for RawHost {
             psk: table.optional("psk", problems),
             psk_only_ke: table.optional("psk-only-ke", problems),
             psk_plain: table.optional("psk-plain", problems),
+            clients: RawClients::read(&mut table, problems),
             alpn: table.list("alpn", problems),
             min_version: table.optional("min-version", problems),
             suites: table.optional("suites", problems),
@@ -285,16 +288,21 @@ fn authenticates(table: &Table<'_>, raw: &RawHost, problems: &mut Problems) {
     }
     table.belongs("psk-only-ke", "psk", problems);
     table.belongs("psk-plain", "psk", problems);
-    if raw.run_as != Some(UserFrom::Psk) {
-        return;
+    raw.clients.check(table, raw.run_as, problems);
+    // With the other, they say whom clients get that have no identity of this kind.
+    let (run_as, other) = match raw.run_as {
+        Some(UserFrom::Psk) => ("psk", "cert"),
+        Some(UserFrom::CommonName) => ("cert-cn", "psk"),
+        Some(UserFrom::Host) | None => return,
+    };
+    if run_as == "psk" {
+        table.belongs("run-as", "psk", problems);
     }
-    table.belongs("run-as", "psk", problems);
-    // With a certificate, they say whom clients get that have no identity.
     let users = ["user", "group", "groups"].map(|key| (key, table.place_of(key)));
-    for (key, place) in users.into_iter().filter(|_| !table.has("cert")) {
+    for (key, place) in users.into_iter().filter(|_| !table.has(other)) {
         if let Some(place) = place {
             let message = format!(
-                "{key:?} contradicts run-as = \"psk\": without \"cert\" each client gets the user of its identity"
+                "{key:?} contradicts run-as = {run_as:?}: without {other:?} each client gets the user of its identity"
             );
             problems.error(place, message);
         }
@@ -360,7 +368,7 @@ words!(LogFormat: "text" => Text, "json" => Json);
 words!(Nameless: "reject" => Reject, "default" => Default);
 words!(OnTruncation: "eof" => Eof, "kill" => Kill);
 words!(Stderr: "log" => Log, "inherit" => Inherit, "null" => Null);
-words!(UserFrom: "user" => Host, "psk" => Psk);
+words!(UserFrom: "user" => Host, "psk" => Psk, "cert-cn" => CommonName);
 words!(Version: "1.2" => Tls12, "1.3" => Tls13);
 words!(Stdio: "socket" => Socket, "pipe" => Pipe);
 

@@ -11,6 +11,7 @@ use super::credentials::{self, Person, Root};
 use super::problem::{Place, Problems};
 use super::program::{self, PathVariable};
 use super::psk::Table;
+use crate::message::Facts;
 use crate::tls::psk::Identity;
 
 /// Whom the command of a host becomes.
@@ -24,6 +25,13 @@ pub enum RunAs {
         /// For clients of a host's certificates, who have no identity.
         otherwise: Option<Role>,
     },
+    /// The user of the common name in the client's certificate.
+    OfCommonName {
+        /// A client whose name is not among these is refused.
+        roles: HashMap<String, Arc<Role>>,
+        /// For clients with a pre-shared key.
+        otherwise: Option<Role>,
+    },
 }
 
 /// Where the user of a command comes from.
@@ -33,6 +41,8 @@ pub enum UserFrom {
     Host,
     /// From the PSK table, by the client's identity.
     Psk,
+    /// From the host, by the common name in the client's certificate.
+    CommonName,
 }
 
 /// A user, as a command becomes it.
@@ -45,15 +55,20 @@ pub struct Role {
 }
 
 impl RunAs {
-    /// Whom the command of a client becomes that has shown to have the key of this identity, or was
-    /// shown a certificate; `None`: nobody, so that there is no command for it.
-    pub fn role(&self, identity: Option<&Identity>) -> Option<&Role> {
-        match (self, identity) {
-            (Self::OfHost(role), _) => Some(role),
-            (Self::OfIdentity { roles, .. }, Some(identity)) => {
+    /// Whom the command of a client becomes, by what the handshake has found out: that it has the key of
+    /// an identity, or a certificate, or nothing; `None`: nobody, so that there is no command for it.
+    pub fn role(&self, facts: &Facts) -> Option<&Role> {
+        match (self, &facts.psk_identity, &facts.client) {
+            (Self::OfHost(role), ..) => Some(role),
+            (Self::OfIdentity { roles, .. }, Some(identity), _) => {
                 roles.get(identity).map(Arc::as_ref)
             }
-            (Self::OfIdentity { otherwise, .. }, None) => otherwise.as_ref(),
+            (Self::OfIdentity { otherwise, .. }, None, _) => otherwise.as_ref(),
+            (Self::OfCommonName { roles, .. }, _, Some(certificate)) => {
+                let name = certificate.common_name.as_ref()?;
+                roles.get(name.as_str()).map(Arc::as_ref)
+            }
+            (Self::OfCommonName { otherwise, .. }, _, None) => otherwise.as_ref(),
         }
     }
 }

@@ -17,7 +17,7 @@ use super::listener::{Accepted, Refusal};
 use super::{BATCH, Monitor, Stop, socket};
 use crate::Exit;
 use crate::config::OnTruncation;
-use crate::environment::{Told, variables};
+use crate::environment::{Told, left_out, variables};
 use crate::log::Severity;
 use crate::message::{Facts, Id, Report, ToEngine};
 use crate::process::{LaunchError, Step};
@@ -171,17 +171,13 @@ impl Monitor {
         let Some(host) = config.hosts.get(host) else {
             return;
         };
-        let identity = connection.facts.psk_identity.as_ref();
-        let Some(role) = host.run_as.role(identity) else {
+        let Some(role) = host.run_as.role(&connection.facts) else {
             connection.command = Command::NoUser;
             let place = connection.engine;
             return self.tell(place, &ToEngine::Refused { id }, Vec::new());
         };
-        if let Some(identity) = identity.filter(|identity| identity.text().is_none()) {
-            let line = format!(
-                "id={} TLSSRV_PSK_IDENTITY is left out: {identity} is not text without control characters",
-                connection.name
-            );
+        for line in left_out(&connection.facts) {
+            let line = format!("id={} {line}", connection.name);
             self.logger.say(Severity::Info, &line);
         }
         let first_name = host.names.first().map(ToString::to_string);

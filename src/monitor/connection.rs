@@ -143,10 +143,13 @@ impl Connection {
         set("alpn", facts.alpn.as_deref().map(Into::into));
         set("resumed", facts.resumed.map(Into::into));
         // Before the handshake is complete, nobody has shown to be anybody.
-        let identity = self.handshake_ms.and(facts.psk_identity.as_ref());
-        let auth = if identity.is_some() { "psk" } else { "cert" };
+        let (auth, identity) = match (&facts.psk_identity, &facts.client) {
+            (Some(identity), _) => ("psk", Some(identity.to_string())),
+            (None, Some(client)) => ("mtls", Some(client.identity())),
+            (None, None) => ("cert", None),
+        };
         set("auth", self.handshake_ms.map(|_| auth.into()));
-        set("identity", identity.map(|name| name.to_string().into()));
+        set("identity", self.handshake_ms.and(identity).map(Into::into));
         let (pid, exit) = match self.command {
             Command::Unwanted | Command::Failed(_) | Command::NoUser => (None, None),
             Command::Running(pid) => (Some(pid), None),
@@ -177,6 +180,9 @@ impl Connection {
         match (end, self.command) {
             (_, Command::Failed(e)) => {
                 format!("launch: {e} ({:?})", e.errno)
+            }
+            (_, Command::NoUser) if self.facts.psk_identity.is_none() => {
+                "launch: the common name has no user in the table".to_owned()
             }
             (_, Command::NoUser) => "launch: the identity has no user in the PSK file".to_owned(),
             (End::Closed, _) => "closed".to_owned(),

@@ -124,7 +124,7 @@ impl Monitor {
                 let Some(chosen) = connection.blueprint.config.hosts.get(host) else {
                     return false;
                 };
-                let possible = chosen.can_authenticate(facts.psk_identity.as_ref());
+                let possible = chosen.can_authenticate(&facts);
                 let asked = connection.command != Command::Unwanted
                     || !matches!(connection.client, Client::Served);
                 let unreserved = chosen.connections.is_some() && connection.reserved != Some(host);

@@ -3,6 +3,7 @@
 
 pub mod alert;
 pub mod buffer;
+pub mod client;
 pub mod hello;
 pub mod identity;
 pub mod name;

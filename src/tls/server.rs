@@ -9,6 +9,7 @@ use rustls::crypto::CryptoProvider;
 use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 
+use super::client::Verifier;
 use super::hello;
 use super::psk::{self, Modes};
 use super::session::Session;
@@ -18,6 +19,7 @@ use crate::config::{self, Host, Pattern};
 /// A host as the engines want it: with certificates, pre-shared keys, or both.
 pub struct Acceptor {
     certificates: Option<Arc<ServerConfig>>,
+    clients: Option<Arc<Verifier>>,
     psk: Option<Arc<psk::Config>>,
 }
 
@@ -31,13 +33,20 @@ impl Acceptor {
         tickets: &TicketKeyRing,
     ) -> Result<Self, rustls::Error> {
         let provider = &host.profile.restrict(provider);
+        let clients = host.client_auth.as_ref();
+        let clients = clients.map(|policy| Verifier::new(policy, provider));
+        let clients = clients.transpose().map_err(rustls::Error::General)?;
         let certificates = match host.identities.is_empty() {
             true => None,
-            false => Some(certificates(host, provider, tickets)?),
+            false => Some(certificates(host, clients.clone(), provider, tickets)?),
         };
         let psk = host.psk.as_ref();
         let psk = psk.map(|psk| pre_shared(host, psk, provider)).transpose()?;
-        Ok(Self { certificates, psk })
+        Ok(Self {
+            certificates,
+            clients,
+            psk,
+        })
     }
 
     /// The session that answers a client: with a key that the host knows, if it offers one; else with
@@ -48,7 +57,9 @@ impl Acceptor {
         match (&self.psk, &self.certificates) {
             (Some(psk), None) => Some(Session::psk(Arc::clone(psk))),
             (Some(psk), Some(_)) if psk.suits(hello) => Some(Session::psk(Arc::clone(psk))),
-            (_, Some(certificates)) => Session::certificates(Arc::clone(certificates)).ok(),
+            (_, Some(certificates)) => {
+                Session::certificates(Arc::clone(certificates), self.clients.clone()).ok()
+            }
             (None, None) => None,
         }
     }
@@ -74,14 +85,18 @@ fn pre_shared(
 
 fn certificates(
     host: &Host,
+    clients: Option<Arc<Verifier>>,
     provider: &Arc<CryptoProvider>,
     tickets: &TicketKeyRing,
 ) -> Result<Arc<ServerConfig>, rustls::Error> {
     let resolver = Arc::new(Identities(host.identities.clone()));
-    let mut config = ServerConfig::builder_with_provider(Arc::clone(provider))
-        .with_protocol_versions(host.profile.versions())?
-        .with_no_client_auth()
-        .with_cert_resolver(resolver);
+    let config = ServerConfig::builder_with_provider(Arc::clone(provider))
+        .with_protocol_versions(host.profile.versions())?;
+    let config = match clients {
+        Some(clients) => config.with_client_cert_verifier(clients),
+        None => config.with_no_client_auth(),
+    };
+    let mut config = config.with_cert_resolver(resolver);
     config.alpn_protocols = alpn(host);
     config.max_fragment_size = host.profile.max_fragment_size();
     // Tickets carry the session: nothing is kept here for clients that come back.
@@ -109,8 +124,9 @@ impl ResolvesServerCert for Identities {
     }
 }
 
-/// What a session ticket is bound to: a host is its names, its protocols and its certificates, in whatever
-/// process and generation, and on whatever machine (RFC 6066 §3: no resumption under another name).
+/// What a session ticket is bound to: a host is its names, its protocols, its certificates and what it asks of
+/// those of its clients, in whatever process and generation, and on whatever machine (RFC 6066 §3: no
+/// resumption under another name).
 fn binding(host: &Host) -> [u8; 32] {
     let mut context = digest::Context::new(&SHA256);
     let mut add = |bytes: &[u8]| {
@@ -138,8 +154,9 @@ fn binding(host: &Host) -> [u8; 32] {
             add(certificate);
         }
     }
-    // What decides whether a client may resume, beside its ticket, belongs here, too: a host that asks its
-    // clients for certificates adds its policy.
+    if let Some(policy) = &host.client_auth {
+        add(&policy.digest());
+    }
     let mut binding = [0; 32];
     binding.copy_from_slice(context.finish().as_ref());
     binding

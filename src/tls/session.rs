@@ -14,6 +14,7 @@ use rustls::unbuffered::{
 use rustls::{AlertDescription, HandshakeKind, ServerConfig};
 
 use super::buffer::Buffer;
+use super::client::{Certificate, Verifier};
 use super::{alert, psk};
 use crate::message::Facts;
 
@@ -35,6 +36,8 @@ pub struct Session {
     seen: usize,
     /// Whether `close_notify` is sent. No alert may follow it.
     closed: bool,
+    /// What verifies the client once more, where the session is a resumed one.
+    again: Option<Arc<Verifier>>,
 }
 
 /// Who speaks TLS.
@@ -68,11 +71,19 @@ pub struct Failure {
 }
 
 impl Session {
-    /// A session that authenticates itself with a certificate.
+    /// A session that authenticates itself with a certificate. `clients`: what verifies theirs, where the
+    /// host asks for one; it is that of the configuration.
     ///
     /// Errors: rustls's, for a configuration that cannot serve.
-    pub fn certificates(config: Arc<ServerConfig>) -> Result<Self, rustls::Error> {
-        UnbufferedServerConnection::new(config).map(|tls| Self::with(Engine::Certificates(tls)))
+    pub fn certificates(
+        config: Arc<ServerConfig>,
+        clients: Option<Arc<Verifier>>,
+    ) -> Result<Self, rustls::Error> {
+        let tls = UnbufferedServerConnection::new(config)?;
+        Ok(Self {
+            again: clients,
+            ..Self::with(Engine::Certificates(tls))
+        })
     }
 
     /// A session in which both sides authenticate themselves with a pre-shared key.
@@ -86,6 +97,7 @@ impl Session {
             pending: Vec::new(),
             seen: 0,
             closed: false,
+            again: None,
         }
     }
 
@@ -120,7 +132,13 @@ impl Session {
                 return result;
             }
         };
-        let result = turn();
+        let result = turn().and_then(|stage| {
+            match stage {
+                Stage::Handshake => {}
+                Stage::Traffic | Stage::PeerClosed => self.verify_again()?,
+            }
+            Ok(stage)
+        });
         let rest = input.filled().get(start..).unwrap_or_default();
         match result {
             // Whatever follows close_notify is ignored (RFC 8446 §6.1).
@@ -134,7 +152,7 @@ impl Session {
                 Ok(stage)
             }
             Err(error) => {
-                let reason = error.to_string();
+                let reason = Verifier::take_refusal().unwrap_or_else(|| error.to_string());
                 let alert = match self.closed {
                     true => None,
                     false => self.alert(&error, rest.get(..whole - start), ciphertext),
@@ -142,6 +160,19 @@ impl Session {
                 Err(Failure { reason, alert })
             }
         }
+    }
+
+    /// A session that is resumed brings the client's certificate with it. Meanwhile it may have expired, or
+    /// its CRL: it is verified as of now, before anything comes of the session.
+    fn verify_again(&mut self) -> Result<(), Error> {
+        let (Some(clients), Engine::Certificates(tls)) = (self.again.take(), &self.engine) else {
+            return Ok(());
+        };
+        if tls.handshake_kind() != Some(HandshakeKind::Resumed) {
+            return Ok(());
+        }
+        let chain = tls.peer_certificates().unwrap_or_default();
+        clients.verify_again(chain).map_err(Error::Certificates)
     }
 
     /// Tells the client what was wrong. `rest`: what the engine has not discarded.
@@ -256,6 +287,12 @@ impl Session {
         facts.resumed = tls.handshake_kind().map(|k| k == HandshakeKind::Resumed);
         let alpn = tls.alpn_protocol();
         facts.alpn = alpn.and_then(|p| String::from_utf8(p.to_vec()).ok());
+        let leaf = tls.peer_certificates().and_then(<[_]>::first);
+        if facts.client.is_none() {
+            // One that cannot be parsed is not verified either.
+            let certificate = leaf.and_then(|leaf| Certificate::parse(leaf).ok());
+            facts.client = certificate.map(|certificate| Box::new(certificate.facts));
+        }
     }
 }
 

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use nix::unistd::{User, geteuid};
 use tlssrv::config::{self, Form, Options, Source, Trace};
+use tlssrv::message::Facts;
 use tlssrv::tls::psk::Identity;
 
 use crate::pki::write_secret;
@@ -380,7 +381,12 @@ fn an_engine_can_claim_only_what_its_host_has() {
     let claims = |text: &str| {
         let hosts = load(text);
         let host = hosts.get(0).unwrap();
-        [Some(&a), Some(&c), None].map(|identity| host.can_authenticate(identity))
+        [Some(&a), Some(&c), None].map(|identity| {
+            host.can_authenticate(&Facts {
+                psk_identity: identity.cloned(),
+                ..Facts::default()
+            })
+        })
     };
     assert_eq!(claims(&with_host("")), [false, false, true]);
     assert_eq!(claims(&with_psk("")), [true, false, false]);

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 
 use tlssrv::environment::{NAMES, Told, variables};
 use tlssrv::message::Facts;
+use tlssrv::tls::client::{ClientCertificate, Text};
 use tlssrv::tls::name::ServerName;
 use tlssrv::tls::psk::Identity;
 
@@ -46,6 +47,7 @@ fn each_variable_of_a_connection_is_there_where_it_has_a_value() {
             group: Some(29),
             resumed: Some(false),
             psk_identity: Identity::try_from(b"alice".to_vec()).ok(),
+            client: Some(Box::new(alice())),
         },
     };
     let variables = variables(&told);
@@ -54,6 +56,22 @@ fn each_variable_of_a_connection_is_there_where_it_has_a_value() {
         name
     });
     assert_eq!(names.collect::<BTreeSet<_>>(), NAMES.into());
+}
+
+/// A certificate of which everything is told.
+fn alice() -> ClientCertificate {
+    let text = |text: &str| Text::try_from(text.to_owned()).unwrap();
+    ClientCertificate {
+        sha256: [7; 32],
+        subject: Some(text("CN=alice")),
+        issuer: Some(text("CN=CA")),
+        common_name: Some(text("alice")),
+        serial: text("01"),
+        not_before: text("Nov  1 00:00:00 2026 GMT"),
+        not_after: text("Nov  1 00:00:00 2027 GMT"),
+        dns_names: Some(vec![text("alice.example")]),
+        der: Some(vec![0x30, 0]),
+    }
 }
 
 #[test]

@@ -62,6 +62,7 @@ fn of_connection(server: &Server, client: &Client) -> BTreeMap<String, String> {
         ("REMOTE_HOST", "127.0.0.1"),
         ("SSL_CIPHER", &suite),
         ("SSL_SESSION_RESUMED", "Initial"),
+        ("SSL_CLIENT_VERIFY", "NONE"),
         ("TLSSRV_ID", &id),
     ])
 }

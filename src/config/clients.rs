@@ -1,0 +1,280 @@
+//! What a host says of its clients' certificates → whom it lets in, checked.
+#![forbid(unsafe_code)]
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ffi::OsString;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use aws_lc_rs::digest;
+use rustls::RootCertStore;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, CertificateRevocationListDer};
+use toml::Spanned;
+use webpki::BorrowedCertRevocationList;
+use x509_cert::certificate::Rfc5280;
+use x509_cert::crl::CertificateList;
+use x509_cert::der::Decode;
+use x509_cert::time::Time;
+
+use super::account::{Accounts, Invoker};
+use super::credentials::{self, Root};
+use super::files::Named;
+use super::host::{Checker, named};
+use super::pattern::Pattern;
+use super::problem::{Problems, cause};
+use super::program::PathVariable;
+use super::raw::RawHost;
+use super::raw_clients::{Kind, RawAllowed};
+use super::run_as::Role;
+use crate::tls::client::{Allowed, Demand, Policy, Text, Verifier};
+use crate::tls::provider::provider;
+use crate::tls::psk::Identity;
+
+impl Checker<'_> {
+    /// What the host asks of its clients' certificates, if anything; `None`: something is wrong with that,
+    /// which is reported.
+    pub(super) fn clients(&mut self, raw: &RawHost) -> Option<Option<Policy>> {
+        let (Some(demand), Some(ca)) = (&raw.clients.demand, &raw.clients.ca) else {
+            return Some(None);
+        };
+        let problems = &mut self.problems;
+        let named = |files: &[Spanned<String>]| -> Vec<Named> {
+            files.iter().map(|file| named(self.base, file)).collect()
+        };
+        let read = |file: Named, problems: &mut Problems| authorities(&file, problems);
+        let authorities = every(named(&ca.get_ref().0), problems, read);
+        let files = raw.clients.crl.as_ref();
+        let files = files.map_or_else(Vec::new, |crl| named(&crl.get_ref().0));
+        let asks = !files.is_empty();
+        let crls = every(files, problems, |file, problems| crls(&file, problems));
+        let allow = allowed(raw, problems);
+        let users = raw.clients.users.as_ref();
+        let policy = Policy {
+            demand: *demand.get_ref(),
+            authorities: authorities?,
+            crls: crls?,
+            allow: allow?,
+            users: users.map(|users| users.get_ref().keys().cloned().collect::<BTreeSet<_>>()),
+        };
+        if policy.authorities.is_empty() {
+            let message = "no certificate in client-ca: nobody could be trusted";
+            problems.error(ca.span(), message);
+            return None;
+        }
+        if asks && policy.crls.is_empty() {
+            let place = raw.clients.crl.as_ref().map(Spanned::span);
+            problems.error(place, "no CRL in client-crl: leave it out, or name one");
+            return None;
+        }
+        if policy.demand == Demand::Request && !policy.takes_anonymous() {
+            let message = "with \"allow\", clients without a certificate are refused: \
+                           client-auth = \"require\" says so";
+            problems.warning(demand.span(), message);
+        }
+        match Verifier::new(&policy, &provider()) {
+            Ok(_) => Some(Some(policy)),
+            Err(reason) => {
+                problems.error(ca.span(), format!("unable to use client-ca: {reason}"));
+                None
+            }
+        }
+    }
+
+    /// The PSK identities that `allow` has; `None`: there is no such list, or it is wrong.
+    pub(super) fn allowed_identities(&self, raw: &RawHost) -> Option<Vec<Spanned<Identity>>> {
+        let entries = raw.clients.allow.as_ref()?.get_ref().iter();
+        let identities = entries
+            .filter(|entry| entry.get_ref().kind == Kind::Psk)
+            .map(|entry| {
+                let identity = entry.get_ref().value.clone().into_bytes();
+                Some(Spanned::new(entry.span(), identity.try_into().ok()?))
+            });
+        identities.collect()
+    }
+}
+
+/// What all these files have, one after the other; `None` when one of them is wrong.
+fn every<T>(
+    files: Vec<Named>,
+    problems: &mut Problems,
+    mut read: impl FnMut(Named, &mut Problems) -> Option<Vec<T>>,
+) -> Option<Vec<T>> {
+    let read: Vec<_> = files.into_iter().map(|file| read(file, problems)).collect();
+    let lists = read.into_iter().collect::<Option<Vec<Vec<T>>>>()?;
+    Some(lists.into_iter().flatten().collect())
+}
+
+/// What a file has by the name of this key; `None` when it is wrong, which is reported.
+fn open<T>(
+    key: &str,
+    file: &Named,
+    problems: &mut Problems,
+    parse: impl FnOnce(&[u8]) -> Result<Vec<T>, String>,
+) -> Option<Vec<T>> {
+    let read = file.read().map_err(|error| ("read", cause(&error)));
+    let parsed = read.and_then(|(bytes, _)| parse(&bytes).map_err(|reason| ("use", reason)));
+    parsed
+        .map_err(|(verb, reason)| {
+            let message = format!("unable to {verb} {key} {}: {reason}", file.quoted());
+            problems.error(file.place.clone(), message);
+        })
+        .ok()
+}
+
+/// The certificates of a file of PEM.
+fn authorities(file: &Named, problems: &mut Problems) -> Option<Vec<CertificateDer<'static>>> {
+    let certificates = open("client-ca", file, problems, |pem| {
+        let certificates = CertificateDer::pem_slice_iter(pem).collect::<Result<Vec<_>, _>>();
+        let certificates = certificates.map_err(|_| "not PEM text, or damaged")?;
+        let mut each = certificates.iter();
+        if each.any(|der| RootCertStore::empty().add(der.clone()).is_err()) {
+            return Err("not an X.509 certificate".into());
+        }
+        match certificates.is_empty() {
+            true => Err("no certificate in it".into()),
+            false => Ok(certificates),
+        }
+    })?;
+    for certificate in &certificates {
+        let parsed = x509_cert::Certificate::from_der(certificate).ok();
+        let until = parsed.map(|parsed| parsed.tbs_certificate().validity().not_after);
+        if let Some(date) = until.and_then(passed) {
+            let message = format!("a CA in client-ca {} expired at {date}", file.quoted());
+            problems.warning(file.place.clone(), message);
+        }
+    }
+    Some(certificates)
+}
+
+/// The CRLs of a file: of PEM, or one in DER.
+fn crls(
+    file: &Named,
+    problems: &mut Problems,
+) -> Option<Vec<CertificateRevocationListDer<'static>>> {
+    let crls = open("client-crl", file, problems, |bytes| {
+        let crls: Vec<CertificateRevocationListDer<'static>> = match bytes.first() {
+            // A SEQUENCE is what DER begins with.
+            Some(0x30) => vec![bytes.to_vec().into()],
+            _ => CertificateRevocationListDer::pem_slice_iter(bytes)
+                .collect::<Result<_, _>>()
+                .map_err(|_| "not PEM text, or damaged")?,
+        };
+        for crl in &crls {
+            BorrowedCertRevocationList::from_der(crl).map_err(|error| error.to_string())?;
+        }
+        match crls.is_empty() {
+            true => Err("no CRL in it".into()),
+            false => Ok(crls),
+        }
+    })?;
+    for crl in &crls {
+        let parsed = CertificateList::<Rfc5280>::from_der(crl).ok();
+        let until = parsed.and_then(|parsed| parsed.tbs_cert_list.next_update);
+        if let Some(date) = until.and_then(passed) {
+            let file_name = file.quoted();
+            let message = format!(
+                "client-crl {file_name} expired at {date}: clients of its issuer are refused"
+            );
+            problems.warning(file.place.clone(), message);
+        }
+    }
+    Some(crls)
+}
+
+/// The date, where it has passed.
+fn passed(until: Time) -> Option<impl std::fmt::Display> {
+    let until = until.to_system_time();
+    (until < SystemTime::now()).then(|| humantime::format_rfc3339_seconds(until))
+}
+
+/// The entries of `allow` that are about certificates; `None` when one of all is wrong.
+fn allowed(raw: &RawHost, problems: &mut Problems) -> Option<Option<Vec<Allowed>>> {
+    let Some(allow) = &raw.clients.allow else {
+        return Some(None);
+    };
+    let entries = allow.get_ref().iter();
+    let entries: Vec<_> = entries
+        .filter(|entry| entry.get_ref().kind != Kind::Psk)
+        .map(|entry| {
+            let RawAllowed { kind, value } = entry.get_ref();
+            let made = one_allowed(*kind, value);
+            made.map_err(|reason| {
+                let message = format!("unable to allow {value:?}: {reason}");
+                problems.error(entry.span(), message);
+            })
+            .ok()
+        })
+        .collect();
+    entries.into_iter().collect::<Option<Vec<_>>>().map(Some)
+}
+
+/// Errors: what is wrong with the value.
+fn one_allowed(kind: Kind, value: &str) -> Result<Allowed, String> {
+    if value.is_empty() {
+        return Err("it is empty".into());
+    }
+    Ok(match kind {
+        Kind::Dns => Allowed::Dns(Pattern::parse(value).map_err(|reason| reason.to_string())?),
+        Kind::Uri => Allowed::Uri(value.into()),
+        Kind::Email if value.contains('@') => Allowed::Email(value.into()),
+        Kind::Email => return Err("not an address: write user@host".into()),
+        Kind::Spki => Allowed::Spki(spki(value).ok_or("write sha256: and 64 hexadecimal digits")?),
+        Kind::CommonName | Kind::Psk => Allowed::CommonName(value.into()),
+    })
+}
+
+/// `sha256:` and the hash in hexadecimal digits, with or without colons between bytes.
+fn spki(text: &str) -> Option<[u8; 32]> {
+    let digits = text.strip_prefix("sha256:")?.replace(':', "");
+    let mut hash = [0; digest::SHA256_OUTPUT_LEN];
+    let (pairs, []) = digits.as_bytes().as_chunks::<2>() else {
+        return None;
+    };
+    if pairs.len() != hash.len() {
+        return None;
+    }
+    for (byte, pair) in hash.iter_mut().zip(pairs) {
+        let pair = std::str::from_utf8(pair).ok()?;
+        if !pair.bytes().all(|digit| digit.is_ascii_hexdigit()) {
+            return None;
+        }
+        *byte = u8::from_str_radix(pair, 16).ok()?;
+    }
+    Some(hash)
+}
+
+/// The users of common names, each made ready; `None` when somebody is wrong, which is reported.
+/// `of_host` are the variables that the host sets.
+pub(super) fn of_common_names(
+    users: &BTreeMap<String, Spanned<String>>,
+    root: Root,
+    of_host: &BTreeMap<OsString, OsString>,
+    invoker: &Invoker,
+    accounts: &mut Accounts,
+    problems: &mut Problems,
+) -> Option<HashMap<String, Arc<Role>>> {
+    let mut roles = Some(HashMap::new());
+    for (name, user) in users {
+        let person = match Text::try_from(name.clone()) {
+            Ok(_) if name.is_empty() => Err("no certificate has an empty name".to_owned()),
+            Ok(_) => credentials::of_user(user.get_ref(), root, invoker, accounts),
+            Err(reason) => Err(format!("the name is {reason}")),
+        };
+        let role = person.and_then(|person| {
+            let role = Role::new(person, PathVariable::Default, of_host);
+            role.map_err(|reason| format!("unable to make the command's environment: {reason}"))
+        });
+        match role {
+            Ok(role) => roles
+                .iter_mut()
+                .for_each(|roles| drop(roles.insert(name.clone(), Arc::new(role.clone())))),
+            Err(reason) => {
+                let message = format!("unable to run as user {:?}: {reason}", user.get_ref());
+                problems.error(user.span(), message);
+                roles = None;
+            }
+        }
+    }
+    roles
+}

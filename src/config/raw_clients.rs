@@ -1,0 +1,169 @@
+//! What a `[[host]]` can say of the certificates of its clients.
+#![forbid(unsafe_code)]
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use toml::Spanned;
+use toml::de::DeValue;
+
+use super::UserFrom;
+use super::problem::Problems;
+use super::table::{FromToml, Table, word, wrong_type};
+use crate::tls::client::Demand;
+
+/// The keys of a host that are about its clients' certificates, and who of them may come.
+pub(super) struct RawClients {
+    pub(super) demand: Option<Spanned<Demand>>,
+    pub(super) ca: Option<Spanned<Files>>,
+    pub(super) crl: Option<Spanned<Files>>,
+    pub(super) allow: Option<Spanned<Vec<Spanned<RawAllowed>>>>,
+    pub(super) users: Option<Spanned<BTreeMap<String, Spanned<String>>>>,
+}
+
+/// One file, or several.
+pub(super) struct Files(pub(super) Vec<Spanned<String>>);
+
+/// One entry of `allow`: a table of one key.
+pub(super) struct RawAllowed {
+    pub(super) kind: Kind,
+    pub(super) value: String,
+}
+
+/// What an entry of `allow` names somebody by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Dns,
+    CommonName,
+    Uri,
+    Email,
+    Spki,
+    Psk,
+}
+
+impl RawClients {
+    /// Reads the keys from the table of a host.
+    pub(super) fn read(table: &mut Table<'_>, problems: &mut Problems) -> Self {
+        Self {
+            demand: table.optional("client-auth", problems),
+            ca: table.optional("client-ca", problems),
+            crl: table.optional("client-crl", problems),
+            allow: table.optional("allow", problems),
+            users: table.optional("users", problems),
+        }
+    }
+
+    /// Reports keys that need each other, or contradict each other.
+    pub(super) fn check(
+        &self,
+        table: &Table<'_>,
+        run_as: Option<UserFrom>,
+        problems: &mut Problems,
+    ) {
+        table.belongs("client-auth", "cert", problems);
+        table.belongs("client-ca", "client-auth", problems);
+        table.belongs("client-crl", "client-auth", problems);
+        table.belongs("users", "run-as", problems);
+        let mut error = |place: Option<Range<usize>>, message: &str| {
+            if let Some(place) = place {
+                problems.error(place, message);
+            }
+        };
+        if !table.has("client-ca") {
+            let message = "client-auth needs \"client-ca\": whose certificates are to be trusted?";
+            error(table.place_of("client-auth"), message);
+        }
+        let by_name = run_as == Some(UserFrom::CommonName);
+        if by_name && !table.has("users") {
+            let message = "run-as = \"cert-cn\" needs \"users\", as in { \"alice\" = \"alice\" }";
+            error(table.place_of("run-as"), message);
+        }
+        let demand = self.demand.as_ref().map(Spanned::get_ref);
+        if by_name && demand != Some(&Demand::Require) {
+            let message = "run-as = \"cert-cn\" needs client-auth = \"require\"";
+            error(table.place_of("run-as"), message);
+        }
+        if !by_name && run_as.is_some() {
+            let message = "\"users\" is of no use without run-as = \"cert-cn\"";
+            error(table.place_of("users"), message);
+        }
+        let allow = self.allow.as_ref().map(|allow| allow.get_ref().iter());
+        for entry in allow.into_iter().flatten() {
+            let (needed, key) = match entry.get_ref().kind {
+                Kind::Psk => (table.has("psk"), "psk"),
+                _ => (table.has("client-auth") || table.has("cert"), "client-auth"),
+            };
+            if !needed {
+                error(
+                    Some(entry.span()),
+                    &format!("this entry of allow means nothing without {key:?}"),
+                );
+            }
+        }
+        // Whoever was shown a certificate, and has shown none, would be let in, list or not.
+        if table.has("cert") && !table.has("client-auth") {
+            let message =
+                "\"allow\" needs client-auth = \"require\": clients of \"cert\" show nothing";
+            error(table.place_of("allow"), message);
+        }
+    }
+}
+
+impl FromToml for Files {
+    const ONE: &'static str = "a string or an array of strings";
+    const MANY: &'static str = "an array of arrays";
+
+    fn from_toml(value: &Spanned<DeValue<'_>>, problems: &mut Problems) -> Option<Self> {
+        match value.get_ref() {
+            DeValue::String(_) => Spanned::from_toml(value, problems).map(|file| Self(vec![file])),
+            DeValue::Array(_) => Vec::from_toml(value, problems).map(Self),
+            _ => wrong_type(value, Self::ONE, problems),
+        }
+    }
+}
+
+impl FromToml for RawAllowed {
+    const ONE: &'static str = "a table of one key, such as { dns = \"a.example\" }";
+    const MANY: &'static str = "an array of tables, such as [{ dns = \"a.example\" }]";
+
+    fn from_toml(value: &Spanned<DeValue<'_>>, problems: &mut Problems) -> Option<Self> {
+        let DeValue::Table(entries) = value.get_ref() else {
+            return wrong_type(value, Self::ONE, problems);
+        };
+        let mut table = Table::new("allow", entries, value.span());
+        let mut found: Vec<Self> = KINDS
+            .iter()
+            .filter_map(|(key, kind)| {
+                let value = table.optional(key, problems)?;
+                Some(Self { kind: *kind, value })
+            })
+            .collect();
+        let keys = KINDS.iter().filter(|(key, _)| table.has(key)).count();
+        table.finish(problems);
+        // A key that is unknown is reported already.
+        if keys != 1 && entries.len() != 1 {
+            let message = format!("{keys} keys in an entry of allow: each entry has one");
+            problems.error(value.span(), message);
+        }
+        found.pop().filter(|_| keys == 1)
+    }
+}
+
+impl FromToml for Demand {
+    const ONE: &'static str = "a string";
+    const MANY: &'static str = "an array of strings";
+
+    fn from_toml(value: &Spanned<DeValue<'_>>, problems: &mut Problems) -> Option<Self> {
+        let words = [("request", Self::Request), ("require", Self::Require)];
+        word(value, &words, problems)
+    }
+}
+
+const KINDS: [(&str, Kind); 6] = [
+    ("dns", Kind::Dns),
+    ("cn", Kind::CommonName),
+    ("uri", Kind::Uri),
+    ("email", Kind::Email),
+    ("spki", Kind::Spki),
+    ("psk", Kind::Psk),
+];

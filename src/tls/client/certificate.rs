@@ -1,0 +1,229 @@
+//! A client's certificate, parsed: what it is told by, and what it is allowed by.
+#![forbid(unsafe_code)]
+
+use std::fmt;
+
+use aws_lc_rs::digest::{SHA256, digest};
+use x509_cert::der::{DateTime, Decode, Encode};
+use x509_cert::ext::pkix::SubjectAltName;
+use x509_cert::ext::pkix::name::GeneralName;
+use x509_cert::name::Name;
+
+use super::facts::{ClientCertificate, Text};
+use super::name;
+
+/// A client's certificate, parsed. It is not verified by that.
+#[derive(Clone, Debug)]
+pub struct Certificate {
+    /// What the log and the command are told.
+    pub facts: ClientCertificate,
+    /// The subject's common name, if it has one and no other.
+    pub(super) common_name: Option<String>,
+    /// The entries of subjectAltName, by their kinds.
+    pub(super) dns_names: Vec<String>,
+    pub(super) uris: Vec<String>,
+    pub(super) emails: Vec<String>,
+    /// The SHA-256 hash of its SubjectPublicKeyInfo.
+    pub(super) spki: [u8; 32],
+}
+
+/// A certificate that is not as RFC 5280 has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unreadable;
+
+impl Certificate {
+    /// Parses DER, strictly. Errors: it is no certificate as RFC 5280 has it; there is something behind
+    /// it, say, or an extension twice.
+    pub fn parse(der: &[u8]) -> Result<Self, Unreadable> {
+        let certificate = x509_cert::Certificate::from_der(der).map_err(|_| Unreadable)?;
+        let tbs = certificate.tbs_certificate();
+        let alternatives = tbs
+            .get_extension::<SubjectAltName>()
+            .map_err(|_| Unreadable)?
+            .map(|(_, names)| names.0)
+            .unwrap_or_default();
+        let spki = tbs.subject_public_key_info().to_der();
+        let spki = spki.map_err(|_| Unreadable)?;
+        let (mut dns_names, mut uris, mut emails) = (Vec::new(), Vec::new(), Vec::new());
+        for alternative in &alternatives {
+            match alternative {
+                GeneralName::DnsName(name) => dns_names.push(name.as_str().to_owned()),
+                GeneralName::UniformResourceIdentifier(uri) => uris.push(uri.as_str().to_owned()),
+                GeneralName::Rfc822Name(email) => emails.push(email.as_str().to_owned()),
+                _ => {}
+            }
+        }
+        let common_name = name::common_name(tbs.subject());
+        let validity = tbs.validity();
+        let facts = ClientCertificate {
+            sha256: sha256(der),
+            subject: distinguished(tbs.subject()),
+            issuer: distinguished(tbs.issuer()),
+            common_name: common_name.clone().and_then(|name| name.try_into().ok()),
+            serial: serial(tbs.serial_number().as_bytes())?,
+            not_before: date(validity.not_before.to_date_time())?,
+            not_after: date(validity.not_after.to_date_time())?,
+            dns_names: told(&dns_names),
+            der: (der.len() <= ClientCertificate::MAX_DER).then(|| der.to_vec()),
+        };
+        Ok(Self {
+            facts,
+            common_name,
+            dns_names,
+            uris,
+            emails,
+            spki: sha256(&spki),
+        })
+    }
+}
+
+impl fmt::Display for Unreadable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("not a certificate as RFC 5280 has it")
+    }
+}
+
+impl std::error::Error for Unreadable {}
+
+/// The names, where there are not too many.
+fn told(names: &[String]) -> Option<Vec<Text>> {
+    let bytes: usize = names.iter().map(String::len).sum();
+    let few = names.len() <= ClientCertificate::MAX_DNS_NAMES
+        && bytes <= ClientCertificate::MAX_DNS_BYTES;
+    let names = names.iter().filter(|_| few).cloned().map(Text::try_from);
+    let names = names.collect::<Result<_, _>>().ok();
+    names.filter(|_| few)
+}
+
+fn distinguished(name: &Name) -> Option<Text> {
+    name::text(name).try_into().ok()
+}
+
+/// As OpenSSL prints it: two digits for each byte, in upper case.
+fn serial(bytes: &[u8]) -> Result<Text, Unreadable> {
+    let significant = match bytes {
+        [0, rest @ ..] if !rest.is_empty() => rest,
+        all => all,
+    };
+    let digits = significant.iter();
+    let digits = digits.fold(String::new(), |digits, byte| format!("{digits}{byte:02X}"));
+    digits.try_into().map_err(|_| Unreadable)
+}
+
+/// As OpenSSL prints it, and `mod_ssl` with it: `Nov  1 07:00:00 2026 GMT`.
+fn date(date: DateTime) -> Result<Text, Unreadable> {
+    let month = MONTHS.get(usize::from(date.month()).saturating_sub(1));
+    let text = format!(
+        "{} {:2} {:02}:{:02}:{:02} {} GMT",
+        month.ok_or(Unreadable)?,
+        date.day(),
+        date.hour(),
+        date.minutes(),
+        date.seconds(),
+        date.year()
+    );
+    text.try_into().map_err(|_| Unreadable)
+}
+
+fn sha256(bytes: &[u8]) -> [u8; 32] {
+    let mut hash = [0; 32];
+    hash.copy_from_slice(digest(&SHA256, bytes).as_ref());
+    hash
+}
+
+const MONTHS: [&str; 12] = [
+    "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
+];
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use rcgen::{CertificateParams, DnType, KeyPair, SanType, date_time_ymd};
+
+    use super::*;
+
+    fn made(change: impl FnOnce(&mut CertificateParams)) -> Vec<u8> {
+        let mut params = CertificateParams::default();
+        params.not_before = date_time_ymd(2026, 11, 1);
+        params.not_after = date_time_ymd(2051, 2, 28);
+        params.serial_number = Some(vec![0x00, 0xa1, 0x02].into());
+        change(&mut params);
+        let key = KeyPair::generate().unwrap();
+        params.self_signed(&key).unwrap().der().to_vec()
+    }
+
+    #[test]
+    fn a_certificate_is_told_as_others_tell_it() {
+        let der = made(|params| {
+            params.distinguished_name = rcgen::DistinguishedName::new();
+            let name = &mut params.distinguished_name;
+            name.push(DnType::OrganizationName, "Example, Inc.");
+            name.push(DnType::CommonName, "alice");
+            params.subject_alt_names = vec![
+                SanType::DnsName("a.example".try_into().unwrap()),
+                SanType::Rfc822Name("alice@example.com".try_into().unwrap()),
+                SanType::DnsName("b.example".try_into().unwrap()),
+            ];
+        });
+        let certificate = Certificate::parse(&der).unwrap();
+        let facts = &certificate.facts;
+        let text = |text: &Option<Text>| text.as_ref().unwrap().as_str().to_owned();
+        assert_eq!(text(&facts.subject), "CN=alice,O=Example\\, Inc.");
+        assert_eq!(text(&facts.issuer), "CN=alice,O=Example\\, Inc.");
+        assert_eq!(text(&facts.common_name), "alice");
+        assert_eq!(facts.serial.as_str(), "A102");
+        assert_eq!(facts.not_before.as_str(), "Nov  1 00:00:00 2026 GMT");
+        assert_eq!(facts.not_after.as_str(), "Feb 28 00:00:00 2051 GMT");
+        assert_eq!(certificate.dns_names, ["a.example", "b.example"]);
+        assert_eq!(certificate.emails, ["alice@example.com"]);
+        assert_eq!(facts.dns_names.as_ref().unwrap().len(), 2);
+        assert_eq!(facts.left_out(), Vec::<String>::new());
+        assert_eq!(facts.hash().len(), "SHA256:".len() + 64);
+    }
+
+    #[test]
+    fn what_is_too_much_or_has_control_characters_is_left_out_and_not_cut() {
+        let der = made(|params| {
+            params.distinguished_name = rcgen::DistinguishedName::new();
+            params
+                .distinguished_name
+                .push(DnType::CommonName, "a\nSSL_CLIENT_VERIFY=x");
+            params.subject_alt_names = (0..=ClientCertificate::MAX_DNS_NAMES)
+                .map(|n| SanType::DnsName(format!("n{n}.example").try_into().unwrap()))
+                .collect();
+        });
+        let facts = Certificate::parse(&der).unwrap().facts;
+        assert_eq!(facts.subject, None);
+        assert_eq!(facts.common_name, None);
+        assert_eq!(facts.dns_names, None);
+        assert_eq!(facts.identity(), facts.hash());
+        let left_out = facts.left_out();
+        assert_eq!(left_out.len(), 3, "{left_out:?}");
+        assert!(left_out[0].starts_with("SSL_CLIENT_S_DN is left out: it is longer than"));
+    }
+
+    proptest! {
+        #[test]
+        fn a_damaged_certificate_is_refused_or_told_within_bounds(
+            changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..8),
+            cut in any::<prop::sample::Index>(),
+        ) {
+            let whole = made(|params| {
+                params.distinguished_name.push(DnType::CommonName, "alice");
+                params.subject_alt_names =
+                    vec![SanType::DnsName("a.example".try_into().unwrap())];
+            });
+            let mut der = whole.clone();
+            for (place, byte) in changes {
+                *place.get_mut(&mut der) = byte;
+            }
+            if let Ok(certificate) = Certificate::parse(&der) {
+                let facts = postcard::to_stdvec(&certificate.facts).unwrap();
+                let same: ClientCertificate = postcard::from_bytes(&facts).unwrap();
+                prop_assert_eq!(same, certificate.facts);
+            }
+            let cut = cut.index(whole.len());
+            prop_assert!(Certificate::parse(&whole[..cut]).is_err());
+        }
+    }
+}
