@@ -46,7 +46,6 @@ impl Checker<'_> {
         let authorities = every(named(&ca.get_ref().0), problems, read);
         let files = raw.clients.crl.as_ref();
         let files = files.map_or_else(Vec::new, |crl| named(&crl.get_ref().0));
-        let asks = !files.is_empty();
         let crls = every(files, problems, |file, problems| crls(&file, problems));
         let allow = allowed(raw, problems);
         let users = raw.clients.users.as_ref();
@@ -62,9 +61,11 @@ impl Checker<'_> {
             problems.error(ca.span(), message);
             return None;
         }
-        if asks && policy.crls.is_empty() {
-            let place = raw.clients.crl.as_ref().map(Spanned::span);
-            problems.error(place, "no CRL in client-crl: leave it out, or name one");
+        if let Some(crl) = raw.clients.crl.as_ref().filter(|_| policy.crls.is_empty()) {
+            problems.error(
+                crl.span(),
+                "no CRL in client-crl: leave it out, or name one",
+            );
             return None;
         }
         if policy.demand == Demand::Request && !policy.takes_anonymous() {

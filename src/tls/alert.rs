@@ -8,7 +8,7 @@ use rustls::server::UnbufferedServerConnection;
 use rustls::unbuffered::{
     ConnectionState, EncodeError, EncodeTlsData, EncryptError, UnbufferedStatus, WriteTraffic,
 };
-use rustls::{AlertDescription, Error, PeerMisbehaved};
+use rustls::{AlertDescription, Error, PeerMisbehaved, ProtocolVersion};
 
 use super::provider;
 
@@ -28,12 +28,31 @@ pub fn after_error(
     // As long as something is queued, rustls gives it out and does not look at the input.
     while connection.wants_write() {
         if let Turn::Alert(description) = turn(connection, rest, out) {
-            return Some(description);
+            return Some(known_to_tls12(connection, description, out));
         }
     }
     let description = wanted(error)?;
     send_fatal(connection, description, rest, out);
     Some(description)
+}
+
+/// TLS 1.2 has no `certificate_required`: "If the client does not send any certificates, the server MAY […]
+/// respond with a fatal `handshake_failure` alert" (RFC 5246 §7.4.6). `out` ends with the alert, which is in
+/// plaintext then.
+fn known_to_tls12(
+    connection: &UnbufferedServerConnection,
+    description: AlertDescription,
+    out: &mut [u8],
+) -> AlertDescription {
+    let is_tls12 = connection.protocol_version() == Some(ProtocolVersion::TLSv1_2);
+    match (description, out) {
+        (AlertDescription::CertificateRequired, [.., last]) if is_tls12 => {
+            let known = AlertDescription::HandshakeFailure;
+            *last = known.into();
+            known
+        }
+        _ => description,
+    }
 }
 
 /// Ends a connection with a fatal alert, whatever state it is in, encrypted if it has keys.

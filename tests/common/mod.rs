@@ -5,6 +5,7 @@
     reason = "each test binary uses some of what is re-exported"
 )]
 
+pub(crate) mod authority;
 pub(crate) mod client;
 pub(crate) mod host;
 pub(crate) mod line;

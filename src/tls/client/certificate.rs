@@ -23,7 +23,7 @@ pub struct Certificate {
     pub(super) dns_names: Vec<String>,
     pub(super) uris: Vec<String>,
     pub(super) emails: Vec<String>,
-    /// The SHA-256 hash of its SubjectPublicKeyInfo.
+    /// The SHA-256 hash of its `SubjectPublicKeyInfo`.
     pub(super) spki: [u8; 32],
 }
 

@@ -45,7 +45,7 @@ pub enum Allowed {
     Uri(String),
     /// Whose certificate has this rfc822Name; the case of what is behind the `@` does not count.
     Email(String),
-    /// Whose SubjectPublicKeyInfo has this SHA-256 hash.
+    /// Whose `SubjectPublicKeyInfo` has this SHA-256 hash.
     Spki([u8; 32]),
 }
 

@@ -94,6 +94,7 @@ impl ClientCertVerifier for Verifier {
         let verified = self
             .chains
             .verify_client_cert(end_entity, intermediates, now)
+            .map_err(unknown_issuer)
             .inspect_err(|error| refuse(&whose, &words(error)))?;
         // "access_denied: A valid certificate or PSK was received, but when access control was applied,
         // the sender decided not to proceed with negotiation." (RFC 8446 §6.2)
@@ -138,6 +139,17 @@ impl ClientCertVerifier for Verifier {
 impl fmt::Debug for Verifier {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Verifier").finish_non_exhaustive()
+    }
+}
+
+/// Who has the name of a CA and not its key, is another: "the CA certificate could not be located or could
+/// not be matched with a known trust anchor" (RFC 8446 §6.2, `unknown_ca`).
+fn unknown_issuer(error: Error) -> Error {
+    match error {
+        Error::InvalidCertificate(CertificateError::BadSignature) => {
+            CertificateError::UnknownIssuer.into()
+        }
+        other => other,
     }
 }
 

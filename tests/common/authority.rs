@@ -1,0 +1,125 @@
+//! A certification authority for tests: it issues certificates to clients, and revokes them.
+#![allow(dead_code, reason = "each test uses some of it")]
+#![allow(clippy::unwrap_used, reason = "tests may stop where they stand")]
+
+use std::time::{Duration, SystemTime};
+
+use rcgen::{
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer,
+    DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, KeyIdMethod, KeyPair,
+    KeyUsagePurpose, RevokedCertParams, SanType,
+};
+
+use super::pki::{Certificate, Valid};
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// One that issues certificates.
+pub(crate) struct Authority(CertifiedIssuer<'static, KeyPair>);
+
+impl Authority {
+    /// A root of this name.
+    pub(crate) fn new(name: &str) -> Self {
+        let key = KeyPair::generate().unwrap();
+        Self(CertifiedIssuer::self_signed(authority(name), key).unwrap())
+    }
+
+    /// One that this one has certified.
+    pub(crate) fn intermediate(&self, name: &str) -> Self {
+        let key = KeyPair::generate().unwrap();
+        Self(CertifiedIssuer::signed_by(authority(name), key, &self.0).unwrap())
+    }
+
+    /// Its certificate, in PEM.
+    pub(crate) fn pem(&self) -> String {
+        self.0.as_ref().pem()
+    }
+
+    /// A client of this common name, with this serial number, valid now.
+    pub(crate) fn client(&self, name: &str, serial: u8) -> Certificate {
+        self.client_with(name, serial, Valid::Now, |_| {})
+    }
+
+    /// A client that is not quite as others.
+    pub(crate) fn client_with(
+        &self,
+        name: &str,
+        serial: u8,
+        valid: Valid,
+        change: impl FnOnce(&mut CertificateParams),
+    ) -> Certificate {
+        let mut params = named(name);
+        params.serial_number = Some(vec![serial].into());
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        let now = SystemTime::now();
+        let (from, until) = match valid {
+            Valid::Now => (now - DAY, now + DAY),
+            Valid::Yesterday => (now - 2 * DAY, now - DAY),
+            Valid::Tomorrow => (now + DAY, now + 2 * DAY),
+        };
+        params.not_before = from.into();
+        params.not_after = until.into();
+        change(&mut params);
+        let key = KeyPair::generate().unwrap();
+        Certificate {
+            certificate: params.signed_by(&key, &self.0).unwrap().pem(),
+            key: key.serialize_pem(),
+        }
+    }
+
+    /// A server for these names.
+    pub(crate) fn server(&self, names: &[&str], serial: u8) -> Certificate {
+        self.client_with(names[0], serial, Valid::Now, |params| {
+            params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+            params.subject_alt_names = names.iter().map(|name| dns(name)).collect();
+        })
+    }
+
+    /// What it has revoked, in PEM.
+    pub(crate) fn crl(&self, revoked: &[u8], valid: Valid) -> String {
+        let now = SystemTime::now();
+        let (from, until) = match valid {
+            Valid::Yesterday => (now - 2 * DAY, now - DAY),
+            Valid::Now | Valid::Tomorrow => (now - DAY, now + DAY),
+        };
+        let revoked = revoked.iter().map(|serial| RevokedCertParams {
+            serial_number: vec![*serial].into(),
+            revocation_time: (now - DAY).into(),
+            reason_code: None,
+            invalidity_date: None,
+        });
+        let list = CertificateRevocationListParams {
+            this_update: from.into(),
+            next_update: until.into(),
+            crl_number: vec![1].into(),
+            issuing_distribution_point: None,
+            revoked_certs: revoked.collect(),
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        list.signed_by(&self.0).unwrap().pem().unwrap()
+    }
+
+    /// Its key, in PEM: for tools that sign in its name.
+    pub(crate) fn key(&self) -> String {
+        self.0.key().serialize_pem()
+    }
+}
+
+/// A dNSName.
+pub(crate) fn dns(name: &str) -> SanType {
+    SanType::DnsName(name.try_into().unwrap())
+}
+
+fn authority(name: &str) -> CertificateParams {
+    let mut params = named(name);
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    params
+}
+
+fn named(name: &str) -> CertificateParams {
+    let mut params = CertificateParams::default();
+    params.distinguished_name = DistinguishedName::new();
+    params.distinguished_name.push(DnType::CommonName, name);
+    params
+}

@@ -1,0 +1,21 @@
+//! Clients with certificates, against the real binary: who is let in, with which alert the others are sent
+//! away, and what the command and the log are told.
+#![forbid(unsafe_code)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::print_stderr,
+    reason = "tests may stop where they stand"
+)]
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod allow;
+mod config;
+mod refused;
+mod resumption;
+mod setup;
+mod users;
+mod variables;

@@ -1,0 +1,75 @@
+//! `run-as = "cert-cn"`: the command becomes the user of the certificate's common name.
+
+use nix::unistd::{User, geteuid};
+
+use crate::common::programs::missing;
+use crate::setup::{Setup, s_client, served, value};
+
+/// Somebody whom commands may become, whoever runs the tests.
+fn somebody() -> String {
+    match User::from_uid(geteuid()).unwrap().unwrap() {
+        root if root.uid.is_root() => "nobody".to_owned(),
+        me => me.name,
+    }
+}
+
+#[test]
+fn the_command_becomes_the_user_of_the_common_name_and_others_are_refused() {
+    if missing(&["openssl"]) {
+        return;
+    }
+    let user = somebody();
+    let server = Setup::new().require(&format!(
+        "run-as = \"cert-cn\"\nusers = {{ \"alice\" = \"{user}\" }}"
+    ));
+    for version in ["-tls1_3", "-tls1_2"] {
+        let text = served(&server, "alice", &[version]);
+        assert_eq!(value(&text, "USER"), Some(user.as_str()));
+        let ran = s_client(&server, "bob", &[version]);
+        assert!(
+            ran.stderr.contains("SSL alert number 49\n"),
+            "{}",
+            ran.stderr
+        );
+        assert!(ran.stdout.is_empty());
+    }
+    let lines = server.wait_for_connections(4);
+    let refused: Vec<_> = lines
+        .iter()
+        .filter(|line| line.get("pid").is_none())
+        .collect();
+    assert_eq!(refused.len(), 2);
+    for line in refused {
+        let why = "its common name has no user: CN=bob";
+        let end = format!("handshake: the certificate of the client is refused: {why}");
+        assert_eq!(line.value("end"), end);
+    }
+}
+
+#[test]
+fn a_user_that_is_root_needs_leave() {
+    if !geteuid().is_root() {
+        return crate::common::skip("only root can become root");
+    }
+    if missing(&["openssl"]) {
+        return;
+    }
+    let lines = "client-auth = \"require\"\nrun-as = \"cert-cn\"\nusers = { alice = \"root\" }\n";
+    let setup = Setup::new();
+    let toml = crate::setup::table(lines);
+    std::fs::write(setup.site.file("tlssrv.toml"), &toml).unwrap();
+    let ran = crate::common::programs::run(
+        std::process::Command::new(crate::common::TLSSRV)
+            .args(["--check", "-f"])
+            .arg(setup.site.file("tlssrv.toml")),
+    );
+    assert_eq!(ran.status.code(), Some(96));
+    assert!(
+        ran.stderr.contains("the command would run as root"),
+        "{}",
+        ran.stderr
+    );
+    let server = setup.start(&format!("{lines}allow-root = true\n"));
+    let text = served(&server, "alice", &[]);
+    assert_eq!(value(&text, "USER"), Some("root"));
+}
