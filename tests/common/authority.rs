@@ -48,6 +48,19 @@ impl Authority {
         valid: Valid,
         change: impl FnOnce(&mut CertificateParams),
     ) -> Certificate {
+        let key = KeyPair::generate().unwrap();
+        self.certify(&key, name, serial, valid, change)
+    }
+
+    /// A client with this key.
+    pub(crate) fn certify(
+        &self,
+        key: &KeyPair,
+        name: &str,
+        serial: u8,
+        valid: Valid,
+        change: impl FnOnce(&mut CertificateParams),
+    ) -> Certificate {
         let mut params = named(name);
         params.serial_number = Some(vec![serial].into());
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
@@ -60,16 +73,15 @@ impl Authority {
         params.not_before = from.into();
         params.not_after = until.into();
         change(&mut params);
-        let key = KeyPair::generate().unwrap();
         Certificate {
-            certificate: params.signed_by(&key, &self.0).unwrap().pem(),
+            certificate: params.signed_by(key, &self.0).unwrap().pem(),
             key: key.serialize_pem(),
         }
     }
 
     /// A server for these names.
-    pub(crate) fn server(&self, names: &[&str], serial: u8) -> Certificate {
-        self.client_with(names[0], serial, Valid::Now, |params| {
+    pub(crate) fn server(&self, names: &[&str], serial: u8, key: &KeyPair) -> Certificate {
+        self.certify(key, names[0], serial, Valid::Now, |params| {
             params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
             params.subject_alt_names = names.iter().map(|name| dns(name)).collect();
         })

@@ -14,6 +14,8 @@ mod common;
 
 mod allow;
 mod config;
+mod keys;
+mod one;
 mod refused;
 mod resumption;
 mod setup;

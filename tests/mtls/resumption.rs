@@ -36,7 +36,7 @@ fn a_crl_that_is_reloaded_revokes_who_comes_back_with_a_ticket() {
     }
     let setup = Setup::new();
     let crl = |revoked: &[u8]| setup.ca.crl(revoked, Valid::Now);
-    let (before, after) = (crl(&[]), crl(&[1]));
+    let (before, renewed, after) = (crl(&[]), crl(&[7]), crl(&[1, 7]));
     fs::write(setup.site.file("crl.pem"), before).unwrap();
     let lines = "client-auth = \"require\"\nclient-crl = \"crl.pem\"";
     let server = setup.start(lines);
@@ -46,8 +46,16 @@ fn a_crl_that_is_reloaded_revokes_who_comes_back_with_a_ticket() {
         let text = served(&server, "alice", &[version, "-sess_in", &file]);
         assert_eq!(value(&text, "SSL_SESSION_RESUMED"), Some("Resumed"));
     }
-    fs::write(server.site.file("crl.pem"), after).unwrap();
+    // One that says nothing of him leaves his session as it was.
+    fs::write(server.site.file("crl.pem"), renewed).unwrap();
     reload(&server, lines, 1);
+    for version in VERSIONS {
+        let file = session(&server, version);
+        let text = served(&server, "alice", &[version, "-sess_in", &file]);
+        assert_eq!(value(&text, "SSL_SESSION_RESUMED"), Some("Resumed"));
+    }
+    fs::write(server.site.file("crl.pem"), after).unwrap();
+    reload(&server, lines, 2);
     for version in VERSIONS {
         let file = session(&server, version);
         let ran = s_client(&server, "alice", &[version, "-sess_in", &file]);

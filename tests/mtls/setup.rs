@@ -1,6 +1,7 @@
 //! A server that asks for certificates, and clients that have some.
 
 use std::fs;
+use std::net::SocketAddr;
 
 use crate::common::authority::Authority;
 use crate::common::pki::Certificate;
@@ -57,11 +58,16 @@ pub(crate) fn table(lines: &str) -> String {
 
 /// What `openssl s_client` gets with the certificate `WHO.pem` (none, when it is empty), and what it says.
 pub(crate) fn s_client(server: &Server, who: &str, options: &[&str]) -> Ran {
+    s_client_at(server.address(), &server.site, who, options)
+}
+
+/// The same from whoever is at this address.
+pub(crate) fn s_client_at(address: SocketAddr, site: &Site, who: &str, options: &[&str]) -> Ran {
     let mut command = program("openssl");
     command
-        .current_dir(server.site.path())
+        .current_dir(site.path())
         .args(["s_client", "-quiet", "-servername", "a.example"])
-        .args(["-connect", &server.address().to_string()]);
+        .args(["-connect", &address.to_string()]);
     if !who.is_empty() {
         let file = format!("{who}.pem");
         // The rest of the chain comes from the same file.
