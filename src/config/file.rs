@@ -81,6 +81,7 @@ pub(super) fn load(path: &Path, form: Form, options: &Options) -> Result<Loaded,
     }
     let (hosts, origins) = hosts.into_iter().flatten().unzip();
     let config = Config {
+        form,
         engines,
         engine_credentials,
         log,

@@ -123,6 +123,7 @@ pub(super) fn load(line: &CommandLine, options: &Options) -> Result<Loaded, Refu
         .map(|listener| Table::from(listener).with_default(0))
         .collect();
     let config = Config {
+        form,
         engines: match form {
             Form::OneConnection => 1,
             Form::Server => default_engines(),

@@ -113,6 +113,8 @@ pub fn load(source: &Source, form: Form, options: &Options) -> Result<Loaded, Re
 
 /// Everything a running tlssrv was told, checked.
 pub struct Config {
+    /// Whether there are many connections, or one.
+    pub form: Form,
     /// Number of engine processes, at least one.
     pub engines: usize,
     /// Whom the engines become; `None`: they stay who started tlssrv (it was not root).

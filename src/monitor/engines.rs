@@ -46,7 +46,8 @@ impl Blueprint {
         let keys = config.ticket_keys.as_ref().unwrap_or(keys);
         let ring = TicketKeyRing::new(keys).map_err(no_randomness)?;
         let provider = provider();
-        let acceptors = (config.hosts.iter()).map(|host| Acceptor::new(host, &provider, &ring));
+        let acceptors = config.hosts.iter();
+        let acceptors = acceptors.map(|host| Acceptor::new(host, config.form, &provider, &ring));
         let acceptors = acceptors
             .collect::<Result<_, _>>()
             .map_err(|e| format!("unable to set up TLS: {e}"))?;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use aws_lc_rs::digest::{self, SHA256};
 use rustls::ServerConfig;
+use rustls::compress::CompressionCache;
 use rustls::crypto::CryptoProvider;
 use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
@@ -14,7 +15,7 @@ use super::hello;
 use super::psk::{self, Modes};
 use super::session::Session;
 use super::tickets::TicketKeyRing;
-use crate::config::{self, Host, Pattern};
+use crate::config::{self, Form, Host, Pattern};
 
 /// A host as the engines want it: with certificates, pre-shared keys, or both.
 pub struct Acceptor {
@@ -24,11 +25,12 @@ pub struct Acceptor {
 }
 
 impl Acceptor {
-    /// What answers the clients of a host.
+    /// What answers the clients of a host. `form`: whether it is worth while to prepare for more than one.
     ///
     /// Errors: rustls's, when the provider lacks what TLS 1.2 and 1.3 need, or has no randomness.
     pub fn new(
         host: &Host,
+        form: Form,
         provider: &Arc<CryptoProvider>,
         tickets: &TicketKeyRing,
     ) -> Result<Self, rustls::Error> {
@@ -38,7 +40,11 @@ impl Acceptor {
         let clients = clients.transpose().map_err(rustls::Error::General)?;
         let certificates = match host.identities.is_empty() {
             true => None,
-            false => Some(certificates(host, clients.clone(), provider, tickets)?),
+            false => {
+                let mut certificates = certificates(host, clients.clone(), provider, tickets)?;
+                compress(&mut certificates, host, form);
+                Some(Arc::new(certificates))
+            }
         };
         let psk = host.psk.as_ref();
         let psk = psk.map(|psk| pre_shared(host, psk, provider)).transpose()?;
@@ -88,7 +94,7 @@ fn certificates(
     clients: Option<Arc<Verifier>>,
     provider: &Arc<CryptoProvider>,
     tickets: &TicketKeyRing,
-) -> Result<Arc<ServerConfig>, rustls::Error> {
+) -> Result<ServerConfig, rustls::Error> {
     let resolver = Arc::new(Identities(host.identities.clone()));
     let config = ServerConfig::builder_with_provider(Arc::clone(provider))
         .with_protocol_versions(host.profile.versions())?;
@@ -102,7 +108,20 @@ fn certificates(
     // Tickets carry the session: nothing is kept here for clients that come back.
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.ticketer = tickets.ticketer(binding(host));
-    Ok(Arc::new(config))
+    Ok(config)
+}
+
+/// Compresses the host's certificates (RFC 8879) where that pays: for several clients, of whom the first has
+/// it done for the others. It takes longer than the rest of a handshake.
+fn compress(config: &mut ServerConfig, host: &Host, form: Form) {
+    // Nothing of a stranger's is decompressed.
+    config.cert_decompressors = Vec::new();
+    if form == Form::OneConnection {
+        config.cert_compressors = Vec::new();
+    }
+    // Room for each chain: nobody is to make us do it again and again.
+    let forms = host.identities.len() * config.cert_compressors.len();
+    config.cert_compression_cache = Arc::new(CompressionCache::new(forms));
 }
 
 fn alpn(host: &Host) -> Vec<Vec<u8>> {

@@ -13,6 +13,7 @@ mod common;
 
 mod alpn;
 mod command;
+mod compression;
 mod engines;
 mod environment;
 mod exhausted;
