@@ -69,7 +69,12 @@ impl Checker<'_> {
     ) -> Option<(Host, Origin)> {
         let place = raw.span();
         let raw = raw.get_ref();
-        let certificates = self.certificates(raw, names);
+        let certificates = self
+            .certificates(raw, names)
+            .and_then(|(identities, files)| {
+                let identities = self.staples(raw, identities)?;
+                Some((identities, files))
+            });
         let table = self.psk_table(raw);
         let client_auth = self.clients(raw);
         let alpn = self.alpn(raw);

@@ -100,7 +100,7 @@ pub(super) fn load(line: &CommandLine, options: &Options) -> Result<Loaded, Refu
         names: Vec::new(),
         identities: identities
             .iter()
-            .map(|identity| Arc::clone(&identity.certified))
+            .map(|identity| Arc::clone(&identity.certified).into())
             .collect(),
         psk: table
             .as_ref()

@@ -5,16 +5,15 @@ use std::ffi::{CString, OsStr};
 use std::net::SocketAddr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::thread::available_parallelism;
 use std::time::Duration;
 
-use rustls::sign::CertifiedKey;
 use serde::{Deserialize, Serialize};
 
 use crate::Exit;
 use crate::tls::client::Policy;
 use crate::tls::profile::Profile;
+use crate::tls::staple::Shown;
 use crate::tls::tickets::TicketKeys;
 
 mod account;
@@ -39,6 +38,7 @@ mod raw;
 mod raw_clients;
 mod rlimit;
 mod run_as;
+mod staples;
 mod table;
 mod tickets;
 
@@ -311,7 +311,7 @@ pub struct Host {
     /// What it answers to; may be empty for a default host.
     pub names: Vec<Pattern>,
     /// Certificate chains with their keys, in the order of the file; empty only where there is a `psk`.
-    pub identities: Vec<Arc<CertifiedKey>>,
+    pub identities: Vec<Shown>,
     /// Pre-shared keys; absent only where there are `identities`.
     pub psk: Option<Psk>,
     /// What is asked of the certificates of clients; only where there are `identities`.

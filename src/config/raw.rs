@@ -9,7 +9,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::problem::Problems;
-use super::raw_clients::RawClients;
+use super::raw_clients::{Files, RawClients};
 use super::table::{FromToml, Table, word, wrong_type};
 use super::{Form, LogFormat, Nameless, OnTruncation, Stderr, Stdio, UserFrom};
 use crate::tls::profile::Version;
@@ -64,6 +64,7 @@ pub(super) struct RawHost {
     pub(super) listen: RawListen,
     pub(super) cert: Option<Spanned<Vec<Spanned<String>>>>,
     pub(super) key: Option<Spanned<Vec<Spanned<String>>>>,
+    pub(super) ocsp: Option<Spanned<Files>>,
     pub(super) psk: Option<Spanned<String>>,
     pub(super) psk_only_ke: Option<bool>,
     pub(super) psk_plain: Option<bool>,
@@ -249,6 +250,7 @@ impl FromToml for RawHost {
             },
             cert: table.optional("cert", problems),
             key: table.optional("key", problems),
+            ocsp: table.optional("ocsp", problems),
             psk: table.optional("psk", problems),
             psk_only_ke: table.optional("psk-only-ke", problems),
             psk_plain: table.optional("psk-plain", problems),
@@ -286,6 +288,7 @@ fn authenticates(table: &Table<'_>, raw: &RawHost, problems: &mut Problems) {
         true => table.belongs("key", "cert", problems),
         false => table.lacks("\"cert\" or \"psk\"", problems),
     }
+    table.belongs("ocsp", "cert", problems);
     table.belongs("psk-only-ke", "psk", problems);
     table.belongs("psk-plain", "psk", problems);
     raw.clients.check(table, raw.run_as, problems);

@@ -13,6 +13,7 @@ mod listener;
 mod manager;
 mod reload;
 mod socket;
+mod staples;
 mod start;
 mod stop;
 mod talk;
@@ -20,7 +21,7 @@ mod talk;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollEvent, EpollTimeout};
@@ -81,6 +82,8 @@ struct Monitor {
     next_place: usize,
     keys: TicketKeys,
     rotate_at: Instant,
+    /// When the first of the OCSP responses runs out that are stapled.
+    staples_until: Option<SystemTime>,
     commands: Commands,
     connections: HashMap<Id, Connection>,
     admission: Admission,
@@ -165,6 +168,7 @@ impl Monitor {
         if now >= self.rotate_at {
             self.rotate_keys(now);
         }
+        self.watch_staples(SystemTime::now());
         while let Some(&(when, id)) = self.outlived.front() {
             if when > now {
                 break;

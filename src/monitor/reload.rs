@@ -5,7 +5,7 @@
 #![forbid(unsafe_code)]
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use super::control::Asker;
 use super::engines::{Blueprint, Slot};
@@ -175,6 +175,7 @@ impl Monitor {
                 self.tell(place, &ToEngine::Drain, Vec::new());
             }
         }
+        self.next_staple(SystemTime::now());
         self.reload_done("reloaded", None);
     }
 

@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
 use nix::sys::signal::Signal;
@@ -205,6 +205,7 @@ impl Monitor {
             slots,
             keys,
             rotate_at: now + tls::tickets::ROTATION,
+            staples_until: None,
             commands,
             connections: HashMap::new(),
             admission: Admission::new(),
@@ -232,6 +233,7 @@ impl Monitor {
             }
         }
         self.start_engines(Instant::now());
+        self.next_staple(SystemTime::now());
         Ok(())
     }
 

@@ -13,5 +13,6 @@ pub mod provider;
 pub mod psk;
 pub mod server;
 pub mod session;
+pub mod staple;
 pub mod tickets;
 mod wire;

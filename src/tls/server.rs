@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use aws_lc_rs::digest::{self, SHA256};
 use rustls::ServerConfig;
@@ -14,6 +15,7 @@ use super::client::Verifier;
 use super::hello;
 use super::psk::{self, Modes};
 use super::session::Session;
+use super::staple::Shown;
 use super::tickets::TicketKeyRing;
 use crate::config::{self, Form, Host, Pattern};
 
@@ -119,8 +121,8 @@ fn compress(config: &mut ServerConfig, host: &Host, form: Form) {
     if form == Form::OneConnection {
         config.cert_compressors = Vec::new();
     }
-    // Room for each chain: nobody is to make us do it again and again.
-    let forms = host.identities.len() * config.cert_compressors.len();
+    // Room for each chain, with its staple and without: nobody is to make us do it again and again.
+    let forms = 2 * host.identities.len() * config.cert_compressors.len();
     config.cert_compression_cache = Arc::new(CompressionCache::new(forms));
 }
 
@@ -131,15 +133,16 @@ fn alpn(host: &Host) -> Vec<Vec<u8>> {
 
 /// The certificates of one host, side by side.
 #[derive(Debug)]
-struct Identities(Vec<Arc<CertifiedKey>>);
+struct Identities(Vec<Shown>);
 
 impl ResolvesServerCert for Identities {
     /// The first one whose key can sign what the client can verify (RFC 8446 §4.4.2.2).
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         let offered = hello.signature_schemes();
-        let fits = |identity: &&Arc<CertifiedKey>| identity.key.choose_scheme(offered).is_some();
+        let fits = |shown: &&Shown| shown.certified.key.choose_scheme(offered).is_some();
         // Where none fits, rustls finds that out with the first, and sends the alert.
-        self.0.iter().find(fits).or(self.0.first()).cloned()
+        let shown = self.0.iter().find(fits).or(self.0.first())?;
+        Some(Arc::clone(shown.at(SystemTime::now())))
     }
 }
 
@@ -169,7 +172,7 @@ fn binding(host: &Host) -> [u8; 32] {
     }
     add(&(host.identities.len() as u64).to_be_bytes());
     for identity in &host.identities {
-        for certificate in &identity.cert {
+        for certificate in &identity.certified.cert {
             add(certificate);
         }
     }

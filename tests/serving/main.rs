@@ -30,6 +30,7 @@ mod psk;
 mod reload;
 mod sockets;
 mod stall;
+mod staple;
 mod stop;
 mod stream;
 mod syslog;
