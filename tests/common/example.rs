@@ -10,6 +10,8 @@ use std::process::Command;
 use nix::unistd::{User, geteuid};
 use serde::Deserialize;
 
+use crate::common::authority::Authority;
+use crate::common::ocsp;
 use crate::common::pki::{self, KeyType, Valid};
 use crate::common::programs::run;
 use crate::common::{Site, TLSSRV};
@@ -94,7 +96,36 @@ struct Host {
     cert: Vec<String>,
     psk: Option<String>,
     key: Option<Vec<String>>,
+    #[serde(default)]
+    ocsp: Files,
+    #[serde(default, rename = "client-ca")]
+    client_ca: Files,
+    #[serde(default, rename = "client-crl")]
+    client_crl: Files,
     command: Vec<String>,
+}
+
+/// One file, or several.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Files {
+    One(String),
+    Several(Vec<String>),
+}
+
+impl Default for Files {
+    fn default() -> Self {
+        Self::Several(Vec::new())
+    }
+}
+
+impl Files {
+    fn names(&self) -> &[String] {
+        match self {
+            Self::One(name) => std::slice::from_ref(name),
+            Self::Several(names) => names,
+        }
+    }
 }
 
 impl Host {
@@ -113,6 +144,20 @@ impl Host {
                     pki::write_secret(&site.file(&keys[place]), &made.key);
                 }
             }
+        }
+        // In whatever order, each for one of them.
+        for (place, ocsp) in self.ocsp.names().iter().enumerate() {
+            let (cert, key) = (&self.cert[place], self.key.as_ref());
+            let key = key.map_or(cert, |keys| &keys[place]);
+            let response = ocsp::of_self_signed(site.path(), cert, key);
+            fs::write(site.file(ocsp), response).unwrap();
+        }
+        let clients = Authority::new("Clients");
+        for file in self.client_ca.names() {
+            fs::write(site.file(file), clients.pem()).unwrap();
+        }
+        for file in self.client_crl.names() {
+            fs::write(site.file(file), clients.crl(&[1], Valid::Now)).unwrap();
         }
         if let Some(psk) = &self.psk {
             let text = fs::read_to_string(files.join(psk)).unwrap();
@@ -140,11 +185,16 @@ fn with_users_of_this_machine(text: &str) -> String {
             "group" | "groups" => continue,
             _ => {}
         }
-        let mut parts = line.split("user = \"");
+        // What comes before the name of a user: in the table of common names, each of these.
+        let before = match line.starts_with("users = {") {
+            true => "\" = \"",
+            false => "user = \"",
+        };
+        let mut parts = line.split(before);
         lines.push_str(parts.next().unwrap_or_default());
         for part in parts {
             let (_, rest) = part.split_once('"').unwrap();
-            lines.push_str(&format!("user = \"{me}\"{rest}"));
+            lines.push_str(&format!("{before}{me}\"{rest}"));
         }
         lines.push('\n');
     }

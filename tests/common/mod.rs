@@ -9,6 +9,7 @@ pub(crate) mod authority;
 pub(crate) mod client;
 pub(crate) mod host;
 pub(crate) mod line;
+pub(crate) mod ocsp;
 pub(crate) mod pki;
 pub(crate) mod proc;
 pub(crate) mod programs;

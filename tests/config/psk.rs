@@ -122,8 +122,10 @@ fn every_key_about_psk_is_understood() {
         let lines = format!("psk-only-ke = {value}\npsk-plain = {value}\nrun-as = \"user\"");
         site.check(&with_psk(&lines)).is_fine();
     }
-    site.check(&with_psk("run-as = \"root\""))
-        .refuses("run-as", "expected \"user\" or \"psk\", found \"root\"");
+    site.check(&with_psk("run-as = \"root\"")).refuses(
+        "run-as",
+        "expected \"user\" or \"psk\" or \"cert-cn\", found \"root\"",
+    );
     site.check(&with_psk("psk-plain = 1"))
         .refuses("psk-plain", "expected true or false, found an integer");
 }

@@ -42,7 +42,7 @@ fn assert_wrong(lines: &str, at: usize, message: &str) {
 const BOTH: &str = "client-auth = \"require\"\nclient-ca = \"ca.pem\"\n";
 
 #[test]
-fn each_mistake_is_shown_where_it_is() {
+fn what_is_asked_of_clients_needs_to_be_complete_and_right() {
     for (lines, at, message) in [
         (
             "client-auth = \"require\"",
@@ -93,6 +93,10 @@ fn each_mistake_is_shown_where_it_is() {
     ] {
         assert_wrong(lines, at, message);
     }
+}
+
+#[test]
+fn each_mistake_about_who_may_come_is_shown_where_it_is() {
     for (line, message) in [
         ("client-crl = []", "no CRL in client-crl"),
         ("client-crl = \"ca.pem\"", "unable to use client-crl"),

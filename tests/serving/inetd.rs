@@ -8,6 +8,9 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 
+use rustls::CertificateCompressionAlgorithm;
+use rustls::compress::{CertDecompressor, DecompressionFailed};
+
 use crate::common::{Dial, Ended, Line, Site, Socket, TLSSRV, eventually, skip};
 
 /// A tlssrv that has one connection; or what starts them.
@@ -60,6 +63,35 @@ fn connection_line(said: &str) -> Line {
     let lines: Vec<Line> = lines.map(Line::parse).collect();
     assert_eq!(lines.len(), 1, "{said}");
     lines[0].clone()
+}
+
+/// Fails at whatever it is to decompress.
+#[derive(Debug)]
+struct Unwanted;
+
+impl CertDecompressor for Unwanted {
+    fn decompress(&self, _: &[u8], _: &mut [u8]) -> Result<(), DecompressionFailed> {
+        Err(DecompressionFailed)
+    }
+
+    fn algorithm(&self) -> CertificateCompressionAlgorithm {
+        CertificateCompressionAlgorithm::Brotli
+    }
+}
+
+#[test]
+fn a_certificate_for_one_client_is_not_compressed() {
+    let site = Site::new();
+    let (client, server) = tcp_pair();
+    let tlssrv = Inetd::start(&site, &["-c", "cert.pem", "cat"], server);
+    let dial = Dial::new().with(|config| config.cert_decompressors = vec![&Unwanted]);
+    let mut client = dial.over(client.into(), "a.example");
+    client.send(b"hello\n");
+    assert_eq!(client.read_line(), "hello");
+    client.close_notify();
+    assert_eq!(client.read_to_end().ended, Ended::CloseNotify);
+    let (status, said) = tlssrv.end();
+    assert_eq!(status.code(), Some(0), "{said}");
 }
 
 #[test]

@@ -8,6 +8,7 @@ use nix::sys::signal::Signal;
 use rcgen::{KeyPair, PKCS_RSA_SHA256, RsaKeySize};
 
 use crate::common::authority::Authority;
+use crate::common::ocsp::{self, Says};
 use crate::common::pki::write_secret;
 use crate::common::programs::{Ran, missing, program, run};
 use crate::common::{Host, Server, Site, TLSSRV, eventually};
@@ -32,39 +33,15 @@ impl Setup {
         Self { site, ca }
     }
 
-    /// What the CA says of the certificate in a file, as openssl writes it: `V` for a valid one, `R` for one
-    /// that is revoked, nothing for one that it does not know.
-    fn response(&self, certificate: &str, known: &str, options: &[&str]) -> Vec<u8> {
-        let index = match known {
-            "R" => "R\t301231000000Z\t261101000000Z\t01\tunknown\t/CN=a.example\n",
-            "V" => {
-                "V\t301231000000Z\t\t01\tunknown\t/CN=a.example\nV\t301231000000Z\t\t02\tunknown\t/CN=b\n"
-            }
-            _ => "V\t301231000000Z\t\t77\tunknown\t/CN=c\n",
-        };
-        fs::write(self.site.file("index"), index).unwrap();
-        run(program("openssl")
-            .current_dir(self.site.path())
-            .args([
-                "ocsp", "-index", "index", "-CA", "ca.pem", "-rsigner", "ca.pem", "-rkey",
-            ])
-            .args([
-                "ca.key",
-                "-issuer",
-                "ca.pem",
-                "-noverify",
-                "-respout",
-                "made",
-            ])
-            .args(options)
-            .args(["-cert", certificate]))
-        .succeeded();
-        fs::read(self.site.file("made")).unwrap()
+    /// What the CA says of the certificate in a file.
+    fn response(&self, certificate: &str, says: Says<'_>, options: &[&str]) -> Vec<u8> {
+        let files = ["ca.pem", "ca.key", certificate];
+        ocsp::response(self.site.path(), files, says, options)
     }
 
     /// That the certificate is good, today and tomorrow.
     fn good(&self) -> Vec<u8> {
-        self.response("leaf.pem", "V", &["-ndays", "1"])
+        self.response("leaf.pem", KNOWN, &["-ndays", "1"])
     }
 
     /// With what the CA says in `www.ocsp`.
@@ -118,6 +95,7 @@ fn status(server: &Server, options: &[&str]) -> String {
     ran.text()
 }
 
+const KNOWN: Says<'_> = Says::Good(&["01", "02"]);
 const GOOD: &str = "Cert Status: good";
 const NONE: &str = "OCSP response: no response sent";
 
@@ -128,7 +106,7 @@ fn a_response_is_stapled_for_clients_that_ask() {
     }
     let setup = Setup::new();
     for hash in ["-sha1", "-sha256"] {
-        let response = setup.response("leaf.pem", "V", &["-ndays", "1", hash]);
+        let response = setup.response("leaf.pem", KNOWN, &["-ndays", "1", hash]);
         fs::write(setup.site.file(&format!("www{hash}")), response).unwrap();
     }
     let ran = setup.check("ocsp = \"www-sha256\"");
@@ -154,7 +132,7 @@ fn a_response_finds_its_certificate_among_several() {
     let other = setup.ca.server(&["a.example"], 2, &rsa);
     // Without that of its CA.
     other.write_combined(&setup.site.file("other.pem"));
-    let second = setup.response("other.pem", "V", &["-ndays", "1"]);
+    let second = setup.response("other.pem", KNOWN, &["-ndays", "1"]);
     fs::write(setup.site.file("other.ocsp"), second).unwrap();
     let first = setup.good();
     let setup = setup.with(&first);
@@ -227,24 +205,24 @@ fn a_response_of_no_use_to_clients_is_not_stapled() {
     }
     let now = SystemTime::now();
     let one_day = ["-ndays", "1"];
-    for (known, options, change, message) in [
+    for (says, options, change, message) in [
         (
-            "R",
+            Says::Revoked("01"),
             &one_day[..],
             false,
             "says that the certificate is revoked",
         ),
         (
-            "",
+            Says::Good(&["77"]),
             &one_day,
             false,
             "says that the responder does not know it",
         ),
-        ("V", &[], false, "has no nextUpdate"),
-        ("V", &one_day, true, "is not valid before"),
+        (KNOWN, &[], false, "has no nextUpdate"),
+        (KNOWN, &one_day, true, "is not valid before"),
     ] {
         let setup = Setup::new();
-        let mut response = setup.response("leaf.pem", known, options);
+        let mut response = setup.response("leaf.pem", says, options);
         if change {
             response = dated(response, now + DAY, now + 2 * DAY);
         }
@@ -268,11 +246,11 @@ fn a_file_that_has_no_response_for_the_host_is_shown_where_it_is_named() {
     let other = Authority::new("Test CA");
     let another = setup.ca.server(&["b"], 2, &KeyPair::generate().unwrap());
     fs::write(setup.site.file("leaf2.pem"), another.certificate).unwrap();
-    let of_another = setup.response("leaf2.pem", "V", &["-ndays", "1"]);
+    let of_another = setup.response("leaf2.pem", KNOWN, &["-ndays", "1"]);
     // Another CA of the same name has given it the same number.
     fs::write(setup.site.file("ca.pem"), other.pem()).unwrap();
     write_secret(&setup.site.file("ca.key"), &other.key());
-    let of_another_ca = setup.response("leaf.pem", "V", &["-ndays", "1"]);
+    let of_another_ca = setup.response("leaf.pem", KNOWN, &["-ndays", "1"]);
     // OCSPResponseStatus tryLater
     let later = [0x30, 3, 0x0a, 1, 3];
     let cut = &good[..good.len() - 1];
