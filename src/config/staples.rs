@@ -2,7 +2,7 @@
 #![forbid(unsafe_code)]
 
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use rustls::sign::CertifiedKey;
 
@@ -76,7 +76,7 @@ fn until(said: &Said) -> Result<SystemTime, String> {
         Status::Revoked => return Err("says that the certificate is revoked".into()),
         Status::Unknown => return Err("says that the responder does not know it".into()),
     }
-    if said.this_update > now {
+    if said.this_update > now + CLOCK_SKEW {
         return Err(format!("is not valid before {}", date(said.this_update)));
     }
     match said.next_update {
@@ -85,3 +85,6 @@ fn until(said: &Said) -> Result<SystemTime, String> {
         Some(until) => Ok(until),
     }
 }
+
+/// How far the clock of a responder may be ahead of ours; openssl allows the same.
+const CLOCK_SKEW: Duration = Duration::from_secs(5 * 60);

@@ -124,7 +124,11 @@ impl<'a> Response<'a> {
     pub fn says_of(&self, chain: &[CertificateDer<'_>]) -> Option<Said> {
         let parse = |der: &CertificateDer<'_>| Certificate::from_der(der).ok();
         let leaf = parse(chain.first()?)?;
-        let issuer = chain.get(1).and_then(parse);
+        // In a chain that is out of order it may be anywhere; the leaf itself, if that is self-signed.
+        let issued = |issuer: &Certificate| {
+            issuer.tbs_certificate().subject() == leaf.tbs_certificate().issuer()
+        };
+        let issuer = chain.iter().filter_map(parse).find(issued);
         let mut about = self.about.iter();
         let single = about.find(|single| single.about.is(&leaf, issuer.as_ref()))?;
         Some(Said {
