@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use nix::sys::signal::Signal;
 
+use crate::common::authority::Authority;
 use crate::common::pki::Valid;
 use crate::common::programs::missing;
 use crate::common::{Server, eventually};
@@ -159,5 +160,62 @@ fn a_session_of_a_client_without_a_certificate_is_not_one_with() {
         let file = session(&server, version);
         let ran = s_client(&server, "", &[version, "-sess_in", &file]);
         assert!(ran.stdout.is_empty(), "{version}");
+    }
+}
+
+#[test]
+fn a_ca_that_is_trusted_no_more_is_not_for_old_sessions_either() {
+    if missing(&["openssl"]) {
+        return;
+    }
+    let lines = "client-auth = \"require\"";
+    let server = Setup::new().start(lines);
+    for version in VERSIONS {
+        let file = session(&server, version);
+        served(&server, "alice", &[version, "-sess_out", &file]);
+    }
+    let other = Authority::new("Another CA");
+    fs::write(server.site.file("ca.pem"), other.pem()).unwrap();
+    reload(&server, lines, 1);
+    for version in VERSIONS {
+        let file = session(&server, version);
+        let ran = s_client(&server, "alice", &[version, "-sess_in", &file]);
+        assert!(
+            ran.stderr.contains("SSL alert number 48\n"),
+            "{version}: {}",
+            ran.stderr
+        );
+    }
+}
+
+#[test]
+fn a_session_of_a_host_that_asks_nobody_is_none_of_one_that_asks() {
+    if missing(&["openssl"]) {
+        return;
+    }
+    let second = "client-auth = \"require\"\n[[host]]\nnames = [\"b.example\"]\ncert = [\"cert.pem\"]\n\
+                  command = [\"env\"]\nallow-root = true\n";
+    let server = Setup::new().start(second);
+    for (version, alert) in VERSIONS.iter().zip([116, 40]) {
+        let file = session(&server, version);
+        let at = |name| ["-servername", name, version];
+        served(
+            &server,
+            "",
+            &[&at("b.example")[..], &["-sess_out", &file]].concat(),
+        );
+        let text = served(
+            &server,
+            "",
+            &[&at("b.example")[..], &["-sess_in", &file]].concat(),
+        );
+        assert_eq!(value(&text, "SSL_SESSION_RESUMED"), Some("Resumed"));
+        let ran = s_client(
+            &server,
+            "",
+            &[&at("a.example")[..], &["-sess_in", &file]].concat(),
+        );
+        let said = format!("SSL alert number {alert}\n");
+        assert!(ran.stderr.contains(&said), "{version}: {}", ran.stderr);
     }
 }
