@@ -6,6 +6,7 @@
 //! - [`mod@complain`]: what is wrong, as long as there is no log to say it in;
 //! - [`config`]: text → checked values; every error with file, line and the line itself;
 //! - [`tls`]: bytes → session; no descriptors, no processes;
+//! - [`mod@proxy`]: the PROXY protocol, read and written; no sockets;
 //! - [`message`]: what monitor and engine say to each other;
 //! - [`monitor`]: the privileged side: listeners, engines, commands, the log;
 //! - [`engine`]: the unprivileged side: TLS and the relay, nothing else;
@@ -48,6 +49,7 @@ pub mod log;
 pub mod message;
 pub mod monitor;
 pub mod process;
+pub mod proxy;
 pub mod systemd;
 pub mod tls;
 
