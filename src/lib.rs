@@ -10,6 +10,7 @@
 //! - [`message`]: what monitor and engine say to each other;
 //! - [`monitor`]: the privileged side: listeners, engines, commands, the log;
 //! - [`engine`]: the unprivileged side: TLS and the relay, nothing else;
+//! - [`mod@resolve`]: a process of its own that looks the names of backends up;
 //! - [`systemd`]: what systemd gives to a service, and what a service tells it;
 //! - [`process`]: fork, exec, privileges, descriptors: the only room with `unsafe`;
 //! - [`environment`]: the variables that a command gets;
@@ -50,11 +51,16 @@ pub mod message;
 pub mod monitor;
 pub mod process;
 pub mod proxy;
+pub mod resolve;
 pub mod systemd;
 pub mod tls;
 
 /// Does what the arguments say, the first being our own name.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> Exit {
+    let mut args = args.into_iter().peekable();
+    if resolve::is_wanted(args.peek()) {
+        return resolve::answer(args.skip(1));
+    }
     let load = match cli::parse(args) {
         Ok(Request::Load(load)) => *load,
         Ok(Request::Reload(table)) => return reload(&table),

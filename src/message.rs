@@ -4,6 +4,8 @@
 //! that breaks the protocol is ended.
 #![forbid(unsafe_code)]
 
+use std::net::SocketAddr;
+
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use zeroize::Zeroizing;
 
@@ -30,7 +32,7 @@ pub enum ToEngine {
         /// The place of its listener in the configuration.
         listener: u32,
     },
-    /// A host has room for a client that has chosen it.
+    /// A host has room for a client that has chosen it, or we for one whose PROXY header has come.
     Admitted {
         /// Which connection.
         id: Id,
@@ -41,6 +43,13 @@ pub enum ToEngine {
         id: Id,
         /// Which of the two it is.
         stdio: Stdio,
+    },
+    /// A backend has accepted. Carries the socket.
+    Connected {
+        /// Which connection.
+        id: Id,
+        /// What kind of socket.
+        transport: Transport,
     },
     /// There is no plaintext side, or no room at the host.
     Refused {
@@ -58,6 +67,13 @@ pub enum ToEngine {
 pub enum ToMonitor {
     /// The engine has given up what it had to, and can serve.
     Ready,
+    /// The PROXY header of a client has come.
+    Proxied {
+        /// Which connection.
+        id: Id,
+        /// The client's address and the one that it connected to; `None`: it says nothing of them.
+        addresses: Option<(SocketAddr, SocketAddr)>,
+    },
     /// A client has chosen a host that has a limit of its own: may it have it?
     Chosen {
         /// Which connection.
@@ -148,6 +164,15 @@ impl Report {
     }
 }
 
+/// How a backend was reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Transport {
+    /// By TCP.
+    Tcp,
+    /// Over a Unix-domain socket.
+    Unix,
+}
+
 /// How a connection ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum End {
@@ -165,7 +190,9 @@ pub enum End {
     Handshake(String),
     /// The client broke the protocol after the handshake.
     Tls(String),
-    /// The program did not start; the monitor knows why.
+    /// The backend broke its connection.
+    Backend,
+    /// The program did not start, or there was no backend; the monitor knows why.
     Launch,
 }
 

@@ -22,7 +22,7 @@ use common::programs::run;
 use example::{
     Programs, assert_passes_check, has_suffix, known_keys, options_in, options_of_help, site_of,
 };
-use tlssrv::config::{self, Config, Form, Options, RunAs, Source, Trace};
+use tlssrv::config::{self, Answer, Config, Form, Options, RunAs, Source, Trace};
 
 #[test]
 fn every_example_passes_check_without_a_warning() {
@@ -111,10 +111,15 @@ fn shown(config: &Config) -> String {
     );
     for host in (0..).map_while(|place| config.hosts.get(place)) {
         let psk = host.psk.as_ref().map(|psk| (psk.only_ke, psk.plain));
-        let of_host = matches!(host.run_as, RunAs::OfHost(_));
+        let answer = match &host.answer {
+            Answer::Command { program, run_as } => {
+                format!("{:?} {}", program, matches!(run_as, RunAs::OfHost(_)))
+            }
+            Answer::Backends(backends) => format!("{backends:?}"),
+        };
         text.push_str(&format!(
-            "\n{} {:?} {:?} {psk:?} {of_host} {:?} {:?} {:?}",
-            host.label, host.alpn, host.profile, host.program, host.connections, host.on_truncation
+            "\n{} {:?} {:?} {psk:?} {answer} {:?} {:?}",
+            host.label, host.alpn, host.profile, host.connections, host.on_truncation
         ));
     }
     text

@@ -41,22 +41,10 @@ pub(super) fn parse(text: &str, base: &Path) -> Result<Address, NoAddress> {
             false => malformed(NO_PASSED_NAME),
         };
     }
-    let Some((host, port)) = text.rsplit_once(':') else {
+    let Some((host, port)) = host_and_port(text)? else {
         return malformed("no port; write HOST:PORT, :PORT, unix:PATH or systemd:NAME");
     };
-    let digits = port.bytes().all(|byte| byte.is_ascii_digit());
-    let Some(port) = port.parse::<u16>().ok().filter(|_| digits) else {
-        return malformed(&format!("no such port: {port:?}"));
-    };
-    let bracketed = host
-        .strip_prefix('[')
-        .and_then(|host| host.strip_suffix(']'));
-    let host = match bracketed {
-        Some(address) if address.contains(':') => address,
-        None if host.is_empty() => "::",
-        None if !host.contains([':', '[', ']']) => host,
-        _ => return malformed("write an IPv6 address as [ADDRESS]:PORT"),
-    };
+    let host = if host.is_empty() { "::" } else { host };
     let found = (host, port)
         .to_socket_addrs()
         .map_err(|e| NoAddress::Unresolved(cause(&e)))?;
@@ -70,6 +58,27 @@ pub(super) fn parse(text: &str, base: &Path) -> Result<Address, NoAddress> {
         true => Err(NoAddress::Unresolved("the host has no address".into())),
         false => Ok(Address::Tcp(addresses)),
     }
+}
+
+/// The parts of `HOST:PORT`, `[v6]:PORT` and `:PORT`; `None`: there is no port.
+pub(super) fn host_and_port(text: &str) -> Result<Option<(&str, u16)>, NoAddress> {
+    let malformed = |reason: &str| Err(NoAddress::Malformed(reason.to_owned()));
+    let Some((host, port)) = text.rsplit_once(':') else {
+        return Ok(None);
+    };
+    let digits = port.bytes().all(|byte| byte.is_ascii_digit());
+    let Some(port) = port.parse::<u16>().ok().filter(|_| digits) else {
+        return malformed(&format!("no such port: {port:?}"));
+    };
+    let bracketed = host
+        .strip_prefix('[')
+        .and_then(|host| host.strip_suffix(']'));
+    let host = match bracketed {
+        Some(address) if address.contains(':') => address,
+        None if !host.contains([':', '[', ']']) => host,
+        _ => return malformed("write an IPv6 address as [ADDRESS]:PORT"),
+    };
+    Ok(Some((host, port)))
 }
 
 /// Whether systemd could call a socket so: what is printable ASCII, without a colon (systemd.socket(5),
@@ -124,7 +133,7 @@ fn takes(unspecified: IpAddr, other: IpAddr) -> bool {
 }
 
 /// `sun_path` has 108 bytes, the last one a NUL (unix(7)).
-const LONGEST_PATH: usize = 107;
+pub(super) const LONGEST_PATH: usize = 107;
 
 #[cfg(test)]
 mod tests {

@@ -3,7 +3,7 @@
 
 use std::fmt::Write;
 
-use super::{Listener, Loaded, Pick, Route, Unrouted, Why};
+use super::{Answer, Host, Listener, Loaded, Pick, Route, Unrouted, Why};
 use crate::tls::hello::ProtocolNames;
 use crate::tls::name::ServerName;
 
@@ -40,14 +40,29 @@ impl Loaded {
                 Err(unrouted) => writeln!(text, "{whom}{place} {}", rejection(*unrouted)),
             };
         }
+        for listener in &self.config.listeners {
+            if let Some(from) = &listener.proxy_from {
+                let name = &listener.name;
+                let _ = writeln!(
+                    text,
+                    "listener {name} takes PROXY headers, and only from {from}"
+                );
+            }
+        }
         text
     }
 
     /// How much of everything there is.
     pub fn summary(&self) -> String {
+        let backends = |host: &Host| match &host.answer {
+            Answer::Command { .. } => 0,
+            Answer::Backends(backends) => backends.each.len(),
+        };
+        let backends = self.config.hosts.iter().map(backends).sum();
         let counts = [
             (self.config.listeners.len(), "listener", "listeners"),
             (self.origins.len(), "host", "hosts"),
+            (backends, "backend", "backends"),
             (self.certificates, "certificate", "certificates"),
             (self.psk_identities, "PSK identity", "PSK identities"),
         ];
@@ -92,14 +107,22 @@ impl Loaded {
             Pick::First => "; of the hosts that share it, this is the first".into(),
         };
         let mut text = format!("host {}{place}: {why}{pick}\n", host.label);
-        let path = host.program.path.to_string_lossy();
-        let arguments = host
-            .program
-            .argv
-            .iter()
-            .skip(1)
-            .map(|word| format!(" {word:?}"));
-        let _ = writeln!(text, "  command: {path:?}{}", arguments.collect::<String>());
+        match &host.answer {
+            Answer::Command { program, .. } => {
+                let path = program.path.to_string_lossy();
+                let arguments = program.argv.iter().skip(1);
+                let arguments: String = arguments.map(|word| format!(" {word:?}")).collect();
+                let _ = writeln!(text, "  command: {path:?}{arguments}");
+            }
+            Answer::Backends(backends) => {
+                for backend in &backends.each {
+                    let _ = writeln!(text, "  backend: {backend}");
+                }
+                if let Some(version) = backends.proxy {
+                    let _ = writeln!(text, "  proxy-protocol: {version}");
+                }
+            }
+        }
         for certificate in &origin.certificates {
             let _ = writeln!(text, "  certificate: {}", certificate.display());
         }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use toml::Spanned;
 
 use super::account::{Accounts, Invoker};
+use super::backend::{self, Lookups};
 use super::certificate::Certificates;
 use super::host::Checker;
 use super::hosts::Hosts;
@@ -20,11 +21,17 @@ use super::{credentials, default_engines, listen, tickets};
 use crate::Exit;
 
 /// The configuration in a file, for a server or for one connection. Nothing is bound or started.
-pub(super) fn load(path: &Path, form: Form, options: &Options) -> Result<Loaded, Refusal> {
+pub(super) fn load(
+    path: &Path,
+    form: Form,
+    options: &Options,
+    lookups: Lookups<'_>,
+) -> Result<Loaded, Refusal> {
     let invoker = Invoker::new();
     let refuse = |problems| Refusal {
         problems,
         exit: Exit::BadConfiguration,
+        unresolved: Vec::new(),
     };
     let (text, mut problems) = read(path).map_err(refuse)?;
     let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
@@ -39,6 +46,10 @@ pub(super) fn load(path: &Path, form: Form, options: &Options) -> Result<Loaded,
         accounts: Accounts::default(),
         certificates: Certificates::default(),
         psk_tables: Tables::default(),
+        names: backend::Names {
+            lookups,
+            missing: Vec::new(),
+        },
         problems,
     };
     let problems = &mut checker.problems;
@@ -74,10 +85,18 @@ pub(super) fn load(path: &Path, form: Form, options: &Options) -> Result<Loaded,
         problems,
         certificates,
         psk_tables,
+        names,
         ..
     } = checker;
     if problems.has_errors() {
         return Err(refuse(problems));
+    }
+    if !names.missing.is_empty() {
+        let unresolved = names.missing;
+        return Err(Refusal {
+            unresolved,
+            ..refuse(problems)
+        });
     }
     let (hosts, origins) = hosts.into_iter().flatten().unzip();
     let config = Config {

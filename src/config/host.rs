@@ -12,6 +12,7 @@ use std::sync::Arc;
 use toml::Spanned;
 
 use super::account::{Accounts, Invoker};
+use super::backend;
 use super::certificate::Certificates;
 use super::clients::of_common_names;
 use super::credentials::{self, Root};
@@ -20,7 +21,9 @@ use super::files::Named;
 use super::problem::{Place, Problems, cause};
 use super::program::{self, PathVariable};
 use super::raw::RawHost;
-use super::{Host, OnTruncation, Pattern, Program, Psk, Rlimit, Role, RunAs, Stderr, Stdio};
+use super::{
+    Answer, Host, OnTruncation, Pattern, Program, Psk, Rlimit, Role, RunAs, Stderr, Stdio,
+};
 use super::{UserFrom, psk, rlimit, run_as};
 use crate::environment;
 
@@ -32,6 +35,7 @@ pub(super) struct Checker<'a> {
     pub(super) accounts: Accounts,
     pub(super) certificates: Certificates,
     pub(super) psk_tables: psk::Tables,
+    pub(super) names: backend::Names<'a>,
     pub(super) problems: Problems,
 }
 
@@ -79,8 +83,7 @@ impl Checker<'_> {
         let client_auth = self.clients(raw);
         let alpn = self.alpn(raw);
         let profile = self.profile(raw);
-        let program = self.program(raw);
-        let run_as = self.run_as(raw, &place, table.as_ref().and_then(Option::as_deref));
+        let answer = self.answer(raw, &place, table.as_ref().and_then(Option::as_deref));
         let connections = raw.connections.as_ref();
         let connections = within(connections, 1, MOST_CONNECTIONS, &mut self.problems);
         let ((identities, files), table) = (certificates?, table?);
@@ -99,8 +102,7 @@ impl Checker<'_> {
             client_auth: client_auth?,
             alpn: alpn?,
             profile: profile?,
-            program: program?,
-            run_as: run_as?,
+            answer: answer?,
             connections,
             on_truncation: raw.on_truncation.unwrap_or(OnTruncation::Eof),
         };
@@ -204,6 +206,26 @@ impl Checker<'_> {
                 .map(|protocol| protocol.get_ref().clone())
                 .collect(),
         )
+    }
+
+    /// A command, or backends.
+    fn answer(
+        &mut self,
+        raw: &RawHost,
+        place: &Range<usize>,
+        table: Option<&psk::Table>,
+    ) -> Option<Answer> {
+        if let Some(connect) = &raw.connect {
+            let (names, problems) = (&mut self.names, &mut self.problems);
+            let backends = backend::backends(raw, connect, self.base, names, problems);
+            return backends.map(Answer::Backends);
+        }
+        let program = self.program(raw).map(Box::new);
+        let run_as = self.run_as(raw, place, table);
+        Some(Answer::Command {
+            program: program?,
+            run_as: run_as?,
+        })
     }
 
     /// `table` is the host's PSK table, where it has one that is right.

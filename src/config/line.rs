@@ -17,7 +17,9 @@ use super::host::Origin;
 use super::hosts::{Hosts, Table};
 use super::problem::Problems;
 use super::program::{self, NoProgram, PathVariable};
-use super::{Config, Form, Host, Limits, Listener, Loaded, Log, LogFormat, LogTo, Nameless};
+use super::{
+    Answer, Config, Form, Host, Limits, Listener, Loaded, Log, LogFormat, LogTo, Nameless,
+};
 use super::{
     OnTruncation, Options, Pattern, Program, Psk, Refusal, Role, RunAs, Stderr, Stdio, UserFrom,
     default_engines, listen, psk, run_as,
@@ -93,7 +95,11 @@ pub(super) fn load(line: &CommandLine, options: &Options) -> Result<Loaded, Refu
     let (Ok(program), Some(run_as), Some(identities), Some(table), false) =
         (program, run_as, identities, table, problems.has_errors())
     else {
-        return Err(Refusal { problems, exit });
+        return Err(Refusal {
+            problems,
+            exit,
+            unresolved: Vec::new(),
+        });
     };
     let host = Host {
         label: "default".into(),
@@ -113,8 +119,10 @@ pub(super) fn load(line: &CommandLine, options: &Options) -> Result<Loaded, Refu
         client_auth: None,
         alpn: Vec::new(),
         profile: Profile::default(),
-        program,
-        run_as,
+        answer: Answer::Command {
+            program: Box::new(program),
+            run_as,
+        },
         connections: None,
         on_truncation: OnTruncation::Eof,
     };
@@ -240,6 +248,7 @@ fn listener(
         address,
         unknown_name: Nameless::Default,
         missing_name: Nameless::Default,
+        proxy_from: None,
     })
 }
 

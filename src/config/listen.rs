@@ -9,6 +9,7 @@ use toml::Spanned;
 use super::claim::Taken;
 use super::hosts::Table;
 use super::problem::Problems;
+use super::proxy_from::proxy_from;
 use super::raw::{Raw, RawHost, RawListen, RawListener};
 use super::{Address, Listener, Nameless, Pattern, address};
 
@@ -211,6 +212,7 @@ fn listener(raw: &RawListener, base: &Path, problems: &mut Problems) -> Listener
         address: address.or(passed).unwrap_or(Address::Inetd),
         unknown_name: policy(&raw.unknown_name).unwrap_or(default.unknown_name),
         missing_name: policy(&raw.missing_name).unwrap_or(default.missing_name),
+        proxy_from: proxy_from(raw, problems),
     }
 }
 

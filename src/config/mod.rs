@@ -18,6 +18,7 @@ use crate::tls::tickets::TicketKeys;
 
 mod account;
 mod address;
+mod backend;
 mod certificate;
 mod claim;
 mod clients;
@@ -33,6 +34,7 @@ mod pattern;
 mod problem;
 mod profile;
 mod program;
+mod proxy_from;
 mod psk;
 mod raw;
 mod raw_clients;
@@ -42,11 +44,13 @@ mod staples;
 mod table;
 mod tickets;
 
+pub use backend::{Backend, Backends, Found, Lookups, Name, Target};
 pub use claim::Pick;
 pub use hosts::{Hosts, Route, Unrouted, Why};
 pub use line::{CommandLine, Identities, PskOption};
 pub use pattern::{InvalidPattern, Pattern, server_name};
 pub use problem::{Problems, Severity};
+pub use proxy_from::ProxyFrom;
 pub use psk::Psk;
 pub use run_as::{Role, RunAs, UserFrom};
 
@@ -101,12 +105,24 @@ pub struct Refusal {
     pub problems: Problems,
     /// The status to exit with, when it was meant to run.
     pub exit: Exit,
+    /// Names that were to be in [`Lookups::Done`]; nothing else is wrong then.
+    pub unresolved: Vec<Name>,
 }
 
 /// Reads and checks a whole configuration. Nothing is bound or started.
 pub fn load(source: &Source, form: Form, options: &Options) -> Result<Loaded, Refusal> {
+    load_with(source, form, options, Lookups::Wait)
+}
+
+/// As [`load`], with addresses from elsewhere.
+pub fn load_with(
+    source: &Source,
+    form: Form,
+    options: &Options,
+    lookups: Lookups<'_>,
+) -> Result<Loaded, Refusal> {
     match source {
-        Source::File(path) => file::load(path, form, options),
+        Source::File(path) => file::load(path, form, options, lookups),
         Source::CommandLine(line) => line::load(line, options),
     }
 }
@@ -267,6 +283,8 @@ pub struct Listener {
     pub unknown_name: Nameless,
     /// What a client gets that sends no server name.
     pub missing_name: Nameless,
+    /// Whose PROXY headers say who its clients are; `None`: clients come by themselves.
+    pub proxy_from: Option<ProxyFrom>,
 }
 
 impl Listener {
@@ -277,6 +295,7 @@ impl Listener {
             address: Address::Inetd,
             unknown_name: Nameless::Reject,
             missing_name: Nameless::Default,
+            proxy_from: None,
         }
     }
 }
@@ -321,21 +340,32 @@ pub struct Host {
     /// Versions, suites and groups.
     pub profile: Profile,
     /// What its clients are connected to.
-    pub program: Program,
-    /// Whom that becomes.
-    pub run_as: RunAs,
+    pub answer: Answer,
     /// Its clients at a time, commands that outlive theirs included; `None`: no limit of its own.
     pub connections: Option<usize>,
     /// What the command sees when its peer vanishes without `close_notify`.
     pub on_truncation: OnTruncation,
 }
 
-/// What the command sees when its peer vanishes without `close_notify`.
+/// What the clients of a host are connected to.
+pub enum Answer {
+    /// A command, one for each.
+    Command {
+        /// What is started.
+        program: Box<Program>,
+        /// Whom that becomes.
+        run_as: RunAs,
+    },
+    /// A server that listens elsewhere.
+    Backends(Backends),
+}
+
+/// What the command, or the backend, sees when its peer vanishes without `close_notify`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OnTruncation {
     /// End-of-file.
     Eof,
-    /// SIGKILL.
+    /// SIGKILL; a backend, that its connection is reset.
     Kill,
 }
 

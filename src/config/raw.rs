@@ -8,10 +8,12 @@ use std::time::Duration;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use super::backend::{self, RawConnect};
 use super::problem::Problems;
 use super::raw_clients::{Files, RawClients};
 use super::table::{FromToml, Table, word, wrong_type};
 use super::{Form, LogFormat, Nameless, OnTruncation, Stderr, Stdio, UserFrom};
+use crate::proxy;
 use crate::tls::profile::Version;
 
 /// A whole file. What is `None` was not given, or was wrong and is reported.
@@ -55,6 +57,8 @@ pub(super) struct RawListener {
     pub(super) systemd: Option<Spanned<String>>,
     pub(super) unknown_name: Option<Spanned<Nameless>>,
     pub(super) missing_name: Option<Spanned<Nameless>>,
+    pub(super) proxy_protocol: Option<Spanned<bool>>,
+    pub(super) proxy_from: Option<Spanned<Vec<Spanned<String>>>>,
 }
 
 pub(super) struct RawHost {
@@ -76,6 +80,10 @@ pub(super) struct RawHost {
     pub(super) kx_groups: Option<Spanned<Vec<Spanned<String>>>>,
     pub(super) max_fragment: Option<Spanned<u64>>,
     pub(super) command: Option<Spanned<Vec<Spanned<String>>>>,
+    pub(super) connect: Option<Spanned<RawConnect>>,
+    pub(super) connect_timeout: Option<Spanned<Duration>>,
+    pub(super) resolve: Option<Duration>,
+    pub(super) proxy_protocol: Option<proxy::Version>,
     pub(super) run_as: Option<UserFrom>,
     pub(super) user: Option<Spanned<String>>,
     pub(super) group: Option<Spanned<String>>,
@@ -223,7 +231,13 @@ impl FromToml for RawListener {
             systemd: table.optional("systemd", problems),
             unknown_name: table.optional("unknown-name", problems),
             missing_name: table.optional("missing-name", problems),
+            proxy_protocol: table.optional("proxy-protocol", problems),
+            proxy_from: table.optional("proxy-from", problems),
         };
+        table.belongs("proxy-from", "proxy-protocol", problems);
+        if raw.proxy_protocol.as_ref().is_some_and(|p| *p.get_ref()) {
+            table.belongs("proxy-protocol", "proxy-from", problems);
+        }
         match (table.has("address"), table.place_of("systemd")) {
             (false, None) => table.lacks("\"address\" or \"systemd\"", problems),
             (true, Some(place)) => problems.error(place, "\"systemd\" contradicts \"address\""),
@@ -260,7 +274,11 @@ impl FromToml for RawHost {
             suites: table.optional("suites", problems),
             kx_groups: table.optional("kx-groups", problems),
             max_fragment: table.optional("max-fragment", problems),
-            command: table.required("command", problems),
+            command: table.optional("command", problems),
+            connect: table.optional("connect", problems),
+            connect_timeout: table.optional("connect-timeout", problems),
+            resolve: table.optional("resolve", problems),
+            proxy_protocol: table.optional("proxy-protocol", problems),
             run_as: table.optional("run-as", problems),
             user: table.optional("user", problems),
             group: table.optional("group", problems),
@@ -277,6 +295,7 @@ impl FromToml for RawHost {
             on_truncation: table.optional("on-truncation", problems),
         };
         authenticates(&table, &raw, problems);
+        backend::answers(&table, problems);
         table.finish(problems);
         Some(raw)
     }
@@ -373,6 +392,7 @@ words!(OnTruncation: "eof" => Eof, "kill" => Kill);
 words!(Stderr: "log" => Log, "inherit" => Inherit, "null" => Null);
 words!(UserFrom: "user" => Host, "psk" => Psk, "cert-cn" => CommonName);
 words!(Version: "1.2" => Tls12, "1.3" => Tls13);
+words!(proxy::Version: "v1" => V1, "v2" => V2);
 words!(Stdio: "socket" => Socket, "pipe" => Pipe);
 
 /// The value as a table to read from.

@@ -1,22 +1,26 @@
 //! The story of one connection: hello, route, handshake, open, relay, close.
 #![forbid(unsafe_code)]
 
+mod closing;
 mod handshake;
+mod proxied;
 
+use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
 use rustls::AlertDescription;
 
-use super::io::{self, Plain, Read, Written, shutdown_write};
-use super::relay::{CHUNK, Moved, Relay, Turn};
-use super::{Ready, Scratch, Shared, Wanted};
+use super::io::{self, Plain};
+use super::relay::{Moved, Relay, Turn};
+use super::{Ready, Shared, Wanted};
 use crate::config::OnTruncation;
 use crate::message::{End, Facts, Id, Report, bounded};
 use crate::tls::alert;
 use crate::tls::buffer::Buffer;
 use crate::tls::hello::{ClientHello, HelloReader};
 use crate::tls::session::{Failure, Session, Stage};
+use closing::await_death;
 
 /// How long a client whose handshake failed may take to notice, so that no RST eats the alert.
 const DRAIN: Duration = Duration::from_secs(2);
@@ -37,6 +41,10 @@ pub(super) struct Connection {
 }
 
 enum State {
+    Proxied(Proxied),
+    Vouched(Vec<u8>),
+    /// Whose first bytes came with the header.
+    Admitted(Hello),
     Hello(Hello),
     Asking(Box<Asking>),
     Handshake(Handshake),
@@ -46,6 +54,12 @@ enum State {
     Closing(Closing),
     /// Nothing is left to do; the report is due.
     Over(End),
+}
+
+/// The PROXY header is not complete. Once it is, the monitor is told whom it vouches for, and the client's
+/// own first bytes wait.
+struct Proxied {
+    bytes: Vec<u8>,
 }
 
 /// The first flight is not complete.
@@ -92,6 +106,10 @@ struct Closing {
 pub(super) enum Next {
     /// Wait.
     Wait,
+    /// Tell the monitor who the client is.
+    Proxied {
+        addresses: Option<(SocketAddr, SocketAddr)>,
+    },
     /// Ask the monitor whether the host has room.
     Ask { host: usize },
     /// Ask the monitor for the host's program.
@@ -117,10 +135,12 @@ impl Connection {
             deadline: shared.now.checked_add(shared.config.limits.handshake),
             host: None,
             facts: Facts::default(),
-            state: State::Hello(Hello {
-                reader: HelloReader::new(),
-                bytes: Vec::new(),
-            }),
+            state: match shared.config.listeners.get(listener) {
+                Some(listener) if listener.proxy_from.is_some() => {
+                    State::Proxied(Proxied { bytes: Vec::new() })
+                }
+                _ => State::Hello(Hello::with(Vec::new())),
+            },
             moved: Moved::default(),
             lingers: false,
         }
@@ -138,6 +158,14 @@ impl Connection {
         let was_opening = matches!(state, State::Opening(_));
         let was_asking = matches!(state, State::Asking(_));
         self.state = match state {
+            State::Proxied(proxied) => match self.proxied(proxied, shared) {
+                Ok((state, addresses)) => {
+                    self.state = state;
+                    return Next::Proxied { addresses };
+                }
+                Err(state) => state,
+            },
+            State::Admitted(hello) => self.greeted(hello, shared),
             State::Hello(hello) => self.hello(hello, shared),
             State::Handshake(handshake) => self.handshake(handshake, shared),
             State::Cut(cut) => await_death(cut, &mut shared.scratch),
@@ -161,6 +189,10 @@ impl Connection {
     /// The host has room.
     pub(super) fn admitted(&mut self, shared: &mut Shared<'_>) -> Next {
         match std::mem::replace(&mut self.state, State::Over(End::Closed)) {
+            State::Vouched(bytes) => {
+                self.state = State::Admitted(Hello::with(bytes));
+                self.turn(Ready::default(), shared)
+            }
             State::Asking(asking) => {
                 self.state = self.begin(&asking.hello, &asking.bytes, shared);
                 self.turn(Ready::default(), shared)
@@ -208,7 +240,7 @@ impl Connection {
     /// The monitor could not start the command, or the host has no room.
     pub(super) fn refused(&mut self, shared: &mut Shared<'_>) -> Next {
         match std::mem::replace(&mut self.state, State::Over(End::Closed)) {
-            State::Asking(_) => self.finish(End::Refused),
+            State::Asking(_) | State::Vouched(_) => self.finish(End::Refused),
             State::Opening(mut opening) => {
                 shared.scratch.ciphertext.clear();
                 opening.session.close(&mut shared.scratch.ciphertext);
@@ -236,7 +268,13 @@ impl Connection {
                 if let State::Relay(relay) =
                     std::mem::replace(&mut self.state, State::Over(End::Closed))
                 {
-                    let command = relay.into_command();
+                    let command = match relay.into_command() {
+                        Plain::Backend(socket, _) => {
+                            io::reset(socket);
+                            return self.finish(end);
+                        }
+                        command => command,
+                    };
                     self.state = State::Cut(Cut { command, end });
                 }
                 let linger = shared.config.limits.linger;
@@ -248,6 +286,10 @@ impl Connection {
                     self.rearm(shared);
                 }
                 Next::Wait
+            }
+            Turn::Torn(to_client) => {
+                self.state = self.close(to_client, End::Backend, shared);
+                self.turn(Ready::default(), shared)
             }
             Turn::Failed(failure, to_client) => {
                 self.trace_failure(&failure, shared);
@@ -285,9 +327,13 @@ impl Connection {
     /// What to wait for.
     pub(super) fn wanted(&self) -> Wanted {
         let (client, client_takes) = match &self.state {
-            State::Hello(_) => (true, false),
+            State::Proxied(_) | State::Hello(_) => (true, false),
             State::Handshake(h) => (h.to_client.is_empty(), !h.to_client.is_empty()),
-            State::Asking(_) | State::Opening(_) | State::Over(_) => (false, false),
+            State::Vouched(_)
+            | State::Admitted(_)
+            | State::Asking(_)
+            | State::Opening(_)
+            | State::Over(_) => (false, false),
             State::Relay(relay) => return relay.wanted(),
             State::Cut(_) => {
                 return Wanted {
@@ -336,47 +382,6 @@ impl Connection {
         self.close(to_client, End::Handshake(bounded(reason)), shared)
     }
 
-    /// Sends the last bytes and FIN, and waits for the client's FIN.
-    fn close(&mut self, to_client: Buffer, end: End, shared: &Shared<'_>) -> State {
-        let drained = shared.now + DRAIN;
-        self.deadline = Some(match end {
-            End::Handshake(_) => self.deadline.map_or(drained, |d| d.min(drained)),
-            _ => drained,
-        });
-        let closing = Closing {
-            to_client,
-            fin_sent: false,
-            end,
-        };
-        self.closing_turn(closing)
-    }
-
-    fn closing(&mut self, closing: Closing, shared: &mut Shared<'_>) -> State {
-        let closing = match self.closing_turn(closing) {
-            State::Closing(closing) if closing.fin_sent => closing,
-            other => return other,
-        };
-        // What still comes is read and dropped; an endless sender meets the deadline.
-        shared.scratch.input.clear();
-        match io::receive(&self.socket, shared.scratch.input.room(CHUNK)) {
-            Read::Bytes(_) | Read::Nothing => State::Closing(closing),
-            Read::End | Read::Broken => State::Over(closing.end),
-        }
-    }
-
-    fn closing_turn(&self, mut closing: Closing) -> State {
-        if !flush(&self.socket, &mut closing.to_client) {
-            return State::Over(closing.end);
-        }
-        if closing.to_client.is_empty() && !closing.fin_sent {
-            if shutdown_write(&self.socket).is_err() {
-                return State::Over(closing.end);
-            }
-            closing.fin_sent = true;
-        }
-        State::Closing(closing)
-    }
-
     fn finish(&mut self, end: End) -> Next {
         self.state = State::Over(end.clone());
         Next::Close(self.report(end))
@@ -397,29 +402,5 @@ impl Connection {
             Some(alert) => format!("alert sent: {}: {}", alert::name(alert), failure.reason),
             None => failure.reason.clone(),
         });
-    }
-}
-
-/// Drops what the command still says; nothing can say more when it is dead, and its children with it.
-fn await_death(cut: Cut, scratch: &mut Scratch) -> State {
-    scratch.plaintext.clear();
-    let (from, _) = cut.command.descriptors();
-    match io::read(from, scratch.plaintext.room(CHUNK)) {
-        Read::Bytes(_) | Read::Nothing => State::Cut(cut),
-        Read::End | Read::Broken => State::Over(cut.end),
-    }
-}
-
-/// Sends what waits, as far as the client takes it; `false`: the client is gone.
-fn flush(socket: &OwnedFd, waiting: &mut Buffer) -> bool {
-    if waiting.is_empty() {
-        return true;
-    }
-    match io::transmit(socket, waiting.filled()) {
-        Written::Broken => false,
-        Written::Bytes(n) => {
-            waiting.consume_and_free(n);
-            true
-        }
     }
 }

@@ -4,20 +4,23 @@
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
-use nix::sys::socket::{MsgFlags, Shutdown, recv, send, shutdown};
+use nix::sys::socket::{MsgFlags, Shutdown, recv, send, setsockopt, shutdown, sockopt};
 
-/// The command's side: one socket, or two pipes.
+use crate::message::Transport;
+
+/// The command's side: one socket, or two pipes; or a backend.
 pub(super) enum Plain {
     Socket(OwnedFd),
     /// What it writes and what it reads; the latter goes when the client has ended.
     Pipes(OwnedFd, Option<OwnedFd>),
+    Backend(OwnedFd, Transport),
 }
 
 impl Plain {
     /// The descriptor that is read, and the one that is written where it is another.
     pub(super) fn descriptors(&self) -> (BorrowedFd<'_>, Option<BorrowedFd<'_>>) {
         match self {
-            Self::Socket(socket) => (socket.as_fd(), None),
+            Self::Socket(socket) | Self::Backend(socket, _) => (socket.as_fd(), None),
             Self::Pipes(read, write) => (read.as_fd(), write.as_ref().map(AsFd::as_fd)),
         }
     }
@@ -41,8 +44,8 @@ pub(super) enum Read {
 pub(super) enum Written {
     /// So many bytes were taken, perhaps none.
     Bytes(usize),
-    /// Nobody will ever read there.
-    Broken,
+    /// Nobody will ever read there, and what the kernel said.
+    Broken(Errno),
 }
 
 /// Reads from the client's socket.
@@ -73,6 +76,17 @@ pub(super) fn shutdown_write(socket: &OwnedFd) -> nix::Result<()> {
     shutdown(socket.as_raw_fd(), Shutdown::Write)
 }
 
+/// Closes a socket so that the other side learns that it was no good end (RST).
+pub(super) fn reset(socket: OwnedFd) {
+    let at_once = libc::linger {
+        l_onoff: 1,
+        l_linger: 0,
+    };
+    // It ends either way.
+    let _ = setsockopt(&socket, sockopt::Linger, &at_once);
+    drop(socket);
+}
+
 fn retry(mut call: impl FnMut() -> nix::Result<usize>) -> nix::Result<usize> {
     loop {
         match call() {
@@ -95,6 +109,6 @@ fn written_result(result: nix::Result<usize>) -> Written {
     match result {
         Ok(n) => Written::Bytes(n),
         Err(Errno::EAGAIN | Errno::ENOBUFS) => Written::Bytes(0),
-        Err(_) => Written::Broken,
+        Err(e) => Written::Broken(e),
     }
 }

@@ -210,6 +210,9 @@ impl Running<'_> {
                 ) => {
                     self.opened(id, Plain::Pipes(read, Some(write)));
                 }
+                (Some(ToEngine::Connected { id, transport }), Some(socket), None) => {
+                    self.opened(id, Plain::Backend(socket, transport));
+                }
                 (Some(ToEngine::Admitted { id }), None, None) => {
                     self.turn(id, |connection, shared| connection.admitted(shared));
                 }
@@ -218,7 +221,15 @@ impl Running<'_> {
                     let report = Report::unknown(End::Refused);
                     self.tell(&ToMonitor::Closed { id, report });
                 }
-                (Some(ToEngine::Refused { id } | ToEngine::Opened { id, .. }), _, None) => {
+                (
+                    Some(
+                        ToEngine::Refused { id }
+                        | ToEngine::Opened { id, .. }
+                        | ToEngine::Connected { id, .. },
+                    ),
+                    _,
+                    None,
+                ) => {
                     self.turn(id, |connection, shared| connection.refused(shared));
                 }
                 (Some(ToEngine::TicketKeys(keys)), None, None) => {
@@ -293,6 +304,7 @@ impl Running<'_> {
         }
         match next {
             Next::Wait => {}
+            Next::Proxied { addresses } => self.tell(&ToMonitor::Proxied { id, addresses }),
             Next::Ask { host } => {
                 let host = u32::try_from(host).unwrap_or(u32::MAX);
                 self.tell(&ToMonitor::Chosen { id, host });

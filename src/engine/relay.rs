@@ -4,12 +4,14 @@
 //! before has been written, so a stalled reader stops its own writer and nobody else.
 #![forbid(unsafe_code)]
 
+mod write;
+
 use std::os::fd::OwnedFd;
 
-use super::io::{self, Plain, Read, Written, shutdown_write};
+use super::io::{self, Plain, Read, shutdown_write};
 use super::{Ready, Scratch, Wanted};
 use crate::config::OnTruncation;
-use crate::message::End;
+use crate::message::{End, Transport};
 use crate::tls::buffer::Buffer;
 use crate::tls::session::{Failure, Session, Stage};
 
@@ -30,6 +32,8 @@ pub(super) struct Relay {
     on_truncation: OnTruncation,
     /// Ciphertext that the client has not taken yet.
     to_client: Buffer,
+    /// Whether the backend has broken its connection, which is seen once, and perhaps by a write.
+    torn: bool,
     /// How it will have ended, once it has.
     end: End,
     /// Plaintext bytes that went up and down.
@@ -73,6 +77,8 @@ pub(super) enum Turn {
     Over(End),
     /// The client has vanished, and the command is to be killed before it sees that.
     Cut(End),
+    /// The backend has broken its connection; what the client is still to get.
+    Torn(Buffer),
     /// The session has failed; the alert, and what else the client is still to get.
     Failed(Failure, Buffer),
 }
@@ -99,6 +105,7 @@ impl Relay {
             to_command,
             on_truncation,
             to_client,
+            torn: false,
             end: End::Closed,
             moved: Moved::default(),
         }
@@ -116,7 +123,7 @@ impl Relay {
             for _ in 0..TURNS {
                 match self.pump_up(socket, scratch) {
                     Pumped::More => {}
-                    Pumped::Enough => break,
+                    Pumped::Enough | Pumped::Torn => break,
                     Pumped::Reset => {
                         self.flush_to_command();
                         return self.broken();
@@ -134,6 +141,7 @@ impl Relay {
                     Pumped::More => {}
                     Pumped::Enough => break,
                     Pumped::Reset => return self.broken(),
+                    Pumped::Torn => return Turn::Torn(std::mem::take(&mut self.to_client)),
                     Pumped::Failed(failure) => {
                         return Turn::Failed(failure, std::mem::take(&mut self.to_client));
                     }
@@ -260,6 +268,9 @@ impl Relay {
                     true => Pumped::More,
                 }
             }
+            // The client is not to take what it got for all there is.
+            Read::Broken if self.is_tcp() => Pumped::Torn,
+            Read::End if self.torn => Pumped::Torn,
             // A command that goes with unread input breaks the socket; what it wrote was read before.
             Read::End | Read::Broken => {
                 self.close_session(scratch);
@@ -307,6 +318,10 @@ impl Relay {
         self.on_truncation == OnTruncation::Kill && self.down == Down::Open
     }
 
+    fn is_tcp(&self) -> bool {
+        matches!(self.command, Plain::Backend(_, Transport::Tcp))
+    }
+
     /// The command's side, without the client's.
     pub(super) fn into_command(self) -> Plain {
         self.command
@@ -322,7 +337,7 @@ impl Relay {
         if self.up == Up::Ending && self.to_command.is_empty() {
             match &mut self.command {
                 // A command that is gone already needs no end-of-file.
-                Plain::Socket(socket) => {
+                Plain::Socket(socket) | Plain::Backend(socket, _) => {
                     let _ = shutdown_write(socket);
                 }
                 Plain::Pipes(_, write) => *write = None,
@@ -335,89 +350,12 @@ impl Relay {
             self.down = Down::Ended;
         }
     }
-
-    /// Writes plaintext to the command, and keeps what it does not take; `false`: it reads no more.
-    fn deliver_up(&mut self, plaintext: &[u8]) -> bool {
-        if plaintext.is_empty() || self.up == Up::Deaf {
-            return true;
-        }
-        let to = match &self.command {
-            Plain::Socket(to) | Plain::Pipes(_, Some(to)) => to,
-            Plain::Pipes(_, None) => return false,
-        };
-        match io::write(to, plaintext) {
-            Written::Broken => false,
-            Written::Bytes(n) => {
-                self.moved.up += n as u64;
-                self.to_command
-                    .append(plaintext.get(n..).unwrap_or_default());
-                true
-            }
-        }
-    }
-
-    /// Writes ciphertext to the client, after what waits, and keeps what it does not take; `false`:
-    /// the client is gone.
-    fn deliver_down(&mut self, socket: &OwnedFd, ciphertext: &[u8]) -> bool {
-        if !self.to_client.is_empty() {
-            self.to_client.append(ciphertext);
-            return true;
-        }
-        if ciphertext.is_empty() {
-            return true;
-        }
-        match io::transmit(socket, ciphertext) {
-            Written::Broken => false,
-            Written::Bytes(n) => {
-                self.to_client
-                    .append(ciphertext.get(n..).unwrap_or_default());
-                true
-            }
-        }
-    }
-
-    fn flush_to_client(&mut self, socket: &OwnedFd) -> bool {
-        if self.to_client.is_empty() {
-            return true; // a write of nothing would meet a reset before what came ahead of it is read
-        }
-        match io::transmit(socket, self.to_client.filled()) {
-            Written::Broken => false,
-            Written::Bytes(n) => {
-                self.to_client.consume_and_free(n);
-                true
-            }
-        }
-    }
-
-    fn flush_to_command(&mut self) {
-        if self.to_command.is_empty() {
-            return; // a write of nothing would tell that the command is gone; reading tells that in its time
-        }
-        let waiting = std::mem::take(&mut self.to_command);
-        let to = match &self.command {
-            Plain::Socket(to) | Plain::Pipes(_, Some(to)) => to,
-            Plain::Pipes(_, None) => return,
-        };
-        match io::write(to, waiting.filled()) {
-            Written::Bytes(n) => {
-                self.moved.up += n as u64;
-                self.to_command = waiting;
-                self.to_command.consume_and_free(n);
-            }
-            Written::Broken => {
-                self.up = if self.up == Up::Ending {
-                    Up::Ended
-                } else {
-                    Up::Deaf
-                }
-            }
-        }
-    }
 }
 
 enum Pumped {
     More,
     Enough,
     Reset,
+    Torn,
     Failed(Failure),
 }

@@ -1,6 +1,7 @@
 //! A connection in the monitor: accepted, given to an engine, given a command, concluded.
 #![forbid(unsafe_code)]
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -12,11 +13,11 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use super::connection::{self, Client, Command, Connection, StderrLog};
 use super::engines::Slot;
 use super::event::Source;
-use super::limits;
+use super::limits::{self, Over};
 use super::listener::{Accepted, Refusal};
 use super::{BATCH, Monitor, Stop, socket};
 use crate::Exit;
-use crate::config::OnTruncation;
+use crate::config::{Answer, OnTruncation};
 use crate::environment::{Told, left_out, variables};
 use crate::log::Severity;
 use crate::message::{Facts, Id, Report, ToEngine};
@@ -100,11 +101,22 @@ impl Monitor {
         let Some(engine) = self.slots.get_mut(&place).and_then(Slot::running) else {
             return;
         };
-        let source = client
-            .addresses
-            .map(|(peer, _)| limits::Source::of(peer.ip()));
+        let peer = client.addresses.map(|(peer, _)| peer.ip());
+        let listeners = &self.blueprint.config.listeners;
+        let proxies = listeners.get(listener).and_then(|l| l.proxy_from.as_ref());
+        let now = Instant::now();
+        if proxies.is_some_and(|from| !from.contains(peer)) {
+            self.admission
+                .refuse(Over::ProxyFrom, peer.map(limits::Source::of), now);
+            self.manager.refused += 1;
+            self.last_exit = Exit::Handshake;
+            return; // closes it
+        }
+        // One that has come by a load balancer counts for where it came from, once that is known.
+        let awaits_header = proxies.is_some();
+        let source = peer.filter(|_| !awaits_header).map(limits::Source::of);
         let open = (self.connections.len(), self.room);
-        let (limits, now) = (&self.blueprint.config.limits, Instant::now());
+        let limits = &self.blueprint.config.limits;
         if !self.admission.admit(source, open, limits, now) {
             self.manager.refused += 1;
             return; // closes it
@@ -124,6 +136,8 @@ impl Monitor {
             listener,
             addresses: client.addresses,
             accepted: now,
+            awaits_header,
+            proxy: None,
             source,
             reserved: None,
             host: None,
@@ -135,6 +149,39 @@ impl Monitor {
         };
         self.connections.insert(id, connection);
         self.tell(place, &message, vec![client.socket]);
+    }
+
+    /// A client's PROXY header has come: from here on it is who that says. `false`: none was to come.
+    pub(super) fn proxied(
+        &mut self,
+        place: usize,
+        id: Id,
+        addresses: Option<(SocketAddr, SocketAddr)>,
+    ) -> bool {
+        let Some(connection) = self.connections.get_mut(&id) else {
+            return false;
+        };
+        let served = matches!(connection.client, Client::Served);
+        if !connection.awaits_header || connection.engine != place || !served {
+            return false;
+        }
+        connection.awaits_header = false;
+        let mut message = ToEngine::Admitted { id };
+        if let Some(addresses) = addresses {
+            let proxy = connection.addresses.replace(addresses);
+            connection.proxy = proxy.map(|(peer, _)| peer);
+            let source = limits::Source::of(addresses.0.ip());
+            let limits = &connection.blueprint.config.limits;
+            match self.admission.identify(source, limits, Instant::now()) {
+                true => connection.source = Some(source),
+                false => {
+                    self.manager.refused += 1;
+                    message = ToEngine::Refused { id };
+                }
+            }
+        }
+        self.tell(place, &message, Vec::new());
+        true
     }
 
     /// A client has chosen a host that has a limit of its own.
@@ -161,8 +208,19 @@ impl Monitor {
         self.tell(place, &message, Vec::new());
     }
 
-    /// Starts a connection's command.
+    /// Connects a client to what its host has for it.
     pub(super) fn open(&mut self, id: Id, host: usize) {
+        let connection = self.connections.get(&id);
+        let chosen = connection.and_then(|c| c.blueprint.config.hosts.get(host));
+        match chosen.map(|host| &host.answer) {
+            Some(Answer::Backends(_)) => self.dial(id, host),
+            Some(Answer::Command { .. }) => self.launch(id, host),
+            None => {}
+        }
+    }
+
+    /// Starts a connection's command.
+    fn launch(&mut self, id: Id, host: usize) {
         let Some(connection) = self.connections.get_mut(&id) else {
             return;
         };
@@ -171,7 +229,10 @@ impl Monitor {
         let Some(host) = config.hosts.get(host) else {
             return;
         };
-        let Some(role) = host.run_as.role(&connection.facts) else {
+        let Answer::Command { program, run_as } = &host.answer else {
+            return;
+        };
+        let Some(role) = run_as.role(&connection.facts) else {
             connection.command = Command::NoUser;
             let place = connection.engine;
             return self.tell(place, &ToEngine::Refused { id }, Vec::new());
@@ -188,7 +249,7 @@ impl Monitor {
             remote_name: config.remote_name.as_deref(),
             facts: &connection.facts,
         };
-        let launched = self.commands.start(&host.program, role, variables(&told));
+        let launched = self.commands.start(program, role, variables(&told));
         let (message, descriptors) = match launched {
             Ok(launched) => {
                 connection.command = Command::Running(launched.pid);
@@ -199,7 +260,7 @@ impl Monitor {
                         connection.stderr = Some(StderrLog::new(pipe));
                     }
                 }
-                let stdio = host.program.stdio;
+                let stdio = program.stdio;
                 (ToEngine::Opened { id, stdio }, launched.plaintext)
             }
             Err(e) => {
@@ -233,6 +294,12 @@ impl Monitor {
         if !matches!(connection.client, Client::Served) {
             return;
         }
+        if connection.command == Command::Dialling {
+            self.hang_up(id);
+        }
+        let Some(connection) = self.connections.get_mut(&id) else {
+            return;
+        };
         if let Command::Running(_) = connection.command {
             self.outlived.push_back((until, id));
         }
@@ -271,6 +338,7 @@ impl Monitor {
             if let Some(engine) = engines.find(|engine| engine.pid == pid) {
                 engine.ended = Some(status);
             }
+            self.names.reaped(pid);
             // A child that is in neither table was there before us.
             let Some(id) = self.children.remove(&pid) else {
                 continue;
@@ -297,8 +365,13 @@ impl Monitor {
             stderr.finish(&connection.name, &mut self.logger);
         }
         connection.log(&mut self.logger);
-        if let Command::Running(_) | Command::Exited(..) = connection.command {
-            self.manager.served += 1;
+        match &connection.command {
+            Command::Running(_) | Command::Exited(..) => self.manager.served += 1,
+            Command::Connected(target) => {
+                self.manager.served += 1;
+                self.pool.release(target);
+            }
+            _ => {}
         }
         self.last_exit = exit_of(&connection);
     }
@@ -320,6 +393,8 @@ fn exit_of(connection: &Connection) -> Exit {
         Command::Exited(_, WaitStatus::Signaled(_, signal, _)) => {
             Exit::Command(u8::try_from(128 + signal as i32).unwrap_or(u8::MAX))
         }
+        Command::NoBackend(_) => Exit::System,
         Command::Exited(..) | Command::Running(_) => Exit::Success,
+        Command::Dialling | Command::Connected(_) => Exit::Success,
     }
 }

@@ -12,6 +12,7 @@ use nix::unistd::Pid;
 
 use super::engines::Blueprint;
 use super::limits::Source;
+use crate::config::Target;
 use crate::log::{Allowance, Fields, Logger, Severity};
 use crate::message::{End, Facts, Id, Report};
 use crate::process::LaunchError;
@@ -37,6 +38,10 @@ pub(super) struct Connection {
     pub(super) listener: usize,
     pub(super) addresses: Option<(SocketAddr, SocketAddr)>,
     pub(super) accepted: Instant,
+    /// Whether its PROXY header has not come yet: `addresses` are the load balancer's until then.
+    pub(super) awaits_header: bool,
+    /// The load balancer that it has come by.
+    pub(super) proxy: Option<SocketAddr>,
     /// What its limits count it for.
     pub(super) source: Option<Source>,
     /// Where the host has a limit of its own, the place that it has got there.
@@ -50,7 +55,7 @@ pub(super) struct Connection {
 }
 
 /// What has become of the command.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Command {
     /// It was not asked for yet.
     Unwanted,
@@ -60,6 +65,12 @@ pub(super) enum Command {
     NoUser,
     Running(Pid),
     Exited(Pid, WaitStatus),
+    /// In its place a backend was asked for, and none has accepted yet.
+    Dialling,
+    /// None has; the reason.
+    NoBackend(String),
+    /// This one has.
+    Connected(Target),
 }
 
 /// What has become of the client's side.
@@ -96,7 +107,7 @@ impl Connection {
         // Once a command has run, each one counts; else it is any stranger who knocks.
         let allowance = match self.command {
             _ if report.end == End::Refused => Allowance::PerSecond(1, &end),
-            Command::Unwanted | Command::Failed(_) | Command::NoUser => {
+            Command::Unwanted | Command::Failed(_) | Command::NoUser | Command::NoBackend(_) => {
                 Allowance::PerSecond(HANDSHAKES, &end)
             }
             _ => Allowance::Unlimited,
@@ -120,6 +131,8 @@ impl Connection {
                     .into(),
             ),
         );
+        let proxy = self.proxy.map(|proxy| canonical(proxy).to_string());
+        set("proxy", proxy.map(Into::into));
         set(
             "listen",
             config
@@ -151,15 +164,20 @@ impl Connection {
         set("auth", self.handshake_ms.map(|_| auth.into()));
         set("identity", self.handshake_ms.and(identity).map(Into::into));
         let (pid, exit) = match self.command {
-            Command::Unwanted | Command::Failed(_) | Command::NoUser => (None, None),
             Command::Running(pid) => (Some(pid), None),
             Command::Exited(pid, status) => (Some(pid), exit_text(status)),
+            _ => (None, None),
         };
         set("pid", pid.map(|pid| pid.as_raw().into()));
         set(
             "exit",
             exit.map(|exit| exit.parse::<i32>().map_or(exit.into(), Into::into)),
         );
+        let backend = match &self.command {
+            Command::Connected(target) => Some(target.to_string().into()),
+            _ => None,
+        };
+        set("backend", backend);
         set("in", Some(report.received.into()));
         set("out", Some(report.sent.into()));
         set("handshake_ms", self.handshake_ms.map(Into::into));
@@ -177,7 +195,7 @@ impl Connection {
 
     /// How it ended, in words.
     pub(super) fn end(&self, end: &End) -> String {
-        match (end, self.command) {
+        match (end, &self.command) {
             (_, Command::Failed(e)) => {
                 format!("launch: {e} ({:?})", e.errno)
             }
@@ -185,10 +203,12 @@ impl Connection {
                 "launch: the common name has no user in the table".to_owned()
             }
             (_, Command::NoUser) => "launch: the identity has no user in the PSK file".to_owned(),
+            (_, Command::NoBackend(why)) => format!("launch: no backend: {why}"),
             (End::Closed, _) => "closed".to_owned(),
             (End::Truncated, _) => "truncated".to_owned(),
             (End::Reset, _) => "reset".to_owned(),
             (End::Timeout, _) => "timeout".to_owned(),
+            (End::Backend, _) => "backend: reset".to_owned(),
             (End::Refused | End::Launch, _) => "refused".to_owned(),
             (End::Handshake(reason), _) => format!("handshake: {reason}"),
             (End::Tls(reason), _) => format!("tls: {reason}"),

@@ -1,18 +1,21 @@
 //! A host's program → a running command, and the ends of it that we keep.
 #![forbid(unsafe_code)]
 
+use std::env;
 use std::ffi::CString;
 use std::fs::File;
 use std::io::{self, PipeReader};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixStream;
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::unistd::Pid;
 
-use crate::config::{Program, Role, Stderr, Stdio};
+use crate::config::{Credentials, Name, Program, Role, Stderr, Stdio};
 use crate::process::{Launch, LaunchError, Launcher, Step};
+use crate::resolve;
 
 /// A running command.
 pub(super) struct Launched {
@@ -90,6 +93,47 @@ impl Commands {
             plaintext: ours,
             stderr: log,
         })
+    }
+}
+
+impl Commands {
+    /// Has a process of these credentials look up names; its process id, and the pipe that it writes what it
+    /// finds into. Non-blocking.
+    ///
+    /// Errors: the step that failed.
+    pub(super) fn look_up(
+        &mut self,
+        names: &[Name],
+        credentials: Option<&Credentials>,
+    ) -> Result<(Pid, PipeReader), LaunchError> {
+        // No NUL can be in any of them.
+        let text = |text: &[u8]| CString::new(text).unwrap_or_default();
+        let mut argv = vec![text(resolve::NAME.as_bytes())];
+        argv.extend(names.iter().map(|name| text(name.to_string().as_bytes())));
+        let program = Program {
+            path: c"/proc/self/exe".into(),
+            argv,
+            directory: Some(c"/".into()),
+            umask: None,
+            rlimits: Vec::new(),
+            stdio: Stdio::Pipe,
+            stderr: Stderr::Null,
+        };
+        // What RES_OPTIONS and its like said when the configuration was loaded holds here too.
+        let environment: Vec<CString> = env::vars_os()
+            .map(|(name, value)| text(&[name.as_bytes(), b"=", value.as_bytes()].concat()))
+            .collect();
+        let (reader, writer) = io::pipe().map_err(|e| no_descriptors(&e))?;
+        set_nonblocking(reader.as_fd()).map_err(|e| no_descriptors(&e))?;
+        let pid = self.launcher.start(&Launch {
+            program: &program,
+            credentials,
+            environment: &environment,
+            stdin: self.null.as_fd(),
+            stdout: writer.as_fd(),
+            stderr: Some(self.null.as_fd()),
+        })?;
+        Ok((pid, reader))
     }
 }
 

@@ -26,6 +26,8 @@ pub(super) enum Over {
     Connections,
     PerSource,
     PerSourceRate,
+    /// No limit: it is no load balancer, where only those may connect.
+    ProxyFrom,
 }
 
 /// The clients of all sources.
@@ -52,7 +54,7 @@ struct Usage {
 /// Refusals that the log has not been told of.
 #[derive(Default)]
 struct Refused {
-    counts: [u64; 3],
+    counts: [u64; 4],
     last: Option<Source>,
     report: Option<Instant>,
 }
@@ -115,9 +117,23 @@ impl Admission {
             false => Some(Over::Connections),
         };
         if let Some(over) = over {
-            self.refused.count(over, source, now);
+            self.refuse(over, source, now);
         }
         over.is_none()
+    }
+
+    /// Lets a client stay that was let in without a source, now that there is one, or not.
+    pub(super) fn identify(&mut self, source: Source, limits: &Limits, now: Instant) -> bool {
+        let over = self.enter(source, limits, now);
+        if let Some(over) = over {
+            self.refuse(over, Some(source), now);
+        }
+        over.is_none()
+    }
+
+    /// Counts a client that is not let in.
+    pub(super) fn refuse(&mut self, over: Over, source: Option<Source>, now: Instant) {
+        self.refused.count(over, source, now);
     }
 
     fn enter(&mut self, source: Source, limits: &Limits, now: Instant) -> Option<Over> {
@@ -174,6 +190,11 @@ impl Admission {
         self.refused.report
     }
 
+    /// What it has not been told when everything ends.
+    pub(super) fn last_report(&mut self) -> Option<String> {
+        self.report(self.refused.report?)
+    }
+
     /// What the log is to be told now.
     pub(super) fn report(&mut self, now: Instant) -> Option<String> {
         self.refused.report.filter(|when| *when <= now)?;
@@ -189,11 +210,12 @@ impl Usage {
 
 impl Refused {
     fn count(&mut self, over: Over, source: Option<Source>, now: Instant) {
-        let [connections, per_source, per_source_rate] = &mut self.counts;
+        let [connections, per_source, per_source_rate, proxy_from] = &mut self.counts;
         *match over {
             Over::Connections => connections,
             Over::PerSource => per_source,
             Over::PerSourceRate => per_source_rate,
+            Over::ProxyFrom => proxy_from,
         } += 1;
         self.last = source.or(self.last);
         self.report = self.report.or(now.checked_add(REPORT));
@@ -202,8 +224,11 @@ impl Refused {
 
 impl fmt::Display for Refused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let names = ["connections", "per-source", "per-source-rate"];
-        write!(f, "refused clients over a limit:")?;
+        let names = ["connections", "per-source", "per-source-rate", "proxy-from"];
+        match self.counts {
+            [0, 0, 0, _] => write!(f, "refused clients that are no load balancer:")?,
+            _ => write!(f, "refused clients over a limit:")?,
+        }
         for (name, count) in names.into_iter().zip(self.counts).filter(|(_, n)| *n > 0) {
             write!(f, " {name}={count}")?;
         }

@@ -5,13 +5,16 @@
 mod clients;
 mod connection;
 mod control;
+mod dial;
 mod engines;
 mod event;
 mod launch;
 mod limits;
 mod listener;
 mod manager;
+mod pool;
 mod reload;
+mod resolver;
 mod socket;
 mod staples;
 mod start;
@@ -36,13 +39,16 @@ use crate::systemd::Passed;
 use crate::tls::tickets::TicketKeys;
 use connection::Connection;
 pub use control::ask;
+use dial::Dials;
 use engines::{Blueprint, Slot};
 use event::Source;
 use launch::Commands;
 use limits::Admission;
 use listener::Listener;
 use manager::Manager;
+use pool::Pool;
 pub use reload::Origin;
+use resolver::Names;
 pub use start::{inetd, serve};
 
 use control::{Asker, Control};
@@ -87,6 +93,9 @@ struct Monitor {
     commands: Commands,
     connections: HashMap<Id, Connection>,
     admission: Admission,
+    pool: Pool,
+    dials: Dials,
+    names: Names,
     /// How many of them there may be at a time.
     room: usize,
     children: HashMap<Pid, Id>,
@@ -142,12 +151,18 @@ impl Monitor {
                     Source::Listener(index) => self.accept(index),
                     Source::Engine(index) => self.hear(index),
                     Source::Stderr(id) => self.read_stderr(id),
+                    Source::Dial(id) => self.dialled(id),
+                    Source::Resolver => self.hear_resolver(),
                 }
             }
         }
         // They have nothing left to do.
         for slot in self.slots.values_mut() {
             slot.bury(Instant::now());
+        }
+        self.resolve_no_more();
+        if let Some(line) = self.admission.last_report() {
+            self.logger.say(Severity::Info, &line);
         }
         self.logger.finish();
         self.failed.unwrap_or(Exit::Success)
@@ -165,6 +180,8 @@ impl Monitor {
         }
         self.start_engines(now);
         self.tell_manager(now);
+        self.dial_deadlines(now);
+        self.resolve(now);
         if now >= self.rotate_at {
             self.rotate_keys(now);
         }
@@ -193,6 +210,8 @@ impl Monitor {
             self.logger.next_tick(),
             self.admission.next_report(),
             self.manager_due(),
+            self.dials.due(),
+            self.names.due().filter(|_| self.stop == Stop::No),
             Some(self.rotate_at),
         ];
         let wait = next

@@ -4,6 +4,7 @@
 //! serve makes it the current one. Until then nobody has noticed, and if anything is wrong nobody will.
 #![forbid(unsafe_code)]
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
@@ -12,7 +13,7 @@ use super::engines::{Blueprint, Slot};
 use super::listener::Listener;
 use super::start::room;
 use super::{Monitor, Stop};
-use crate::config::{self, Form, Options, Refusal, Source};
+use crate::config::{self, Form, Found, Lookups, Name, Options, Refusal, Source};
 use crate::log::{Logger, Severity};
 use crate::message::ToEngine;
 use crate::process::raise_descriptor_limit;
@@ -45,11 +46,24 @@ enum Socket {
 /// What is wrong with a new configuration, a line or several each.
 type Problems = Vec<(Severity, String)>;
 
+/// Why there is no candidate.
+enum Setback {
+    Wrong(Problems),
+    /// Names have to be looked up first.
+    Unresolved(Vec<Name>),
+}
+
+impl From<String> for Setback {
+    fn from(line: String) -> Self {
+        Self::Wrong(vec![(Severity::Err, line)])
+    }
+}
+
 impl Monitor {
     /// Starts to take the configuration anew, because of a signal, or because somebody asks who waits for
     /// the result.
     pub(super) fn reload(&mut self, asker: Option<Asker>) {
-        if self.candidate.is_some() {
+        if self.candidate.is_some() || self.names.keeps_reload_waiting() {
             // It may have been read too early.
             self.next_reload.get_or_insert_default().extend(asker);
             return;
@@ -59,7 +73,12 @@ impl Monitor {
             return self.reload_failed(&[(Severity::Err, "unable to reload: not serving".into())]);
         }
         self.manager.reloading();
-        match self.prepare() {
+        self.reload_with(BTreeMap::new());
+    }
+
+    /// Goes on with a reload, once these names have been looked up.
+    pub(super) fn reload_with(&mut self, found: BTreeMap<Name, Found>) {
+        match self.prepare(Lookups::Done(&found)) {
             Ok((candidate, warnings)) => {
                 self.report(&warnings);
                 let now = Instant::now();
@@ -71,32 +90,34 @@ impl Monitor {
                 self.candidate = Some(candidate);
                 self.start_engines(now);
             }
-            Err(problems) => self.reload_failed(&problems),
+            Err(Setback::Unresolved(names)) => self.resolve_for_reload(names, found),
+            Err(Setback::Wrong(problems)) => self.reload_failed(&problems),
         }
     }
 
     /// All that can be done without anybody noticing.
-    fn prepare(&self) -> Result<(Candidate, Problems), Problems> {
-        let error = |line: String| vec![(Severity::Err, line)];
-        let Some(origin) = &self.origin else {
-            return Err(error("unable to reload: nothing to read anew".into()));
+    fn prepare(&self, lookups: Lookups<'_>) -> Result<(Candidate, Problems), Setback> {
+        let Some(Origin { source, options }) = &self.origin else {
+            return Err("unable to reload: nothing to read anew".to_owned().into());
         };
-        let loaded = config::load(&origin.source, Form::Server, &origin.options)
-            .map_err(|Refusal { problems, .. }| severities(&problems))?;
+        let loaded = config::load_with(source, Form::Server, options, lookups);
+        let loaded = loaded.map_err(|refusal: Refusal| match refusal.unresolved.is_empty() {
+            true => Setback::Wrong(severities(&refusal.problems)),
+            false => Setback::Unresolved(refusal.unresolved),
+        })?;
         let warnings = severities(&loaded.problems);
         let config = loaded.config;
         let logger = match config.log == self.blueprint.config.log {
             true => None,
             false => Some(
-                Logger::open(&config.log)
-                    .map_err(|e| error(format!("unable to open the log: {e}")))?,
+                Logger::open(&config.log).map_err(|e| format!("unable to open the log: {e}"))?,
             ),
         };
         let limit = raise_descriptor_limit()
-            .map_err(|e| error(format!("unable to raise the limit of descriptors: {e}")))?;
-        let sockets = self.sockets(&config).map_err(error)?;
+            .map_err(|e| format!("unable to raise the limit of descriptors: {e}"))?;
+        let sockets = self.sockets(&config)?;
         let room = room(&config, limit.1);
-        let blueprint = Blueprint::new(config, &self.keys).map_err(error)?;
+        let blueprint = Blueprint::new(config, &self.keys)?;
         let candidate = Candidate {
             blueprint: Arc::new(blueprint),
             room,
@@ -141,6 +162,7 @@ impl Monitor {
     fn take_over(&mut self, candidate: Candidate) {
         let retired = std::mem::replace(&mut self.blueprint, candidate.blueprint);
         self.room = candidate.room;
+        self.names.replace(&self.blueprint.config, Instant::now());
         if let Some(logger) = candidate.logger {
             self.logger.finish();
             self.logger = logger;
@@ -194,7 +216,7 @@ impl Monitor {
         self.reload_failed(&[(Severity::Err, line)]);
     }
 
-    fn reload_failed(&mut self, problems: &[(Severity, String)]) {
+    pub(super) fn reload_failed(&mut self, problems: &[(Severity, String)]) {
         self.report(problems);
         self.manager.reload_refused(problems);
         self.reload_done(

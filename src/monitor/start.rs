@@ -13,13 +13,16 @@ use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
 use nix::sys::signal::Signal;
 
 use super::control::Control;
+use super::dial::Dials;
 use super::engines::{Blueprint, Slot};
 use super::event::Source;
 use super::launch::Commands;
 use super::limits::Admission;
 use super::listener::{Accepted, Listener};
 use super::manager::Manager;
+use super::pool::Pool;
 use super::reload::Origin;
+use super::resolver::Names;
 use super::{Monitor, Stop};
 use crate::Exit;
 use crate::complain::complain;
@@ -178,6 +181,7 @@ impl Monitor {
             logger.say(Severity::Warning, &line);
         }
         let now = Instant::now();
+        let names = Names::of(&config, now);
         let blueprint = Arc::new(Blueprint::new(config, &keys).map_err(cannot_start)?);
         let slots = (0..blueprint.config.engines).map(|place| (place, Slot::new(&blueprint, now)));
         let slots: BTreeMap<_, _> = slots.collect();
@@ -209,6 +213,9 @@ impl Monitor {
             commands,
             connections: HashMap::new(),
             admission: Admission::new(),
+            pool: Pool::default(),
+            dials: Dials::default(),
+            names,
             origin: None,
             candidate: None,
             askers: Vec::new(),

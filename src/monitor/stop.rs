@@ -47,6 +47,7 @@ impl Monitor {
         self.listeners.clear();
         self.passed.clear();
         self.tell_stopping();
+        self.resolve_no_more();
         for place in self.places() {
             self.tell(place, &ToEngine::Drain, Vec::new());
         }

@@ -96,6 +96,7 @@ impl Monitor {
                 self.logger.say(severity, &line);
                 true
             }
+            ToMonitor::Proxied { id, addresses } => self.proxied(place, id, addresses),
             ToMonitor::Chosen { id, host } => {
                 let host = host as usize;
                 let waits = self.connections.get(&id).is_some_and(|connection| {
@@ -103,6 +104,7 @@ impl Monitor {
                     chosen.is_some_and(|host| host.connections.is_some())
                         && connection.engine == place
                         && connection.reserved.is_none()
+                        && !connection.awaits_header
                         && connection.command == Command::Unwanted
                         && matches!(connection.client, Client::Served)
                 });
@@ -126,6 +128,7 @@ impl Monitor {
                 };
                 let possible = chosen.can_authenticate(&facts);
                 let asked = connection.command != Command::Unwanted
+                    || connection.awaits_header
                     || !matches!(connection.client, Client::Served);
                 let unreserved = chosen.connections.is_some() && connection.reserved != Some(host);
                 if !possible || asked || unreserved || connection.engine != place {

@@ -194,8 +194,19 @@ fn seccomp_filter() -> BpfProgram {
     let answer = |verdict| instruction(libc::BPF_RET, 0, verdict);
     let kill = answer(libc::SECCOMP_RET_KILL_PROCESS);
 
-    // struct seccomp_data { int nr; __u32 arch; … }
+    // struct seccomp_data { int nr; __u32 arch; __u64 instruction_pointer; __u64 args[6]; }
     let mut program = vec![load(4), skip_if(ARCH, 1), kill.clone(), load(0)];
+    // setsockopt(…, SOL_SOCKET, SO_LINGER, …) resets a connection to a backend; no other option is set.
+    program.extend([
+        skip_if(libc::SYS_setsockopt as u32, 1),
+        instruction(libc::BPF_JMP | libc::BPF_JA, 0, 6),
+        load(24),
+        skip_if(libc::SOL_SOCKET as u32, 1),
+        kill.clone(),
+        load(32),
+        skip_if(libc::SO_LINGER as u32, CALLS.len() as u8 + 2),
+        kill.clone(),
+    ]);
     for (&call, left) in CALLS.iter().zip((1..=CALLS.len()).rev()) {
         // To the last instruction, over the calls that are left and the one before the last.
         program.push(skip_if(call as u32, left as u8));

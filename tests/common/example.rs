@@ -164,7 +164,8 @@ impl Host {
             // What is in the repository is for everybody to read.
             pki::write_secret(&site.file(psk), &with_identities_of_this_machine(&text));
         }
-        if let Some(name) = self.command[0].strip_prefix("bin/") {
+        let program = self.command.first();
+        if let Some(name) = program.and_then(|name| name.strip_prefix("bin/")) {
             fs::create_dir_all(site.file("bin")).unwrap();
             let program = site.file("bin").join(name);
             fs::write(&program, "#!/bin/sh\n").unwrap();

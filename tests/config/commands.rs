@@ -11,11 +11,11 @@ fn with_command(command: &str) -> String {
 }
 
 #[test]
-fn a_host_needs_a_command() {
+fn a_host_needs_a_command_or_backends() {
     let site = Site::new();
     let absent = with_host("").replace("command = [\"cat\"]\n", "");
     site.check(&absent)
-        .refuses("[[host]]", "[[host]] without \"command\"");
+        .refuses("[[host]]", "[[host]] without \"command\" or \"connect\"");
     site.check(&with_command("[]"))
         .refuses("command", "no command: a host needs one");
 }

@@ -327,15 +327,6 @@ fn a_listener_without_hosts_or_without_the_default_that_it_gives_is_warned_of() 
 }
 
 #[test]
-fn what_is_not_built_yet_is_an_unknown_key() {
-    let site = Site::new();
-    let outcome = site.check(&with_host("connect = \"h:1\""));
-    assert_eq!(outcome.status, Some(96));
-    let message = "unknown key \"connect\" in [[host]]";
-    assert!(outcome.stderr.contains(message), "{}", outcome.stderr);
-}
-
-#[test]
 fn all_mistakes_are_shown_at_once_in_the_order_of_the_file() {
     let text = format!(
         "engines = -5\nlimit = 1\n{LISTENER}[[host]]\nnames = [\"*bad\"]\ncert = [\"none.pem\"]\n\

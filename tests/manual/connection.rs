@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::net::SocketAddr;
+use std::io::Write;
+use std::net::{SocketAddr, TcpListener};
 
 use tlssrv::environment::{NAMES, Told, variables};
 use tlssrv::message::Facts;
@@ -13,7 +14,7 @@ use tlssrv::tls::psk::Identity;
 use crate::TLSSRV_8;
 use crate::common::pki::write_secret;
 use crate::common::programs::{missing, program, run};
-use crate::common::{Line, Server, Site};
+use crate::common::{Dial, Line, Server, Site, Socket};
 
 const KEY: &str = "00112233445566778899aabbccddeeff";
 
@@ -104,12 +105,43 @@ fn the_page_has_the_keys_of_the_log_and_shows_them_in_their_order() {
         .items_in(&["DIAGNOSTICS"])
         .flat_map(|item| item.named("Sy"))
         .collect();
+    let (before, after) = with_backend();
+    keys = with_after(keys, "peer", &before);
+    keys = with_after(keys, "exit", &after);
     assert_eq!(page, keys);
 
     let displays = TLSSRV_8.displays("DIAGNOSTICS");
     let shown = displays.iter().find(|text| text.contains(" id=")).unwrap();
     let words: Vec<&str> = shown.split_whitespace().collect();
     assert_eq!(Line::parse(&words.join(" ")).keys, line.keys);
+}
+
+/// The keys that the line of a client has who comes by a load balancer, and goes on to a backend: that after its
+/// address, and that before the bytes.
+fn with_backend() -> (String, String) {
+    let backend = TcpListener::bind("127.0.0.1:0").unwrap();
+    let toml = format!(
+        "[[listen]]\naddress = \"127.0.0.1:0\"\nproxy-protocol = true\nproxy-from = [\"127.0.0.1\"]\n\
+         [[host]]\ndefault = true\ncert = [\"cert.pem\"]\nconnect = \"{}\"\n",
+        backend.local_addr().unwrap()
+    );
+    let server = Server::with_config(&toml);
+    let mut socket = Socket::connect(server.address());
+    let header = b"PROXY TCP4 192.0.2.7 192.0.2.1 40112 993\r\n";
+    socket.write_all(header).unwrap();
+    drop(Dial::new().over(socket, ""));
+    drop(backend.accept().unwrap());
+    let keys = server.wait_for_connection().keys;
+    let place = |key: &str| keys.iter().position(|found| found == key).unwrap();
+    let (after, before) = (place("peer") + 1, place("in") - 1);
+    (keys[after].clone(), keys[before].clone())
+}
+
+/// The same keys with one more after this one.
+fn with_after(mut keys: Vec<String>, after: &str, key: &str) -> Vec<String> {
+    let place = keys.iter().position(|found| found == after).unwrap();
+    keys.insert(place + 1, key.to_owned());
+    keys
 }
 
 #[test]

@@ -13,6 +13,8 @@ pub(crate) struct Page {
 #[derive(Debug)]
 pub(crate) struct Item {
     pub(crate) section: String,
+    /// Empty where there is none.
+    pub(crate) subsection: String,
     /// Its `.It` line, without that.
     pub(crate) tag: String,
     /// Its `.Dl` lines.
@@ -29,6 +31,7 @@ impl Page {
     /// Every item of the page, in its order.
     pub(crate) fn items(self) -> impl Iterator<Item = Item> {
         let (mut items, mut section, mut depth) = (Vec::<Item>::new(), String::new(), 0);
+        let mut subsection = String::new();
         for line in self.source.lines() {
             let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
             if let Some(item) = items.last_mut() {
@@ -36,11 +39,13 @@ impl Page {
                 item.text.push_str(&text_of(line));
             }
             match word {
-                ".Sh" => section = rest.to_owned(),
+                ".Sh" => (section, subsection) = (rest.to_owned(), String::new()),
+                ".Ss" => subsection = rest.to_owned(),
                 ".Bl" => depth += 1,
                 ".El" => depth -= 1,
                 ".It" if depth == 1 => items.push(Item {
                     section: section.clone(),
+                    subsection: subsection.clone(),
                     tag: rest.to_owned(),
                     examples: Vec::new(),
                     text: String::new(),

@@ -3,15 +3,26 @@
 
 use rustls::AlertDescription;
 
-use super::{Asking, Connection, Handshake, Hello, Opening, State, flush};
+use super::closing::flush;
+use super::{Asking, Connection, Handshake, Hello, Opening, State};
 use crate::config::Unrouted;
 use crate::engine::io::{self, Read};
 use crate::engine::relay::CHUNK;
 use crate::engine::{Scratch, Shared};
 use crate::message::{End, Facts, bounded};
 use crate::tls::buffer::Buffer;
-use crate::tls::hello::{ClientHello, Progress};
+use crate::tls::hello::{ClientHello, HelloReader, Progress};
 use crate::tls::session::Stage;
+
+impl Hello {
+    /// One that begins with these bytes.
+    pub(super) fn with(bytes: Vec<u8>) -> Self {
+        Self {
+            reader: HelloReader::new(),
+            bytes,
+        }
+    }
+}
 
 impl Connection {
     /// Reads the first flight, and chooses the host.
@@ -28,6 +39,11 @@ impl Connection {
                 .bytes
                 .extend_from_slice(room.get(..n).unwrap_or_default()),
         }
+        self.greeted(hello, shared)
+    }
+
+    /// Sees whether the first flight is complete.
+    pub(super) fn greeted(&mut self, mut hello: Hello, shared: &mut Shared<'_>) -> State {
         let client_hello = match hello.reader.read(&hello.bytes) {
             Ok(Progress::NeedMore(reader)) => {
                 hello.reader = reader;

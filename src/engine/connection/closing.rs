@@ -1,0 +1,78 @@
+//! The end of a connection: the last bytes, FIN, and no longer a wait than there has to be.
+#![forbid(unsafe_code)]
+
+use std::os::fd::OwnedFd;
+
+use super::{Closing, Connection, Cut, DRAIN, State};
+use crate::engine::io::{self, Read, Written, shutdown_write};
+use crate::engine::relay::CHUNK;
+use crate::engine::{Scratch, Shared};
+use crate::message::End;
+use crate::tls::buffer::Buffer;
+
+impl Connection {
+    /// Sends the last bytes and FIN, and waits for the client's FIN.
+    pub(super) fn close(&mut self, to_client: Buffer, end: End, shared: &Shared<'_>) -> State {
+        let drained = shared.now + DRAIN;
+        self.deadline = Some(match end {
+            End::Handshake(_) => self.deadline.map_or(drained, |d| d.min(drained)),
+            _ => drained,
+        });
+        let closing = Closing {
+            to_client,
+            fin_sent: false,
+            end,
+        };
+        self.closing_turn(closing)
+    }
+
+    pub(super) fn closing(&mut self, closing: Closing, shared: &mut Shared<'_>) -> State {
+        let closing = match self.closing_turn(closing) {
+            State::Closing(closing) if closing.fin_sent => closing,
+            other => return other,
+        };
+        // What still comes is read and dropped; an endless sender meets the deadline.
+        shared.scratch.input.clear();
+        match io::receive(&self.socket, shared.scratch.input.room(CHUNK)) {
+            Read::Bytes(_) | Read::Nothing => State::Closing(closing),
+            Read::End | Read::Broken => State::Over(closing.end),
+        }
+    }
+
+    fn closing_turn(&self, mut closing: Closing) -> State {
+        if !flush(&self.socket, &mut closing.to_client) {
+            return State::Over(closing.end);
+        }
+        if closing.to_client.is_empty() && !closing.fin_sent {
+            if shutdown_write(&self.socket).is_err() {
+                return State::Over(closing.end);
+            }
+            closing.fin_sent = true;
+        }
+        State::Closing(closing)
+    }
+}
+
+/// Drops what the command still says; nothing can say more when it is dead, and its children with it.
+pub(super) fn await_death(cut: Cut, scratch: &mut Scratch) -> State {
+    scratch.plaintext.clear();
+    let (from, _) = cut.command.descriptors();
+    match io::read(from, scratch.plaintext.room(CHUNK)) {
+        Read::Bytes(_) | Read::Nothing => State::Cut(cut),
+        Read::End | Read::Broken => State::Over(cut.end),
+    }
+}
+
+/// Sends what waits, as far as the client takes it; `false`: the client is gone.
+pub(super) fn flush(socket: &OwnedFd, waiting: &mut Buffer) -> bool {
+    if waiting.is_empty() {
+        return true;
+    }
+    match io::transmit(socket, waiting.filled()) {
+        Written::Broken(_) => false,
+        Written::Bytes(n) => {
+            waiting.consume_and_free(n);
+            true
+        }
+    }
+}
