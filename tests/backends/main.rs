@@ -1,0 +1,23 @@
+//! Hosts that have backends in place of a command, and load balancers that come before: the real binary
+//! between clients, servers and proxies, ours and those of others.
+#![forbid(unsafe_code)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::print_stderr,
+    reason = "tests may stop where they stand, and say what they skip"
+)]
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod backend;
+mod choice;
+mod configuration;
+mod names;
+mod peers;
+mod proxied;
+mod proxy;
+mod reload;
+mod stream;

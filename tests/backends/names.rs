@@ -1,0 +1,173 @@
+//! Names of backends: looked up again and again, by nobody who has anything else to do. tlssrv runs in a mount
+//! namespace, whose `/etc/hosts` and `/etc/resolv.conf` are the test's.
+
+use std::fs::{self, File};
+use std::net::{SocketAddr, UdpSocket};
+use std::os::unix::fs::FileExt;
+use std::process::Command;
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+use nix::unistd::geteuid;
+
+use crate::backend::{Backend, assert_talk, connect, table};
+use crate::common::{DEADLINE, Server, Site, TLSSRV, eventually, proc, skip};
+
+const WITH_NAMES: &str = r#"
+    mount --bind hosts /etc/hosts && mount --bind resolv.conf /etc/resolv.conf && exec "$@"
+"#;
+
+/// A server that knows these hosts, and asks the name server at this address; `None`: we are not root.
+fn server(hosts: &str, resolver: &str, host: &str) -> Option<Server> {
+    if !geteuid().is_root() {
+        skip("only root can have an /etc/hosts of its own");
+        return None;
+    }
+    let site = Site::new()
+        .with_file("hosts", hosts)
+        .with_file(
+            "resolv.conf",
+            &format!("nameserver {resolver}\noptions timeout:20\n"),
+        )
+        .with_file("tlssrv.toml", &table("", host));
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "sh", "-c", WITH_NAMES, "sh", TLSSRV]);
+    Some(Server::run(site, command.args(["-f", "tlssrv.toml"])))
+}
+
+/// Two backends on one port of two addresses.
+fn two_at_one_port() -> [Backend; 2] {
+    let first = Backend::new();
+    let mut second = first.address();
+    second.set_ip([127, 0, 0, 2].into());
+    [first, Backend::at(second)]
+}
+
+#[test]
+fn a_name_that_moves_takes_new_clients_along_and_one_that_vanishes_stays() {
+    let backends = two_at_one_port();
+    let port = backends[0].address().port();
+    let host = connect(&[&format!("backend.test:{port}")], "resolve = \"50ms\"");
+    let Some(server) = server("127.0.0.1 backend.test\n", "127.0.0.1", &host) else {
+        return;
+    };
+    // As long as before, so that nobody reads half of it.
+    let rewrite = |text: &str| {
+        let file = File::options().write(true).open(server.site.file("hosts"));
+        file.unwrap().write_all_at(text.as_bytes(), 0).unwrap();
+    };
+    let mut old = server.connect("");
+    let mut old_socket = backends[0].accept();
+    rewrite("127.0.0.2 backend.test\n");
+    let state = |state: &str| format!("backend=backend.test:{port} state=\"{state}");
+    let moved = state(&format!("at 127.0.0.2:{port}\""));
+    server.wait_for_line("it has moved", |line| line.contains(&moved));
+    let mut new = server.connect("");
+    assert_talk(&mut new, &mut backends[1].accept());
+    assert_talk(&mut old, &mut old_socket);
+
+    rewrite("# nobody has this name\n");
+    let gone = state("unable to look it up: ");
+    let line = server.wait_for_line("it is gone", |line| line.contains(&gone));
+    assert!(line.ends_with("; its old addresses stay\""), "{line}");
+    let mut client = server.connect("");
+    assert_talk(&mut client, &mut backends[1].accept());
+    rewrite("127.0.0.1 backend.test\n");
+    let back = state(&format!("at 127.0.0.1:{port}\""));
+    server.wait_for_line("it is there again", |line| line.contains(&back));
+    assert_talk(&mut server.connect(""), &mut backends[0].accept());
+    proc::no_zombies(server.pid());
+}
+
+#[test]
+fn a_name_with_several_addresses_is_as_many_backends() {
+    let backends = two_at_one_port();
+    let port = backends[0].address().port();
+    let host = connect(&[&format!("backend.test:{port}")], "");
+    let hosts = "127.0.0.1 backend.test\n127.0.0.2 backend.test\n";
+    let Some(server) = server(hosts, "127.0.0.1", &host) else {
+        return;
+    };
+    let _clients = [server.connect(""), server.connect("")];
+    let _sockets = backends.each_ref().map(Backend::accept);
+}
+
+#[test]
+fn nobody_waits_for_a_name_server_while_the_table_is_read_anew() {
+    let [old, new] = [Backend::new(), Backend::new()];
+    let [.., high, low] = std::process::id().to_be_bytes();
+    let resolver = format!("127.{}.{low}.53", high | 1);
+    let host = connect(&[&old.address()], "");
+    let Some(server) = server("", &resolver, &host) else {
+        return;
+    };
+    let names = UdpSocket::bind(format!("{resolver}:53")).unwrap();
+    names.set_read_timeout(Some(DEADLINE)).unwrap();
+    let port = new.address().port();
+    let host = connect(&[&format!("backend.test:{port}")], "");
+    fs::write(server.site.file("tlssrv.toml"), table("", &host)).unwrap();
+    server.signal(Signal::SIGHUP);
+    let query = Query::next(&names).expect("somebody asks");
+    // Who asks has nothing of the monitor's: neither its user nor its descriptors.
+    let mut children = proc::children(server.pid()).into_iter();
+    let asks = children
+        .find(|pid| proc::arguments(*pid)[0] == "tlssrv-resolve")
+        .unwrap();
+    let users = proc::status(asks, "Uid").unwrap();
+    assert!(users.split_whitespace().all(|uid| uid != "0"), "{users}");
+    assert!(proc::descriptors(asks).len() <= 4); // 0, 1, 2 and what it asks by
+    // While it asks, the monitor serves.
+    let mut client = server.connect("");
+    assert_talk(&mut client, &mut old.accept());
+    query.answer(&names);
+    // Whoever asks for IPv6 as well, before or after that, is answered.
+    names
+        .set_read_timeout(Some(Duration::from_millis(5)))
+        .unwrap();
+    eventually("it has reloaded", || {
+        if let Some(query) = Query::next(&names) {
+            query.answer(&names);
+        }
+        let lines = server.lines();
+        lines
+            .iter()
+            .any(|line| line.ends_with(" reloaded"))
+            .then_some(())
+    });
+    let mut client = server.connect("");
+    assert_talk(&mut client, &mut new.accept());
+}
+
+/// A question to a name server (RFC 1035 §4.1).
+struct Query {
+    bytes: Vec<u8>,
+    from: SocketAddr,
+}
+
+impl Query {
+    fn next(socket: &UdpSocket) -> Option<Self> {
+        let mut bytes = vec![0; 512];
+        let (length, from) = socket.recv_from(&mut bytes).ok()?;
+        bytes.truncate(length);
+        Some(Self { bytes, from })
+    }
+
+    /// Answers with 127.0.0.1, or for another type than A with nothing.
+    fn answer(&self, socket: &UdpSocket) {
+        const HEADER: usize = 12;
+        let mut end = HEADER;
+        while self.bytes[end] != 0 {
+            end += usize::from(self.bytes[end]) + 1;
+        }
+        let question = &self.bytes[HEADER..end + 5];
+        let is_a = question.ends_with(&[0, 1, 0, 1]);
+        let mut answer = self.bytes[..2].to_vec();
+        answer.extend([0x81, 0x80, 0, 1, 0, u8::from(is_a), 0, 0, 0, 0]);
+        answer.extend(question);
+        if is_a {
+            // The name in the question, A, IN, a minute, four bytes.
+            answer.extend([0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4, 127, 0, 0, 1]);
+        }
+        socket.send_to(&answer, self.from).unwrap();
+    }
+}

@@ -1,0 +1,231 @@
+//! Clients that come by a load balancer: whom its PROXY header names is whom limits, log and commands know.
+
+use std::io::Write;
+use std::net::SocketAddr;
+
+use proxy_header::{ProxiedAddress, ProxyHeader, Tlv};
+
+use crate::backend::{Backend, assert_talk, connect, table};
+use crate::common::{Client, Dial, Ended, Server, Site, Socket};
+
+const BALANCER: &str = "proxy-protocol = true\nproxy-from = [\"127.0.0.0/8\"]";
+const ENVIRONMENT: &str = "command = [\"env\"]\nallow-root = true";
+const CAT: &str = "command = [\"cat\"]\nallow-root = true";
+const CLIENT: &str = "192.0.2.7:4711";
+const VIRTUAL: &str = "198.51.100.1:443";
+
+fn v1(client: &str) -> Vec<u8> {
+    let [client, local] = [client, VIRTUAL].map(|a| a.parse::<SocketAddr>().unwrap());
+    let (ip, to) = (client.ip(), local.ip());
+    format!(
+        "PROXY TCP4 {ip} {to} {} {}\r\n",
+        client.port(),
+        local.port()
+    )
+    .into()
+}
+
+fn v2() -> Vec<u8> {
+    let [client, local] = [CLIENT, VIRTUAL].map(|a| a.parse().unwrap());
+    let mut header = ProxyHeader::with_address(ProxiedAddress::stream(client, local));
+    header.append_tlv(Tlv::Authority("b.example".into()));
+    let mut bytes = Vec::new();
+    header.encode_v2(&mut bytes).unwrap();
+    bytes
+}
+
+/// A client behind a load balancer that says this of it.
+fn come(server: &Server, header: &[u8]) -> Result<Client, Ended> {
+    let mut socket = Socket::connect(server.address());
+    socket.write_all(header).unwrap();
+    Dial::new().try_over(socket, "a.example")
+}
+
+/// What comes back to who says this, and nothing more.
+fn answer(server: &Server, says: &[u8]) -> Vec<u8> {
+    let mut socket = Socket::connect(server.address());
+    socket.write_all(says).unwrap();
+    socket.shutdown_write();
+    socket.read_to_end().0
+}
+
+#[test]
+fn a_command_and_the_log_know_the_real_client() {
+    let server = Server::with_config(&table(BALANCER, ENVIRONMENT));
+    for header in [v1(CLIENT), v2()] {
+        let mut client = come(&server, &header).unwrap();
+        let said = String::from_utf8(client.read_to_end().bytes).unwrap();
+        for variable in [
+            "TCPREMOTEIP=192.0.2.7",
+            "TCPREMOTEPORT=4711",
+            "TCPLOCALIP=198.51.100.1",
+            "TCPLOCALPORT=443",
+            "REMOTE_ADDR=192.0.2.7",
+        ] {
+            assert!(
+                said.lines().any(|line| line == variable),
+                "{variable}: {said}"
+            );
+        }
+    }
+    for line in server.wait_for_connections(2) {
+        assert_eq!(line.value("peer"), CLIENT);
+        assert!(line.value("proxy").starts_with("127.0.0.1:"));
+        assert_eq!(line.value("end"), "closed");
+    }
+}
+
+#[test]
+fn a_header_that_comes_byte_by_byte_is_the_same_header() {
+    let server = Server::with_config(&table(BALANCER, CAT));
+    for header in [v1(CLIENT), v2()] {
+        let mut socket = Socket::connect(server.address());
+        for byte in header {
+            socket.write_all(&[byte]).unwrap();
+        }
+        let mut client = Dial::new().over(socket, "");
+        client.send(b"x");
+        assert_eq!(client.read_exactly(1), b"x");
+    }
+}
+
+#[test]
+fn a_header_and_the_hello_may_come_in_one_piece() {
+    let server = Server::with_config(&table(BALANCER, CAT));
+    let socket = Socket::connect(server.address());
+    let mut client = Dial::new().start(socket, "a.example");
+    let mut piece = v2();
+    client.tls.write_tls(&mut piece).unwrap();
+    client.socket.write_all(&piece).unwrap();
+    while client.tls.is_handshaking() {
+        client.tls.complete_io(&mut client.socket).unwrap();
+    }
+    client.send(b"x");
+    assert_eq!(client.read_exactly(1), b"x");
+}
+
+#[test]
+fn a_header_that_names_nobody_leaves_the_balancers_own_address() {
+    let server = Server::with_config(&table(BALANCER, CAT));
+    let mut local = Vec::new();
+    ProxyHeader::with_local().encode_v2(&mut local).unwrap();
+    for header in [b"PROXY UNKNOWN\r\n".to_vec(), local] {
+        let client = come(&server, &header).unwrap();
+        let own = client.socket.local_address();
+        drop(client);
+        let line = server.wait_for_line("the connection ends", |line| {
+            line.contains(&format!(" peer={own} "))
+        });
+        assert!(!line.contains("proxy="), "{line}");
+    }
+}
+
+#[test]
+fn a_missing_or_malformed_header_ends_the_connection() {
+    let server = Server::with_config(&table(BALANCER, CAT));
+    let mut wrong_version = v2();
+    wrong_version[12] = 0x11;
+    for (says, why) in [
+        (&b"\x16\x03\x01\x00\x05hello"[..], "no PROXY header"),
+        (b"GET / HTTP/1.0\r\n\r\n", "no PROXY header"),
+        (b"PROXY TCP4 192.0.2.7\r\n", "no valid addresses"),
+        (
+            b"PROXY TCP4 192.0.2.7 1.2.3.4 65536 1\r\n",
+            "no valid ports",
+        ),
+        (&[b'P'; 1], ""),
+        (&wrong_version, "no valid version"),
+        (&[&b"PROXY UNKNOWN "[..], &[b'x'; 200]].concat(), "too long"),
+    ] {
+        let before = server.connection_lines().len();
+        assert_eq!(answer(&server, says), b"", "{}", says.escape_ascii());
+        let lines = server.wait_for_connections(before + 1);
+        let end = lines[before].value("end");
+        match why {
+            "" => assert_eq!(end, "truncated"),
+            why => assert!(end.starts_with("handshake: ") && end.contains(why), "{end}"),
+        }
+    }
+    // A client that comes by itself, and a balancer after all those.
+    assert!(Dial::new().try_connect(server.address(), "").is_err());
+    come(&server, &v1(CLIENT)).unwrap();
+}
+
+#[test]
+fn a_header_that_never_ends_has_the_time_of_a_handshake() {
+    let limits = "[limits]\nhandshake = \"300ms\"\n";
+    let server = Server::with_config(&format!("{limits}{}", table(BALANCER, CAT)));
+    let mut socket = Socket::connect(server.address());
+    socket.write_all(b"PROXY TCP4 ").unwrap();
+    let (bytes, _) = socket.read_to_end();
+    assert!(bytes.is_empty());
+    assert_eq!(server.wait_for_connection().value("end"), "timeout");
+}
+
+#[test]
+fn whoever_is_no_load_balancer_is_closed_at_once_and_counted() {
+    let elsewhere = BALANCER.replace("127.0.0.0/8", "192.0.2.0/24");
+    let mut server = Server::with_config(&table(&elsewhere, CAT));
+    for says in [&v1(CLIENT)[..], b""] {
+        let mut socket = Socket::connect(server.address());
+        // It may be closed already.
+        let _ = socket.write_all(says);
+        assert!(socket.read_to_end().0.is_empty());
+    }
+    assert!(server.stop().success());
+    let lines = server.lines();
+    let said = lines
+        .iter()
+        .find(|line| line.contains("no load balancer"))
+        .unwrap();
+    assert!(
+        said.contains("proxy-from=2") && said.contains("127.0.0.1"),
+        "{said}"
+    );
+}
+
+#[test]
+fn limits_count_the_real_client() {
+    let limits = "[limits]\nper-source = 1\n";
+    let mut server = Server::with_config(&format!("{limits}{}", table(BALANCER, CAT)));
+    let _first = come(&server, &v1("192.0.2.1:1")).unwrap();
+    let _second = come(&server, &v1("192.0.2.2:1")).unwrap();
+    assert!(come(&server, &v1("192.0.2.1:2")).is_err());
+    drop(_first);
+    server.wait_for_connections(2);
+    let _again = come(&server, &v1("192.0.2.1:3")).unwrap();
+    drop((_second, _again));
+    assert!(server.stop().success());
+    let lines = server.lines();
+    let said = lines
+        .iter()
+        .find(|line| line.contains("over a limit"))
+        .unwrap();
+    assert!(
+        said.contains("per-source=1") && said.contains("192.0.2.1"),
+        "{said}"
+    );
+}
+
+#[test]
+fn a_backend_hears_of_the_real_client_again() {
+    let backend = Backend::new();
+    let host = connect(&[&backend.address()], "proxy-protocol = \"v1\"");
+    let server = Server::with_config(&table(BALANCER, &host));
+    let mut client = come(&server, &v2()).unwrap();
+    let mut socket = backend.accept();
+    let header = v1(CLIENT);
+    assert_eq!(crate::backend::read(&mut socket, header.len()), header);
+    assert_talk(&mut client, &mut socket);
+}
+
+#[test]
+fn a_load_balancer_may_come_over_a_unix_domain_socket() {
+    let listen = "proxy-protocol = true\nproxy-from = [\"unix\"]";
+    let toml = table(listen, CAT).replace("127.0.0.1:0", "unix:l.sock");
+    let server = Server::with_config_in(Site::new(), &toml);
+    let mut socket = Socket::connect_unix(&server.site.file("l.sock"));
+    socket.write_all(&v2()).unwrap();
+    drop(Dial::new().over(socket, ""));
+    assert_eq!(server.wait_for_connection().value("peer"), CLIENT);
+}

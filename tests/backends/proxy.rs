@@ -1,0 +1,146 @@
+//! What backends hear first: the PROXY header, with who the client is and what its handshake was.
+
+use std::net::SocketAddr;
+
+use proxy_header::{ParseConfig, ProxyHeader};
+
+use crate::backend::{Backend, assert_talk, connect, read, server, table};
+use crate::common::{Dial, Ended, Server, Site, Socket};
+
+/// A line of version 1, without its end.
+fn line(socket: &mut Socket) -> String {
+    let mut line = Vec::new();
+    while !line.ends_with(b"\r\n") {
+        line.extend(read(socket, 1));
+    }
+    String::from_utf8(line[..line.len() - 2].to_vec()).unwrap()
+}
+
+/// A header of version 2: the part before its length, and the rest by that.
+fn header(socket: &mut Socket) -> ProxyHeader<'static> {
+    let mut bytes = read(socket, 16);
+    let length = u16::from_be_bytes([bytes[14], bytes[15]]);
+    bytes.extend(read(socket, length.into()));
+    let config = ParseConfig {
+        include_tlvs: true,
+        allow_v1: false,
+        allow_v2: true,
+    };
+    let (header, length) = ProxyHeader::parse(&bytes, config).unwrap();
+    assert_eq!(length, bytes.len());
+    header.into_owned()
+}
+
+#[test]
+fn version_1_is_one_line_with_the_addresses() {
+    let backend = Backend::new();
+    let server = server(&[&backend.address()], "proxy-protocol = \"v1\"");
+    let mut client = server.connect("a.example");
+    let mut socket = backend.accept();
+    let (peer, local) = (client.socket.local_address(), server.address());
+    let expected = format!(
+        "PROXY TCP4 127.0.0.1 127.0.0.1 {} {}",
+        peer.port(),
+        local.port()
+    );
+    assert_eq!(line(&mut socket), expected);
+    assert_talk(&mut client, &mut socket);
+}
+
+#[test]
+fn version_2_has_the_facts_of_the_handshake_too() {
+    let backend = Backend::new();
+    let host = "proxy-protocol = \"v2\"\nalpn = [\"h2\", \"http/1.1\"]";
+    let server = server(&[&backend.address()], host);
+    let dial = Dial::new().alpn(&["http/1.1"]);
+    for _ in 0..2 {
+        let mut client = dial.connect(server.address(), "a.example");
+        let mut socket = backend.accept();
+        let header = header(&mut socket);
+        let addresses = header.proxied_address().unwrap();
+        assert_eq!(addresses.source, client.socket.local_address());
+        assert_eq!(addresses.destination, server.address());
+        assert_eq!(header.alpn(), Some(&b"http/1.1"[..]));
+        assert_eq!(header.authority(), Some("a.example"));
+        let ssl = header.ssl().unwrap();
+        assert!(ssl.client_ssl() && !ssl.client_cert_conn() && !ssl.client_cert_sess());
+        assert_eq!(ssl.version(), Some("TLSv1.3"));
+        assert!(ssl.cipher().unwrap().starts_with("TLS_"));
+        assert_ne!(ssl.verify(), 0, "no certificate was verified");
+        assert_eq!(ssl.cn(), None);
+        assert_talk(&mut client, &mut socket);
+        client.close_notify();
+        drop(socket);
+        assert_eq!(client.read_to_end().ended, Ended::CloseNotify);
+        let id = String::from_utf8(header.unique_id().unwrap().to_vec()).unwrap();
+        server.wait_for_line("the log has the id", |line| {
+            line.contains(&format!(" id={id} ")) && line.contains("end=closed")
+        });
+    }
+    let lines = server.wait_for_connections(2);
+    let suite = lines[1].value("suite");
+    assert_eq!(lines[1].value("resumed"), "true");
+    assert!(suite.starts_with("TLS_"));
+}
+
+#[test]
+fn what_a_handshake_did_not_find_out_is_left_out() {
+    let backend = Backend::new();
+    let server = server(&[&backend.address()], "proxy-protocol = \"v2\"");
+    let dial = Dial::version(&rustls::version::TLS12);
+    let _client = dial.connect(server.address(), "");
+    let header = header(&mut backend.accept());
+    assert_eq!((header.alpn(), header.authority()), (None, None));
+    assert_eq!(header.ssl().unwrap().version(), Some("TLSv1.2"));
+}
+
+#[test]
+fn clients_and_backends_of_unix_domain_sockets_have_headers_too() {
+    let site = Site::new();
+    let backend = Backend::unix(&site.file("b.sock"));
+    let host = "connect = \"unix:b.sock\"\nproxy-protocol = \"v1\"";
+    let toml = format!(
+        "{}\n[[listen]]\naddress = \"unix:l.sock\"\n",
+        table("", host)
+    );
+    let server = Server::with_config_in(site, &toml);
+    let _client = server.connect("");
+    let mut socket = backend.accept();
+    let first = line(&mut socket);
+    assert!(
+        first.starts_with("PROXY TCP4 127.0.0.1 127.0.0.1 "),
+        "{first}"
+    );
+    let _client = Dial::new().over(Socket::connect_unix(&server.site.file("l.sock")), "");
+    assert_eq!(line(&mut backend.accept()), "PROXY UNKNOWN");
+}
+
+#[test]
+fn a_client_of_ipv6_is_named_as_such() {
+    let backend = Backend::at("[::1]:0".parse().unwrap());
+    let host = connect(&[&backend.address()], "proxy-protocol = \"v2\"");
+    let toml = table("", &host).replace("127.0.0.1:0", "[::1]:0");
+    let server = Server::with_config(&toml);
+    let client = Dial::new().connect(server.address(), "");
+    let header = header(&mut backend.accept());
+    let addresses = header.proxied_address().unwrap();
+    let own: SocketAddr = client.socket.local_address();
+    assert_eq!(
+        (addresses.source, addresses.destination),
+        (own, server.address())
+    );
+}
+
+#[test]
+fn each_connection_begins_with_its_header_and_no_try_is_heard_twice() {
+    // The first backend refuses; what was meant for it goes to the second, once.
+    let (dead, alive) = (crate::backend::nobody(), Backend::new());
+    let server = server(&[&dead, &alive.address()], "proxy-protocol = \"v1\"");
+    let mut client = server.connect("");
+    let mut socket = alive.accept();
+    assert!(line(&mut socket).starts_with("PROXY TCP4 "));
+    client.send(b"question");
+    client.close_notify();
+    let (rest, _) = socket.read_to_end();
+    assert_eq!(rest, b"question");
+}

@@ -1,0 +1,91 @@
+//! A reload that changes backends: who is connected stays, who comes gets the new ones.
+
+use std::fs;
+
+use nix::sys::signal::Signal;
+
+use crate::backend::{Backend, assert_talk, connect, nobody, server, table};
+use crate::common::{Server, eventually};
+
+fn reload(server: &Server, host: &str, times: usize) {
+    fs::write(server.site.file("tlssrv.toml"), table("", host)).unwrap();
+    server.signal(Signal::SIGHUP);
+    eventually("it has reloaded", || {
+        let lines = server.lines();
+        let done = lines.iter().filter(|line| line.ends_with(" reloaded"));
+        (done.count() == times).then_some(())
+    });
+}
+
+#[test]
+fn new_clients_get_the_new_backends_and_the_others_keep_theirs() {
+    let [a, b] = [Backend::new(), Backend::new()];
+    let server = server(&[&a.address()], "");
+    let mut old = server.connect("");
+    let mut old_socket = a.accept();
+    reload(
+        &server,
+        &connect(&[&b.address()], "proxy-protocol = \"v1\""),
+        1,
+    );
+    let mut new = server.connect("");
+    let mut new_socket = b.accept();
+    assert!(crate::backend::read(&mut new_socket, 6).starts_with(b"PROXY "));
+    a.assert_nobody_came();
+    assert_talk(&mut old, &mut old_socket);
+    // A backend becomes a command, and that a backend again.
+    reload(
+        &server,
+        "command = [\"echo\", \"hello\"]\nallow-root = true",
+        2,
+    );
+    assert_eq!(server.connect("").read_line(), "hello");
+    reload(&server, &connect(&[&b.address()], ""), 3);
+    let mut client = server.connect("");
+    assert_talk(&mut client, &mut b.accept());
+    assert_talk(&mut old, &mut old_socket);
+    new.send(b"x");
+}
+
+#[test]
+fn what_is_known_of_a_backend_outlives_a_reload() {
+    let (dead, alive) = (nobody(), Backend::new());
+    let host = connect(&[&dead, &alive.address()], "");
+    let server = server(&[&dead, &alive.address()], "");
+    // Whoever fails often is left alone for seconds.
+    let mut open = Vec::new();
+    for round in 0..3 {
+        open.push((server.connect(""), alive.accept()));
+        reload(&server, &host, round + 1);
+    }
+    let said = |line: &&String| line.contains("state=\"away");
+    assert_eq!(server.lines().iter().filter(said).count(), 1);
+    // Those of before count too.
+    let other = Backend::new();
+    reload(
+        &server,
+        &connect(&[&alive.address(), &other.address()], ""),
+        4,
+    );
+    for _ in 0..3 {
+        open.push((server.connect(""), other.accept()));
+    }
+    alive.assert_nobody_came();
+}
+
+#[test]
+fn a_table_with_a_name_that_has_no_address_is_not_taken() {
+    let backend = Backend::new();
+    let server = server(&[&backend.address()], "");
+    let toml = table("", "connect = \"no-such-host.invalid:80\"");
+    fs::write(server.site.file("tlssrv.toml"), toml).unwrap();
+    server.signal(Signal::SIGHUP);
+    server.wait_for_line("it says why", |line| {
+        line.contains("unable to connect to \"no-such-host.invalid:80\"")
+    });
+    server.wait_for_line("it says that nothing changed", |line| {
+        line.contains("the old configuration stays")
+    });
+    let mut client = server.connect("");
+    assert_talk(&mut client, &mut backend.accept());
+}
