@@ -310,6 +310,11 @@ fn backends(connection: &Connection) -> Option<&Backends> {
 fn header(connection: &Connection, version: proxy::Version) -> Vec<u8> {
     let facts = &connection.facts;
     let cipher = facts.suite.and_then(suite_name);
+    let shown = match facts.resumed {
+        Some(true) => proxy::Shown::Earlier,
+        _ => proxy::Shown::Now,
+    };
+    let certificate = facts.client.as_deref();
     let about = proxy::About {
         addresses: connection.addresses,
         alpn: facts.alpn.as_deref(),
@@ -317,7 +322,10 @@ fn header(connection: &Connection, version: proxy::Version) -> Vec<u8> {
         unique_id: &connection.name,
         version: facts.version.and_then(version_name),
         cipher: cipher.as_deref(),
-        common_name: None, // no host asks for a certificate
+        certificate: certificate.map(|certificate| proxy::Certificate {
+            shown,
+            common_name: certificate.common_name.as_ref().map(|name| name.as_str()),
+        }),
     };
     proxy::header(version, &about)
 }

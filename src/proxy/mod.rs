@@ -11,7 +11,7 @@ mod read;
 mod write;
 
 pub use read::{Header, MAX_V1, MAX_V2, Malformed, Progress, read};
-pub use write::{About, Version, header};
+pub use write::{About, Certificate, Shown, Version, header};
 
 /// What each header of version 2 begins with (§2.2).
 const SIGNATURE: &[u8; 12] = b"\r\n\r\n\0\r\nQUIT\n";

@@ -38,9 +38,25 @@ pub struct About<'a> {
     pub version: Option<&'a str>,
     /// The suite's IANA name (`PP2_SUBTYPE_SSL_CIPHER`).
     pub cipher: Option<&'a str>,
-    /// The common name in its certificate, where it has shown one that was verified
-    /// (`PP2_SUBTYPE_SSL_CN`).
+    /// Its certificate, where it has shown one that was verified.
+    pub certificate: Option<Certificate<'a>>,
+}
+
+/// The certificate of a client.
+pub struct Certificate<'a> {
+    /// When it was shown.
+    pub shown: Shown,
+    /// The common name in it (`PP2_SUBTYPE_SSL_CN`).
     pub common_name: Option<&'a str>,
+}
+
+/// When a client has shown its certificate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shown {
+    /// In this connection.
+    Now,
+    /// In the one whose session this connection resumes.
+    Earlier,
 }
 
 /// The header, whole: less than 1500 bytes.
@@ -101,15 +117,18 @@ fn ssl(about: &About<'_>) -> Vec<u8> {
     const CLIENT_SSL: u8 = 0x01;
     const CLIENT_CERT_CONN: u8 = 0x02;
     const CLIENT_CERT_SESS: u8 = 0x04;
-    let (client, verify) = match about.common_name {
-        Some(_) => (CLIENT_SSL | CLIENT_CERT_CONN | CLIENT_CERT_SESS, 0_u32),
+    let certificate = about.certificate.as_ref();
+    let (client, verify) = match certificate.map(|certificate| certificate.shown) {
+        Some(Shown::Now) => (CLIENT_SSL | CLIENT_CERT_CONN | CLIENT_CERT_SESS, 0_u32),
+        Some(Shown::Earlier) => (CLIENT_SSL | CLIENT_CERT_SESS, 0),
         None => (CLIENT_SSL, 1),
     };
+    let common_name = certificate.and_then(|certificate| certificate.common_name);
     let mut ssl = vec![client];
     ssl.extend(verify.to_be_bytes());
     for (kind, text) in [
         (SSL_VERSION, about.version),
-        (SSL_CN, about.common_name),
+        (SSL_CN, common_name),
         (SSL_CIPHER, about.cipher),
     ] {
         tlv(&mut ssl, kind, text.map(str::as_bytes));
@@ -164,7 +183,7 @@ mod tests {
             unique_id: "7.1",
             version: Some("TLSv1.3"),
             cipher: Some("TLS_AES_128_GCM_SHA256"),
-            common_name: None,
+            certificate: None,
         }
     }
 
@@ -199,7 +218,10 @@ mod tests {
         let whole = header(
             Version::V2,
             &About {
-                common_name: Some("me"),
+                certificate: Some(Certificate {
+                    shown: Shown::Now,
+                    common_name: Some("me"),
+                }),
                 ..about(Some(("192.0.2.1:1", "192.0.2.2:2")))
             },
         );

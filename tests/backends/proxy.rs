@@ -1,10 +1,17 @@
 //! What backends hear first: the PROXY header, with who the client is and what its handshake was.
 
+use std::fs;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use proxy_header::{ParseConfig, ProxyHeader};
+use rustls::crypto::aws_lc_rs;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 
 use crate::backend::{Backend, assert_talk, connect, read, server, table};
+use crate::common::authority::Authority;
 use crate::common::{Dial, Ended, Server, Site, Socket};
 
 /// A line of version 1, without its end.
@@ -143,4 +150,39 @@ fn each_connection_begins_with_its_header_and_no_try_is_heard_twice() {
     client.close_notify();
     let (rest, _) = socket.read_to_end();
     assert_eq!(rest, b"question");
+}
+
+#[test]
+fn version_2_names_who_has_shown_a_certificate() {
+    let (ca, site) = (Authority::new("Test CA"), Site::new());
+    fs::write(site.file("ca.pem"), ca.pem()).unwrap();
+    let made = ca.client("alice", 1);
+    let chain = vec![CertificateDer::from_pem_slice(made.certificate.as_bytes()).unwrap()];
+    let key = PrivateKeyDer::from_pem_slice(made.key.as_bytes()).unwrap();
+    let key = CertifiedKey::from_der(chain, key, &aws_lc_rs::default_provider()).unwrap();
+    let alice = Dial::new()
+        .with(|config| config.client_auth_cert_resolver = Arc::new(SingleCertAndKey::from(key)));
+
+    let backend = Backend::new();
+    let host = connect(
+        &[&backend.address()],
+        "proxy-protocol = \"v2\"\nclient-auth = \"request\"\nclient-ca = \"ca.pem\"",
+    );
+    let server = Server::with_config_in(site, &table("", &host));
+    // The second one resumes the session of the first.
+    for shown_now in [true, false] {
+        let mut client = alice.connect(server.address(), "a.example");
+        let mut socket = backend.accept();
+        let header = header(&mut socket);
+        let ssl = header.ssl().unwrap();
+        assert_eq!(ssl.client_cert_conn(), shown_now);
+        assert!(ssl.client_cert_sess());
+        assert_eq!(ssl.verify(), 0);
+        assert_eq!(ssl.cn(), Some("alice"));
+        assert_talk(&mut client, &mut socket);
+    }
+    let _nobody = Dial::new().connect(server.address(), "a.example");
+    let header = header(&mut backend.accept());
+    let ssl = header.ssl().unwrap();
+    assert!(!ssl.client_cert_sess() && ssl.verify() != 0 && ssl.cn().is_none());
 }
