@@ -102,6 +102,7 @@ struct Host {
     client_ca: Files,
     #[serde(default, rename = "client-crl")]
     client_crl: Files,
+    #[serde(default)]
     command: Vec<String>,
 }
 
