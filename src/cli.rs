@@ -23,6 +23,8 @@ pub enum Request {
     Completions(Shell),
     /// To have the server that runs with this table read it anew.
     Reload(PathBuf),
+    /// To say how the server goes that runs with this table.
+    Status(PathBuf),
     /// To load a configuration, and to do something with it.
     Load(Box<Load>),
 }
@@ -63,6 +65,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Request, Error>
     match (cli.completions, &cli.config) {
         (Some(shell), _) => Ok(Request::Completions(shell)),
         (None, Some(table)) if cli.reload => Ok(Request::Reload(table.clone())),
+        (None, Some(table)) if cli.status => Ok(Request::Status(table.clone())),
         (None, _) => load(cli, &matches).map(Box::new).map(Request::Load),
     }
 }
@@ -220,6 +223,11 @@ struct Cli {
     /// With --config: have the server that runs with this table read it anew, and say what it says
     #[arg(long, requires = "config", conflicts_with_all = ["check", "explain", "inetd"])]
     reload: bool,
+
+    /// With --config: print how the server goes that has this table: its hosts, and the connections
+    /// that are open
+    #[arg(long, requires = "config", conflicts_with_all = ["check", "explain", "inetd", "reload"])]
+    status: bool,
 
     /// With --config: serve the one connection on descriptor 0
     #[arg(long)]

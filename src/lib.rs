@@ -11,6 +11,7 @@
 //! - [`monitor`]: the privileged side: listeners, engines, commands, the log;
 //! - [`engine`]: the unprivileged side: TLS and the relay, nothing else;
 //! - [`mod@resolve`]: a process of its own that looks the names of backends up;
+//! - [`reporter`]: metrics over HTTP, without privileges either;
 //! - [`systemd`]: what systemd gives to a service, and what a service tells it;
 //! - [`process`]: fork, exec, privileges, descriptors: the only room with `unsafe`;
 //! - [`environment`]: the variables that a command gets;
@@ -37,7 +38,7 @@ pub use exit::Exit;
 use cli::{Load, Request, Task};
 use complain::{complain, stderr_is_the_connection};
 use config::{Form, Problems, Severity};
-use monitor::Origin;
+use monitor::{Origin, Question};
 use systemd::{Notifier, Systemd};
 
 pub mod cli;
@@ -51,6 +52,7 @@ pub mod message;
 pub mod monitor;
 pub mod process;
 pub mod proxy;
+pub mod reporter;
 pub mod resolve;
 pub mod systemd;
 pub mod tls;
@@ -64,6 +66,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> Exit {
     let load = match cli::parse(args) {
         Ok(Request::Load(load)) => *load,
         Ok(Request::Reload(table)) => return reload(&table),
+        Ok(Request::Status(table)) => return status(&table),
         Ok(Request::Completions(shell)) => return answer(&cli::completions(shell)),
         Err(error) => return answer_or_complain(&error),
     };
@@ -142,23 +145,42 @@ fn report(problems: &Problems, lowest: Severity) {
 
 /// Has the server that has this table read it anew.
 fn reload(table: &Path) -> Exit {
-    let why = match monitor::ask(table) {
+    match monitor::ask(table, Question::Reload) {
         Ok((answer, done)) => {
             complain(Severity::Notice, answer.trim_end());
-            return match done {
+            match done {
                 true => Exit::Success,
                 false => Exit::BadConfiguration,
-            };
+            }
         }
-        Err(e) if e.kind() == io::ErrorKind::ConnectionRefused => {
+        Err(e) => not_asked("reload", table, &e),
+    }
+}
+
+/// Prints how the server goes that has this table.
+fn status(table: &Path) -> Exit {
+    match monitor::ask(table, Question::Status) {
+        Ok((text, _)) => answer(&text),
+        Err(e) => not_asked("ask the server of", table, &e),
+    }
+}
+
+/// Says why a server could not be asked.
+fn not_asked(what: &str, table: &Path, e: &io::Error) -> Exit {
+    let why = match e {
+        e if e.kind() == io::ErrorKind::ConnectionRefused => {
             "no server of root's or of yours has this table".to_owned()
         }
-        Err(e) => e.to_string(),
+        // It has hung up.
+        e if e.kind() == io::ErrorKind::UnexpectedEof => {
+            "only root, and the user who runs the server, may ask it".to_owned()
+        }
+        e => e.to_string(),
     };
     let table = table.display();
     complain(
         Severity::Error,
-        &format!("tlssrv: unable to reload {table}: {why}"),
+        &format!("tlssrv: unable to {what} {table}: {why}"),
     );
     Exit::CannotStart
 }

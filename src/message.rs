@@ -58,6 +58,9 @@ pub enum ToEngine {
     },
     /// Session ticket keys from now on. An engine is born with those of its day.
     TicketKeys(TicketKeys),
+    /// Somebody wants to know how much each connection has moved: [`ToMonitor::Moved`] and then
+    /// [`ToMonitor::Reported`] is the answer.
+    Report,
     /// No more connections come; leave when the last one has ended.
     Drain,
 }
@@ -89,8 +92,8 @@ pub enum ToMonitor {
         host: u32,
         /// What the handshake found out.
         facts: Facts,
-        /// From accept to the end of the handshake.
-        handshake_ms: u32,
+        /// From accept to the end of the handshake, in microseconds.
+        handshake_us: u32,
     },
     /// The client has vanished, from a host that wants the command killed then.
     Kill {
@@ -104,6 +107,10 @@ pub enum ToMonitor {
         /// How it went.
         report: Report,
     },
+    /// How much connections have moved so far; of many connections it takes several.
+    Moved(Vec<Moved>),
+    /// Each connection has been in a [`ToMonitor::Moved`] since the monitor has asked.
+    Reported,
     /// Something for the log.
     Log {
         /// How much it matters.
@@ -114,6 +121,20 @@ pub enum ToMonitor {
         line: String,
     },
 }
+
+/// How much a connection has moved so far, as its [`Report`] will count it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Moved {
+    /// Which connection.
+    pub id: Id,
+    /// Plaintext bytes from the client that the command's side took.
+    pub received: u64,
+    /// Plaintext bytes from the command that went to the client.
+    pub sent: u64,
+}
+
+/// The most of them in one message: a number takes up to ten bytes.
+pub const MOVED_AT_A_TIME: usize = 500;
 
 /// What a handshake found out, as far as it came.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -20,6 +20,8 @@ mod explain;
 mod file;
 #[path = "config/keyspec.rs"]
 mod keyspec;
+#[path = "config/metrics.rs"]
+mod metrics;
 #[path = "config/names.rs"]
 mod names;
 #[path = "common/pki.rs"]

@@ -16,6 +16,7 @@ complete -c tlssrv -s a -d 'Authenticate by pre-shared key alone, and run CMD as
 complete -c tlssrv -s A -d 'Authenticate by pre-shared key alone, and don\'t change user'
 complete -c tlssrv -l check -d 'Check everything, print every problem, start nothing'
 complete -c tlssrv -l reload -d 'With --config: have the server that runs with this table read it anew, and say what it says'
+complete -c tlssrv -l status -d 'With --config: print how the server goes that has this table: its hosts, and the connections that are open'
 complete -c tlssrv -l inetd -d 'With --config: serve the one connection on descriptor 0'
 complete -c tlssrv -s h -l help -d 'Print help'
 complete -c tlssrv -s V -l version -d 'Print version'

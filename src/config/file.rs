@@ -17,7 +17,7 @@ use super::problem::{Problems, cause};
 use super::psk::Tables;
 use super::raw::{Raw, RawLimits, RawLog};
 use super::{Config, Form, KeepAlive, Limits, Loaded, Log, LogFormat, LogTo, Options, Refusal};
-use super::{credentials, default_engines, listen, tickets};
+use super::{credentials, default_engines, listen, metrics, tickets};
 use crate::Exit;
 
 /// The configuration in a file, for a server or for one connection. Nothing is bound or started.
@@ -64,6 +64,7 @@ pub(super) fn load(
     let limits = limits(&raw.limits, problems);
     let ticket_keys = tickets::keys(raw.tickets.keys.as_ref(), base, problems);
     let listeners = listen::listeners(&raw.listeners, base, problems);
+    let metrics = metrics::metrics(raw.metrics.as_ref(), base, &listeners, problems);
     if let Some(passed) = &options.passed {
         listen::compare(&raw.listeners, &listeners, passed, problems);
     }
@@ -105,6 +106,7 @@ pub(super) fn load(
         engine_credentials,
         log,
         limits,
+        metrics,
         listeners,
         hosts: Hosts::new(hosts, tables),
         ticket_keys,

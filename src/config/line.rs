@@ -142,6 +142,7 @@ pub(super) fn load(line: &CommandLine, options: &Options) -> Result<Loaded, Refu
             format: LogFormat::Text,
         },
         limits: limits(),
+        metrics: None,
         listeners,
         hosts: Hosts::new(vec![host], tables),
         ticket_keys: None,

@@ -30,6 +30,7 @@ mod host;
 mod hosts;
 mod line;
 mod listen;
+mod metrics;
 mod pattern;
 mod problem;
 mod profile;
@@ -139,6 +140,8 @@ pub struct Config {
     pub log: Log,
     /// What one client, and all of them, may use.
     pub limits: Limits,
+    /// Where metrics are asked for; `None`: nowhere.
+    pub metrics: Option<Address>,
     /// In the order of the file; never empty (the one-connection form has one, without an address).
     pub listeners: Vec<Listener>,
     /// The virtual hosts, and how to find them.

@@ -23,6 +23,7 @@ pub(super) struct Raw {
     pub(super) log: RawLog,
     pub(super) limits: RawLimits,
     pub(super) tickets: RawTickets,
+    pub(super) metrics: Option<RawMetrics>,
     pub(super) listeners: Vec<Spanned<RawListener>>,
     pub(super) hosts: Vec<Spanned<RawHost>>,
 }
@@ -49,6 +50,10 @@ pub(super) struct RawLimits {
 #[derive(Default)]
 pub(super) struct RawTickets {
     pub(super) keys: Option<Spanned<String>>,
+}
+
+pub(super) struct RawMetrics {
+    pub(super) listen: Option<Spanned<String>>,
 }
 
 pub(super) struct RawListener {
@@ -144,6 +149,7 @@ impl Raw {
             log: table.optional("log", problems).unwrap_or_default(),
             limits: table.optional("limits", problems).unwrap_or_default(),
             tickets: table.optional("tickets", problems).unwrap_or_default(),
+            metrics: table.optional("metrics", problems),
             listeners: table.optional("listen", problems).unwrap_or_default(),
             hosts: table.optional("host", problems).unwrap_or_default(),
         };
@@ -213,6 +219,20 @@ impl FromToml for RawTickets {
         let mut table = open("[tickets]", Self::ONE, value, problems)?;
         let raw = Self {
             keys: table.optional("keys", problems),
+        };
+        table.finish(problems);
+        Some(raw)
+    }
+}
+
+impl FromToml for RawMetrics {
+    const ONE: &'static str = "a table: [metrics]";
+    const MANY: &'static str = "an array of tables";
+
+    fn from_toml(value: &Spanned<DeValue<'_>>, problems: &mut Problems) -> Option<Self> {
+        let mut table = open("[metrics]", Self::ONE, value, problems)?;
+        let raw = Self {
+            listen: table.required("listen", problems),
         };
         table.finish(problems);
         Some(raw)

@@ -15,7 +15,7 @@ use super::io::{self, Plain};
 use super::relay::{Moved, Relay, Turn};
 use super::{Ready, Shared, Wanted};
 use crate::config::OnTruncation;
-use crate::message::{End, Facts, Id, Report, bounded};
+use crate::message::{self, End, Facts, Id, Report, bounded};
 use crate::tls::alert;
 use crate::tls::buffer::Buffer;
 use crate::tls::hello::{ClientHello, HelloReader};
@@ -143,6 +143,19 @@ impl Connection {
             },
             moved: Moved::default(),
             lingers: false,
+        }
+    }
+
+    /// How much it has moved so far.
+    pub(super) fn report_moved(&self) -> message::Moved {
+        let moved = match &self.state {
+            State::Relay(relay) => relay.moved,
+            _ => self.moved,
+        };
+        message::Moved {
+            id: self.id,
+            received: moved.up,
+            sent: moved.down,
         }
     }
 

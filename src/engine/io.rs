@@ -28,7 +28,7 @@ impl Plain {
 
 /// What a read found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Read {
+pub(crate) enum Read {
     /// So many bytes, at least one.
     Bytes(usize),
     /// Nothing for now.
@@ -41,7 +41,7 @@ pub(super) enum Read {
 
 /// What a write did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Written {
+pub(crate) enum Written {
     /// So many bytes were taken, perhaps none.
     Bytes(usize),
     /// Nobody will ever read there, and what the kernel said.
@@ -49,14 +49,14 @@ pub(super) enum Written {
 }
 
 /// Reads from the client's socket.
-pub(super) fn receive(socket: &impl AsRawFd, room: &mut [u8]) -> Read {
+pub(crate) fn receive(socket: &impl AsRawFd, room: &mut [u8]) -> Read {
     read_result(retry(|| {
         recv(socket.as_raw_fd(), room, MsgFlags::MSG_DONTWAIT)
     }))
 }
 
 /// Writes to the client's socket.
-pub(super) fn transmit(socket: &impl AsRawFd, bytes: &[u8]) -> Written {
+pub(crate) fn transmit(socket: &impl AsRawFd, bytes: &[u8]) -> Written {
     let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
     written_result(retry(|| send(socket.as_raw_fd(), bytes, flags)))
 }
@@ -72,7 +72,7 @@ pub(super) fn write(to: impl AsFd, bytes: &[u8]) -> Written {
 }
 
 /// Ends our side of a socket: FIN for a client, end-of-file for a command.
-pub(super) fn shutdown_write(socket: &OwnedFd) -> nix::Result<()> {
+pub(crate) fn shutdown_write(socket: &OwnedFd) -> nix::Result<()> {
     shutdown(socket.as_raw_fd(), Shutdown::Write)
 }
 

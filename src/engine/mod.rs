@@ -2,7 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod connection;
-mod io;
+pub(crate) mod io;
 mod relay;
 mod waiting;
 
@@ -15,7 +15,9 @@ use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
 
 use crate::config::{Config, Stdio, Trace};
 use crate::log::Severity;
-use crate::message::{End, Id, Report, ToEngine, ToMonitor, bounded, decode, encode};
+use crate::message::{
+    End, Id, MOVED_AT_A_TIME, Report, ToEngine, ToMonitor, bounded, decode, encode,
+};
 use crate::process::{Channel, Received};
 use crate::tls::buffer::Buffer;
 use crate::tls::server::Acceptor;
@@ -237,11 +239,22 @@ impl Running<'_> {
                     // Keys that AWS-LC refuses leave the old ones in place.
                     let _ = self.tickets.set(&keys);
                 }
+                (Some(ToEngine::Report), None, None) => self.report(),
                 (Some(ToEngine::Drain), None, None) => self.draining = true,
                 _ => return Err(nix::errno::Errno::EPROTO),
             }
         }
         Ok(())
+    }
+
+    /// Says how much each connection has moved.
+    fn report(&mut self) {
+        let entries = self.connections.values();
+        let moved: Vec<_> = entries.map(|e| e.connection.report_moved()).collect();
+        for some in moved.chunks(MOVED_AT_A_TIME) {
+            self.tell(&ToMonitor::Moved(some.to_vec()));
+        }
+        self.tell(&ToMonitor::Reported);
     }
 
     fn accept(&mut self, id: Id, socket: OwnedFd, listener: usize) {
@@ -314,13 +327,13 @@ impl Running<'_> {
                 facts,
                 handshake,
             } => {
-                let handshake_ms = u32::try_from(handshake.as_millis()).unwrap_or(u32::MAX);
+                let handshake_us = u32::try_from(handshake.as_micros()).unwrap_or(u32::MAX);
                 let host = u32::try_from(host).unwrap_or(u32::MAX);
                 self.tell(&ToMonitor::Open {
                     id,
                     host,
                     facts,
-                    handshake_ms,
+                    handshake_us,
                 });
             }
             Next::Kill => self.tell(&ToMonitor::Kill { id }),

@@ -108,6 +108,7 @@ impl Monitor {
         if proxies.is_some_and(|from| !from.contains(peer)) {
             self.admission
                 .refuse(Over::ProxyFrom, peer.map(limits::Source::of), now);
+            self.numbers.refused(Over::ProxyFrom);
             self.manager.refused += 1;
             self.last_exit = Exit::Handshake;
             return; // closes it
@@ -117,11 +118,15 @@ impl Monitor {
         let source = peer.filter(|_| !awaits_header).map(limits::Source::of);
         let open = (self.connections.len(), self.room);
         let limits = &self.blueprint.config.limits;
-        if !self.admission.admit(source, open, limits, now) {
+        if let Err(over) = self.admission.admit(source, open, limits, now) {
             self.manager.refused += 1;
+            self.numbers.refused(over);
             return; // closes it
         }
         socket::limit(&client.socket, limits);
+        if let Some(listener) = self.blueprint.config.listeners.get(listener) {
+            self.numbers.accepted(&listener.name);
+        }
         let id = self.next_id;
         self.next_id += 1;
         let message = ToEngine::Accepted {
@@ -146,6 +151,7 @@ impl Monitor {
             command: Command::Unwanted,
             stderr: None,
             client: Client::Served,
+            moved: (0, 0),
         };
         self.connections.insert(id, connection);
         self.tell(place, &message, vec![client.socket]);
@@ -173,9 +179,10 @@ impl Monitor {
             let source = limits::Source::of(addresses.0.ip());
             let limits = &connection.blueprint.config.limits;
             match self.admission.identify(source, limits, Instant::now()) {
-                true => connection.source = Some(source),
-                false => {
+                Ok(()) => connection.source = Some(source),
+                Err(over) => {
                     self.manager.refused += 1;
+                    self.numbers.refused(over);
                     message = ToEngine::Refused { id };
                 }
             }
@@ -203,7 +210,10 @@ impl Monitor {
                 connection.reserved = Some(host);
                 ToEngine::Admitted { id }
             }
-            false => ToEngine::Refused { id },
+            false => {
+                chosen.inspect(|host| self.numbers.refused_by(host));
+                ToEngine::Refused { id }
+            }
         };
         self.tell(place, &message, Vec::new());
     }
@@ -249,9 +259,11 @@ impl Monitor {
             remote_name: config.remote_name.as_deref(),
             facts: &connection.facts,
         };
+        let begun = Instant::now();
         let launched = self.commands.start(program, role, variables(&told));
         let (message, descriptors) = match launched {
             Ok(launched) => {
+                self.numbers.launched(&host.label, begun.elapsed());
                 connection.command = Command::Running(launched.pid);
                 self.children.insert(launched.pid, id);
                 if let Some(pipe) = launched.stderr {
@@ -303,6 +315,7 @@ impl Monitor {
         if let Command::Running(_) = connection.command {
             self.outlived.push_back((until, id));
         }
+        connection.count_moved(report.received, report.sent, &self.numbers);
         connection.client = Client::Ended(report, Instant::now());
         if connection.is_over() {
             self.conclude(id);
@@ -339,6 +352,7 @@ impl Monitor {
                 engine.ended = Some(status);
             }
             self.names.reaped(pid);
+            self.reporting.reaped(pid, status);
             // A child that is in neither table was there before us.
             let Some(id) = self.children.remove(&pid) else {
                 continue;
@@ -347,6 +361,7 @@ impl Monitor {
                 continue;
             };
             connection.command = Command::Exited(pid, status);
+            self.numbers.exited(connection.host_label(), status);
             if connection.is_over() {
                 self.conclude(id);
             }
@@ -365,6 +380,7 @@ impl Monitor {
             stderr.finish(&connection.name, &mut self.logger);
         }
         connection.log(&mut self.logger);
+        self.numbers.ended(&connection);
         match &connection.command {
             Command::Running(_) | Command::Exited(..) => self.manager.served += 1,
             Command::Connected(target) => {

@@ -12,6 +12,7 @@ use nix::unistd::Pid;
 
 use super::engines::Blueprint;
 use super::limits::Source;
+use super::numbers::Numbers;
 use crate::config::Target;
 use crate::log::{Allowance, Fields, Logger, Severity};
 use crate::message::{End, Facts, Id, Report};
@@ -52,6 +53,8 @@ pub(super) struct Connection {
     pub(super) command: Command,
     pub(super) stderr: Option<StderrLog>,
     pub(super) client: Client,
+    /// Plaintext bytes from the client and to it, as far as they are known and counted.
+    pub(super) moved: (u64, u64),
 }
 
 /// What has become of the command.
@@ -92,6 +95,31 @@ impl Connection {
     /// Whether nothing of it is left: neither the client nor the command.
     pub(super) fn is_over(&self) -> bool {
         matches!(self.client, Client::Ended(..)) && !matches!(self.command, Command::Running(_))
+    }
+
+    /// Whether its client is connected.
+    pub(super) fn is_served(&self) -> bool {
+        matches!(self.client, Client::Served)
+    }
+
+    /// Whether its command runs.
+    pub(super) fn runs(&self) -> bool {
+        matches!(self.command, Command::Running(_))
+    }
+
+    /// The label of its host; empty: none is chosen yet, or none ever was.
+    pub(super) fn host_label(&self) -> &str {
+        let hosts = &self.blueprint.config.hosts;
+        let host = self.host.and_then(|host| hosts.get(host));
+        host.map_or("", |host| host.label.as_str())
+    }
+
+    /// Takes note that so many bytes have moved by now.
+    pub(super) fn count_moved(&mut self, received: u64, sent: u64, numbers: &Numbers) {
+        let (up, down) = self.moved;
+        let new = (received.saturating_sub(up), sent.saturating_sub(down));
+        numbers.moved(self.host_label(), new.0, new.1);
+        self.moved = (up.max(received), down.max(sent));
     }
 
     /// Writes its line.
@@ -156,13 +184,8 @@ impl Connection {
         set("alpn", facts.alpn.as_deref().map(Into::into));
         set("resumed", facts.resumed.map(Into::into));
         // Before the handshake is complete, nobody has shown to be anybody.
-        let (auth, identity) = match (&facts.psk_identity, &facts.client) {
-            (Some(identity), _) => ("psk", Some(identity.to_string())),
-            (None, Some(client)) => ("mtls", Some(client.identity())),
-            (None, None) => ("cert", None),
-        };
-        set("auth", self.handshake_ms.map(|_| auth.into()));
-        set("identity", self.handshake_ms.and(identity).map(Into::into));
+        set("auth", self.auth().map(Into::into));
+        set("identity", self.identity().map(Into::into));
         let (pid, exit) = match self.command {
             Command::Running(pid) => (Some(pid), None),
             Command::Exited(pid, status) => (Some(pid), exit_text(status)),
@@ -191,6 +214,43 @@ impl Connection {
         );
         set("end", Some(end.into()));
         fields
+    }
+
+    /// How client and server have shown who they are, once they have.
+    pub(super) fn auth(&self) -> Option<&'static str> {
+        self.handshake_ms?;
+        Some(match (&self.facts.psk_identity, &self.facts.client) {
+            (Some(_), _) => "psk",
+            (None, Some(_)) => "mtls",
+            (None, None) => "cert",
+        })
+    }
+
+    /// Who the client has shown to be, as the log shows it.
+    pub(super) fn identity(&self) -> Option<String> {
+        self.handshake_ms?;
+        let facts = &self.facts;
+        let client = || facts.client.as_ref().map(|client| client.identity());
+        let psk = facts.psk_identity.as_ref().map(ToString::to_string);
+        psk.or_else(client)
+    }
+
+    /// How it ended, as one word of few.
+    pub(super) fn outcome(&self) -> &'static str {
+        let Client::Ended(Report { end, .. }, _) = &self.client else {
+            return "refused";
+        };
+        match (end, &self.command) {
+            (_, Command::Failed(_) | Command::NoUser | Command::NoBackend(_)) => "launch",
+            (End::Closed, _) => "closed",
+            (End::Truncated, _) => "truncated",
+            (End::Reset, _) => "reset",
+            (End::Timeout, _) => "timeout",
+            (End::Backend, _) => "backend",
+            (End::Refused | End::Launch, _) => "refused",
+            (End::Handshake(_), _) => "handshake",
+            (End::Tls(_), _) => "tls",
+        }
     }
 
     /// How it ended, in words.
@@ -286,6 +346,6 @@ pub(super) fn exit_text(status: WaitStatus) -> Option<String> {
     }
 }
 
-fn canonical(address: SocketAddr) -> SocketAddr {
+pub(super) fn canonical(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(address.ip().to_canonical(), address.port())
 }

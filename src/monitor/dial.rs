@@ -44,6 +44,7 @@ pub(super) struct Dials {
 struct Dial {
     /// The place of its host.
     host: usize,
+    begun: Instant,
     /// Backends that it is not going to get.
     tried: Vec<Target>,
     /// Those of them that had no room in their backlog.
@@ -103,6 +104,7 @@ impl Monitor {
         connection.command = Command::Dialling;
         let dial = Dial {
             host,
+            begun: Instant::now(),
             tried: Vec::new(),
             busy: Vec::new(),
             busy_until: None,
@@ -261,7 +263,7 @@ impl Monitor {
     }
 
     fn connected(&mut self, id: Id, attempt: Attempt) {
-        self.dials.remove(id);
+        let dial = self.dials.remove(id);
         let Attempt { target, socket, .. } = attempt;
         if self.pool.connected(&target) {
             self.say_of(&target, Severity::Notice, "back");
@@ -269,6 +271,10 @@ impl Monitor {
         let Some(connection) = self.connections.get_mut(&id) else {
             return;
         };
+        if let Some(dial) = dial {
+            let host = connection.host_label();
+            self.numbers.launched(host, dial.begun.elapsed());
+        }
         let transport = match target {
             Target::Tcp(_) => Transport::Tcp,
             Target::Unix(_) => Transport::Unix,

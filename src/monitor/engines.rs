@@ -67,6 +67,8 @@ pub(super) struct Slot {
     /// Whether another configuration has taken its place: no engine is started here any more.
     pub(super) retired: bool,
     engine: Option<Running>,
+    /// Whether an engine was started here before.
+    pub(super) had_engine: bool,
     /// When the next one may be started.
     not_before: Instant,
     backoff: Duration,
@@ -92,6 +94,7 @@ impl Slot {
             blueprint: Arc::clone(blueprint),
             retired: false,
             engine: None,
+            had_engine: false,
             not_before: now,
             backoff: Duration::ZERO,
         }
@@ -121,6 +124,7 @@ impl Slot {
             Forked::Engine(channel) => be_engine(&self.blueprint, channel),
             Forked::Monitor(pid) => pid,
         };
+        self.had_engine = true;
         Ok(self.engine.insert(Running {
             pid,
             channel: ours,

@@ -9,6 +9,12 @@ pub(super) enum Source {
     Signals,
     Control,
     Resolver,
+    /// The channel of the reporter.
+    Reporter,
+    /// A socket where metrics are asked for.
+    Metrics(usize),
+    /// Somebody who takes a long answer slowly.
+    Asker(u64),
     Listener(usize),
     Engine(usize),
     Stderr(Id),
@@ -21,10 +27,13 @@ impl Source {
             Self::Signals => 0,
             Self::Control => 1 << 3,
             Self::Resolver => 2 << 3,
+            Self::Reporter => 3 << 3,
             Self::Listener(index) => 1 | (index as u64) << 3,
             Self::Engine(index) => 2 | (index as u64) << 3,
             Self::Stderr(id) => 3 | id << 3,
             Self::Dial(id) => 4 | id << 3,
+            Self::Metrics(index) => 5 | (index as u64) << 3,
+            Self::Asker(number) => 6 | number << 3,
         }
     }
 
@@ -33,11 +42,14 @@ impl Source {
         match token & 7 {
             0 if index == 0 => Self::Signals,
             0 if index == 1 => Self::Control,
-            0 => Self::Resolver,
+            0 if index == 2 => Self::Resolver,
+            0 => Self::Reporter,
             1 => Self::Listener(index),
             2 => Self::Engine(index),
             3 => Self::Stderr(token >> 3),
-            _ => Self::Dial(token >> 3),
+            4 => Self::Dial(token >> 3),
+            5 => Self::Metrics(index),
+            _ => Self::Asker(token >> 3),
         }
     }
 }

@@ -71,6 +71,25 @@ impl Source {
     }
 }
 
+impl Over {
+    pub(super) const ALL: [Self; 4] = [
+        Self::Connections,
+        Self::PerSource,
+        Self::PerSourceRate,
+        Self::ProxyFrom,
+    ];
+
+    /// Its key in `[limits]`, or in `[[listen]]`.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Connections => "connections",
+            Self::PerSource => "per-source",
+            Self::PerSourceRate => "per-source-rate",
+            Self::ProxyFrom => "proxy-from",
+        }
+    }
+}
+
 impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
@@ -103,15 +122,15 @@ impl Admission {
         }
     }
 
-    /// Lets a client in, or not; who is let in is to be given back by [`Admission::release`]. `open` are
-    /// those that there are, of `room`; a Unix-domain socket is no source.
+    /// Lets a client in, or says which limit it is over; who is let in is to be given back by
+    /// [`Admission::release`]. `open` are those that there are, of `room`; a Unix-domain socket is no source.
     pub(super) fn admit(
         &mut self,
         source: Option<Source>,
         (open, room): (usize, usize),
         limits: &Limits,
         now: Instant,
-    ) -> bool {
+    ) -> Result<(), Over> {
         let over = match open < room {
             true => source.and_then(|source| self.enter(source, limits, now)),
             false => Some(Over::Connections),
@@ -119,16 +138,22 @@ impl Admission {
         if let Some(over) = over {
             self.refuse(over, source, now);
         }
-        over.is_none()
+        over.map_or(Ok(()), Err)
     }
 
-    /// Lets a client stay that was let in without a source, now that there is one, or not.
-    pub(super) fn identify(&mut self, source: Source, limits: &Limits, now: Instant) -> bool {
+    /// Lets a client stay that was let in without a source, now that there is one, or says which limit it is
+    /// over.
+    pub(super) fn identify(
+        &mut self,
+        source: Source,
+        limits: &Limits,
+        now: Instant,
+    ) -> Result<(), Over> {
         let over = self.enter(source, limits, now);
         if let Some(over) = over {
             self.refuse(over, Some(source), now);
         }
-        over.is_none()
+        over.map_or(Ok(()), Err)
     }
 
     /// Counts a client that is not let in.
@@ -224,13 +249,12 @@ impl Refused {
 
 impl fmt::Display for Refused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let names = ["connections", "per-source", "per-source-rate", "proxy-from"];
         match self.counts {
             [0, 0, 0, _] => write!(f, "refused clients that are no load balancer:")?,
             _ => write!(f, "refused clients over a limit:")?,
         }
-        for (name, count) in names.into_iter().zip(self.counts).filter(|(_, n)| *n > 0) {
-            write!(f, " {name}={count}")?;
+        for (over, count) in Over::ALL.iter().zip(self.counts).filter(|(_, n)| *n > 0) {
+            write!(f, " {}={count}", over.name())?;
         }
         match self.last {
             Some(source) => write!(f, " last={source}"),
@@ -266,23 +290,22 @@ mod tests {
         let (mut admission, now) = (Admission::new(), Instant::now());
         let (one, other) = (Some(source("192.0.2.1")), Some(source("192.0.2.2")));
         let room = (0, 10);
-        assert!(admission.admit(one, room, &limits, now));
-        assert!(admission.admit(one, room, &limits, now));
-        assert!(!admission.admit(one, room, &limits, now), "over per-source");
-        assert!(admission.admit(other, room, &limits, now));
-        admission.release(one, None);
-        assert!(admission.admit(one, room, &limits, now));
-        admission.release(one, None);
-        assert!(
-            !admission.admit(one, room, &limits, now),
-            "over per-source-rate"
+        assert_eq!(admission.admit(one, room, &limits, now), Ok(()));
+        assert_eq!(admission.admit(one, room, &limits, now), Ok(()));
+        assert_eq!(
+            admission.admit(one, room, &limits, now),
+            Err(Over::PerSource)
         );
-        assert!(
-            !admission.admit(one, (10, 10), &limits, now),
-            "over connections"
-        );
+        assert_eq!(admission.admit(other, room, &limits, now), Ok(()));
+        admission.release(one, None);
+        assert_eq!(admission.admit(one, room, &limits, now), Ok(()));
+        admission.release(one, None);
+        let over = admission.admit(one, room, &limits, now);
+        assert_eq!(over, Err(Over::PerSourceRate));
+        let over = admission.admit(one, (10, 10), &limits, now);
+        assert_eq!(over, Err(Over::Connections));
         let later = now + Duration::from_secs(1);
-        assert!(admission.admit(one, room, &limits, later));
+        assert_eq!(admission.admit(one, room, &limits, later), Ok(()));
         assert_eq!(admission.report(now), None);
         assert_eq!(
             admission.report(later).as_deref(),
@@ -301,7 +324,7 @@ mod tests {
             let source = Some(Source::of(
                 Ipv6Addr::from_bits(u128::from(network) << 64).into(),
             ));
-            assert!(admission.admit(source, (0, 10), &limits, now));
+            assert_eq!(admission.admit(source, (0, 10), &limits, now), Ok(()));
             admission.release(source, None);
             now += Duration::from_millis(1);
         }

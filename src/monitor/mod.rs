@@ -8,16 +8,20 @@ mod control;
 mod dial;
 mod engines;
 mod event;
+mod inquiry;
 mod launch;
 mod limits;
 mod listener;
 mod manager;
+mod numbers;
 mod pool;
 mod reload;
+mod reporting;
 mod resolver;
 mod socket;
 mod staples;
 mod start;
+mod status;
 mod stop;
 mod talk;
 
@@ -38,7 +42,7 @@ use crate::process::Signals;
 use crate::systemd::Passed;
 use crate::tls::tickets::TicketKeys;
 use connection::Connection;
-pub use control::ask;
+pub use control::{Question, ask};
 use dial::Dials;
 use engines::{Blueprint, Slot};
 use event::Source;
@@ -51,8 +55,11 @@ pub use reload::Origin;
 use resolver::Names;
 pub use start::{inetd, serve};
 
-use control::{Asker, Control};
+use control::{Asker, Control, Slow};
+use inquiry::Inquiry;
+use numbers::Numbers;
 use reload::Candidate;
+use reporting::Reporting;
 
 /// Events taken from the kernel at a time.
 const EVENTS: usize = 256;
@@ -82,7 +89,16 @@ struct Monitor {
     askers: Vec<Asker>,
     /// Who has asked for the one after it, if that was asked for at all.
     next_reload: Option<Vec<Asker>>,
-    control: Option<Control>,
+    controls: Vec<Control>,
+    /// What is counted for those who ask.
+    numbers: Numbers,
+    /// Where metrics are asked for.
+    reporting: Reporting,
+    /// What the engines are asked now.
+    inquiry: Option<Inquiry>,
+    /// Those who take long answers slowly, the oldest first.
+    slow: BTreeMap<u64, Slow>,
+    next_slow: u64,
     /// Engines, by places that are never used twice.
     slots: BTreeMap<usize, Slot>,
     next_place: usize,
@@ -134,6 +150,7 @@ impl Monitor {
                 break;
             }
             self.set_listening(now);
+            self.report_metrics(now);
             let timeout = self.timeout(now);
             let count = match self.epoll.wait(&mut events, timeout) {
                 Ok(count) => count,
@@ -148,6 +165,9 @@ impl Monitor {
                 match Source::of(event.data()) {
                     Source::Signals => self.take_signals(),
                     Source::Control => self.asked(),
+                    Source::Reporter => self.hear_reporter(),
+                    Source::Metrics(index) => self.accept_metrics(index),
+                    Source::Asker(number) => self.send_more(number),
                     Source::Listener(index) => self.accept(index),
                     Source::Engine(index) => self.hear(index),
                     Source::Stderr(id) => self.read_stderr(id),
@@ -164,6 +184,7 @@ impl Monitor {
         if let Some(line) = self.admission.last_report() {
             self.logger.say(Severity::Info, &line);
         }
+        self.reporting.bury();
         self.logger.finish();
         self.failed.unwrap_or(Exit::Success)
     }
@@ -182,6 +203,7 @@ impl Monitor {
         self.tell_manager(now);
         self.dial_deadlines(now);
         self.resolve(now);
+        self.answer_inquiry(now);
         if now >= self.rotate_at {
             self.rotate_keys(now);
         }
@@ -212,6 +234,8 @@ impl Monitor {
             self.manager_due(),
             self.dials.due(),
             self.names.due().filter(|_| self.stop == Stop::No),
+            self.reporting.due(now),
+            self.inquiry.as_ref().map(|inquiry| inquiry.until),
             Some(self.rotate_at),
         ];
         let wait = next

@@ -13,7 +13,7 @@ use super::engines::{Blueprint, Slot};
 use super::listener::Listener;
 use super::start::room;
 use super::{Monitor, Stop};
-use crate::config::{self, Form, Found, Lookups, Name, Options, Refusal, Source};
+use crate::config::{self, Address, Form, Found, Lookups, Name, Options, Refusal, Source};
 use crate::log::{Logger, Severity};
 use crate::message::ToEngine;
 use crate::process::raise_descriptor_limit;
@@ -35,6 +35,8 @@ pub(super) struct Candidate {
     /// For each socket of the configuration: its listener's place, and the socket, unless one that is
     /// there already can stay.
     sockets: Vec<(usize, Socket)>,
+    /// The same of those for metrics, which have all the same place.
+    metrics: Vec<(usize, Socket)>,
 }
 
 enum Socket {
@@ -115,7 +117,10 @@ impl Monitor {
         };
         let limit = raise_descriptor_limit()
             .map_err(|e| format!("unable to raise the limit of descriptors: {e}"))?;
-        let sockets = self.sockets(&config)?;
+        let listeners = config.listeners.iter().map(|listener| &listener.address);
+        let sockets = self.sockets(listeners, &self.listeners)?;
+        let metrics = config.metrics.iter();
+        let metrics = self.sockets(metrics, &self.reporting.listeners)?;
         let room = room(&config, limit.1);
         let blueprint = Blueprint::new(config, &self.keys)?;
         let candidate = Candidate {
@@ -123,17 +128,22 @@ impl Monitor {
             room,
             logger,
             sockets,
+            metrics,
         };
         Ok((candidate, warnings))
     }
 
-    /// Those that stay, and new ones, bound.
-    fn sockets(&self, config: &config::Config) -> Result<Vec<(usize, Socket)>, String> {
+    /// Those of `old` that stay, and new ones, bound.
+    fn sockets<'a>(
+        &self,
+        addresses: impl Iterator<Item = &'a Address>,
+        old: &[Listener],
+    ) -> Result<Vec<(usize, Socket)>, String> {
         let mut sockets = Vec::new();
-        let mut kept = vec![false; self.listeners.len()];
-        for (place, listener) in config.listeners.iter().enumerate() {
-            for at in Listener::places(&listener.address, &self.passed) {
-                let mut old = self.listeners.iter().zip(&mut kept).enumerate();
+        let mut kept = vec![false; old.len()];
+        for (place, address) in addresses.enumerate() {
+            for at in Listener::places(address, &self.passed) {
+                let mut old = old.iter().zip(&mut kept).enumerate();
                 let same = old.find(|(_, (old, kept))| !**kept && old.is_at(&at));
                 let socket = match same {
                     Some((old, (_, kept))) => {
@@ -168,26 +178,13 @@ impl Monitor {
             self.logger = logger;
         }
         self.deafen();
-        let mut old: Vec<_> = self.listeners.drain(..).map(Some).collect();
-        for (place, socket) in candidate.sockets {
-            match socket {
-                Socket::Kept(kept) => {
-                    if let Some(mut listener) = old.get_mut(kept).and_then(Option::take) {
-                        listener.index = place;
-                        self.listeners.push(listener);
-                    }
-                }
-                Socket::New(listener) => {
-                    let line = format!("listening on {listener}");
-                    self.logger.say(Severity::Notice, &line);
-                    self.listeners.push(listener);
-                }
-            }
-        }
-        for listener in old.into_iter().flatten() {
-            let line = format!("no longer listening on {listener}");
-            self.logger.say(Severity::Notice, &line);
-        }
+        let old = std::mem::take(&mut self.listeners);
+        self.listeners = self.take_sockets(old, candidate.sockets, "listening on");
+        self.deafen_metrics();
+        let old = std::mem::take(&mut self.reporting.listeners);
+        let metrics = self.take_sockets(old, candidate.metrics, "metrics at");
+        self.move_metrics(metrics);
+        self.numbers.configured(&self.blueprint.config);
         self.slots.retain(|_, slot| {
             slot.retired |= Arc::ptr_eq(&slot.blueprint, &retired);
             !slot.retired || slot.load().is_some()
@@ -199,6 +196,38 @@ impl Monitor {
         }
         self.next_staple(SystemTime::now());
         self.reload_done("reloaded", None);
+    }
+
+    /// The sockets to go on with; those of the old ones that go, and those that are new, are what `what`
+    /// says.
+    fn take_sockets(
+        &mut self,
+        old: Vec<Listener>,
+        sockets: Vec<(usize, Socket)>,
+        what: &str,
+    ) -> Vec<Listener> {
+        let mut old: Vec<_> = old.into_iter().map(Some).collect();
+        let mut listeners = Vec::new();
+        for (place, socket) in sockets {
+            match socket {
+                Socket::Kept(kept) => {
+                    if let Some(mut listener) = old.get_mut(kept).and_then(Option::take) {
+                        listener.index = place;
+                        listeners.push(listener);
+                    }
+                }
+                Socket::New(listener) => {
+                    let line = format!("{what} {listener}");
+                    self.logger.say(Severity::Notice, &line);
+                    listeners.push(listener);
+                }
+            }
+        }
+        for listener in old.into_iter().flatten() {
+            let line = format!("no longer {what} {listener}");
+            self.logger.say(Severity::Notice, &line);
+        }
+        listeners
     }
 
     /// An engine of the candidate has died before any of them could serve.
@@ -238,6 +267,8 @@ impl Monitor {
 
     fn reload_done(&mut self, line: &str, failed: Option<Severity>) {
         self.logger.say(failed.unwrap_or(Severity::Notice), line);
+        self.numbers
+            .reloaded(if failed.is_none() { "ok" } else { "failed" });
         for asker in self.askers.drain(..) {
             asker.finish(line, failed.is_none());
         }

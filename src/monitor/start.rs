@@ -12,7 +12,7 @@ use std::time::{Instant, SystemTime};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
 use nix::sys::signal::Signal;
 
-use super::control::Control;
+use super::control::{Control, Question};
 use super::dial::Dials;
 use super::engines::{Blueprint, Slot};
 use super::event::Source;
@@ -20,8 +20,10 @@ use super::launch::Commands;
 use super::limits::Admission;
 use super::listener::{Accepted, Listener};
 use super::manager::Manager;
+use super::numbers::Numbers;
 use super::pool::Pool;
 use super::reload::Origin;
+use super::reporting::Reporting;
 use super::resolver::Names;
 use super::{Monitor, Stop};
 use crate::Exit;
@@ -183,6 +185,8 @@ impl Monitor {
         let now = Instant::now();
         let names = Names::of(&config, now);
         let blueprint = Arc::new(Blueprint::new(config, &keys).map_err(cannot_start)?);
+        let numbers = Numbers::new().map_err(|e| cannot_start(format!("unable to count: {e}")))?;
+        numbers.configured(&blueprint.config);
         let slots = (0..blueprint.config.engines).map(|place| (place, Slot::new(&blueprint, now)));
         let slots: BTreeMap<_, _> = slots.collect();
         let commands = Commands::new(limit, stderr_is_connection)
@@ -220,7 +224,12 @@ impl Monitor {
             candidate: None,
             askers: Vec::new(),
             next_reload: None,
-            control: None,
+            controls: Vec::new(),
+            numbers,
+            reporting: Reporting::default(),
+            inquiry: None,
+            slow: BTreeMap::new(),
+            next_slow: 0,
             room,
             children: HashMap::new(),
             outlived: VecDeque::new(),
@@ -239,6 +248,18 @@ impl Monitor {
                 self.listeners.push(Listener::bind(index, place)?);
             }
         }
+        for place in self
+            .blueprint
+            .config
+            .metrics
+            .iter()
+            .flat_map(|address| Listener::places(address, &[]))
+        {
+            let listener = Listener::bind(0, place)?;
+            let line = format!("metrics at {listener}");
+            self.logger.say(Severity::Notice, &line);
+            self.reporting.listeners.push(listener);
+        }
         self.start_engines(Instant::now());
         self.next_staple(SystemTime::now());
         Ok(())
@@ -249,18 +270,19 @@ impl Monitor {
         let config::Source::File(table) = &origin.source else {
             return;
         };
-        let control = Control::listen(table).and_then(|control| {
+        let listen = |question| {
+            let control = Control::listen(table, question)?;
             // Whoever cannot be accepted yet is not to keep us awake.
             let flags = EpollFlags::EPOLLIN | EpollFlags::EPOLLET;
             let event = EpollEvent::new(flags, Source::Control.token());
             self.epoll.add(&control, event)?;
-            Ok(control)
-        });
-        match control {
-            Ok(control) => self.control = Some(control),
+            Ok::<_, io::Error>(control)
+        };
+        let controls = [Question::Reload, Question::Status].map(listen);
+        match controls.into_iter().collect() {
+            Ok(controls) => self.controls = controls,
             Err(e) => {
-                let line =
-                    format!("tlssrv --reload does not reach this server, only a signal: {e}");
+                let line = format!("tlssrv --reload and --status do not reach this server: {e}");
                 self.logger.say(Severity::Warning, &line);
             }
         }

@@ -3,7 +3,7 @@
 
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use nix::sys::epoll::{EpollEvent, EpollFlags};
 
@@ -27,8 +27,10 @@ impl Monitor {
                 continue;
             }
             let is_candidate = !Arc::ptr_eq(&slot.blueprint, &self.blueprint);
+            let restarts = slot.had_engine;
             match slot.start(now) {
                 Ok(engine) => {
+                    self.numbers.restarts.inc_by(restarts.into());
                     let event = EpollEvent::new(EpollFlags::EPOLLIN, Source::Engine(place).token());
                     if let Err(e) = self.epoll.add(&engine.channel, event) {
                         self.logger
@@ -117,7 +119,7 @@ impl Monitor {
                 id,
                 host,
                 facts,
-                handshake_ms,
+                handshake_us,
             } => {
                 let host = host as usize;
                 let Some(connection) = self.connections.get_mut(&id) else {
@@ -136,8 +138,17 @@ impl Monitor {
                 }
                 connection.host = Some(host);
                 connection.facts = facts;
-                connection.handshake_ms = Some(handshake_ms);
+                connection.handshake_ms = Some(handshake_us / 1000);
+                let auth = connection.auth().unwrap_or_default();
+                let time = Duration::from_micros(handshake_us.into());
+                let label = connection.host_label();
+                self.numbers.handshake(label, auth, &connection.facts, time);
                 self.open(id, host);
+                true
+            }
+            ToMonitor::Moved(moved) => self.moved(place, &moved),
+            ToMonitor::Reported => {
+                self.reported(place);
                 true
             }
             ToMonitor::Kill { id } => match self.connections.get(&id) {
@@ -207,6 +218,7 @@ impl Monitor {
             let until = now.checked_add(linger).unwrap_or(now);
             self.client_ended(id, Report::unknown(End::Reset), until);
         }
+        self.reported(place);
         if !self.ready && self.stop == Stop::No {
             self.logger.say(Severity::Err, "no engine can start");
             self.failed = Some(Exit::CannotStart);

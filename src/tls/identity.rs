@@ -39,6 +39,19 @@ pub struct Validity {
     pub not_after: SystemTime,
 }
 
+impl Validity {
+    /// That of a certificate; `None` where its dates cannot be read.
+    pub fn of(certificate: &CertificateDer<'_>) -> Option<Self> {
+        // x509-cert reads more strictly than TLS needs it (the size of serial numbers, for one).
+        let certificate = Certificate::from_der(certificate).ok()?;
+        let validity = certificate.tbs_certificate().validity();
+        Some(Self {
+            not_before: validity.not_before.to_system_time(),
+            not_after: validity.not_after.to_system_time(),
+        })
+    }
+}
+
 /// Why PEM text is no [`Identity`]; always the operator's fault.
 #[derive(Debug, PartialEq, Eq)]
 pub enum InvalidIdentity {
@@ -137,14 +150,7 @@ impl Identity {
             .valid_dns_names()
             .map(str::to_ascii_lowercase)
             .collect();
-        // x509-cert reads more strictly than TLS needs it (the size of serial numbers, for one).
-        let validity = Certificate::from_der(leaf).ok().map(|leaf| {
-            let validity = leaf.tbs_certificate().validity();
-            Validity {
-                not_before: validity.not_before.to_system_time(),
-                not_after: validity.not_after.to_system_time(),
-            }
-        });
+        let validity = Validity::of(leaf);
         Ok(Self {
             certified: Arc::new(certified),
             validity,

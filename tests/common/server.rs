@@ -125,7 +125,7 @@ impl Server {
     /// The commands, as they are now.
     pub(crate) fn commands(&self) -> Vec<Pid> {
         let mut commands = proc::children(self.pid());
-        commands.retain(|pid| proc::name(*pid).is_some_and(|name| name != "tlssrv"));
+        commands.retain(|pid| proc::name(*pid).is_some_and(|name| !name.starts_with("tlssrv")));
         commands
     }
 

@@ -7,11 +7,12 @@ use crate::TLSSRV_TOML_5;
 use crate::example::{assert_passes_check, known_keys, problems_of};
 
 /// The sections of the page, and what their keys are part of.
-const SECTIONS: [(&str, &str); 6] = [
+const SECTIONS: [(&str, &str); 7] = [
     ("TOP LEVEL", ""),
     ("LOG", "log"),
     ("LIMITS", "limits"),
     ("TICKETS", "tickets"),
+    ("METRICS", "metrics"),
     ("LISTENERS", "listen"),
     ("HOSTS", "host"),
 ];
@@ -60,6 +61,7 @@ fn table_of_examples(without: &str) -> String {
             .filter(|line| !line.contains("= {") || table == "host")
             .filter(|line| !line.contains("= [{"))
             .filter(|line| !line.starts_with("systemd ="))
+            .filter(|line| !line.starts_with("listen = \"unix:"))
             .collect();
         sections.insert(table, lines.join("\n"));
     }

@@ -1,0 +1,65 @@
+//! What a client of the reporter is told (RFC 9112 §4).
+#![forbid(unsafe_code)]
+
+use super::Page;
+use super::request::Method;
+
+/// How a request went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Status {
+    Ok,
+    BadRequest,
+    NotFound,
+    MethodNotAllowed,
+    TooLarge,
+    Unavailable,
+}
+
+impl Status {
+    /// Its code and reason phrase (RFC 9110 §15, RFC 6585 §5).
+    fn line(self) -> &'static str {
+        match self {
+            Self::Ok => "200 OK",
+            Self::BadRequest => "400 Bad Request",
+            Self::NotFound => "404 Not Found",
+            Self::MethodNotAllowed => "405 Method Not Allowed",
+            Self::TooLarge => "431 Request Header Fields Too Large",
+            Self::Unavailable => "503 Service Unavailable",
+        }
+    }
+
+    /// What somebody reads who looks.
+    pub(super) fn text(self) -> &'static str {
+        match self {
+            Self::NotFound => "there are /metrics, /healthz and /readyz\n",
+            Self::MethodNotAllowed => "there are GET and HEAD\n",
+            Self::TooLarge => "too long\n",
+            _ => "no request of HTTP/1.1\n",
+        }
+    }
+}
+
+/// A response, whole.
+pub(super) fn response(status: Status, page: Page, method: Method, content: &str) -> Vec<u8> {
+    // Of Prometheus's "Exposition formats": the text format has a version of its own.
+    let kind = match page {
+        Page::Metrics => "text/plain; version=0.0.4; charset=utf-8",
+        Page::Health | Page::Readiness => "text/plain; charset=utf-8",
+    };
+    // "The origin server MUST generate an Allow header field in a 405 response" (RFC 9110 §15.5.6).
+    let allow = match status {
+        Status::MethodNotAllowed => "Allow: GET, HEAD\r\n",
+        _ => "",
+    };
+    let head = format!(
+        "HTTP/1.1 {}\r\nContent-Type: {kind}\r\nContent-Length: {}\r\n{allow}Cache-Control: no-store\r\n\
+         Connection: close\r\n\r\n",
+        status.line(),
+        content.len(),
+    );
+    let content = match method {
+        Method::Get => content,
+        Method::Head => "",
+    };
+    [head.as_bytes(), content.as_bytes()].concat()
+}
