@@ -7,6 +7,7 @@ use nix::errno::Errno;
 use nix::sys::socket::{MsgFlags, Shutdown, recv, send, setsockopt, shutdown, sockopt};
 
 use crate::message::Transport;
+use crate::tls::buffer::Buffer;
 
 /// The command's side: one socket, or two pipes; or a backend.
 pub(super) enum Plain {
@@ -57,7 +58,38 @@ pub(crate) fn receive(socket: &impl AsRawFd, room: &mut [u8]) -> Read {
 
 /// Writes to the client's socket.
 pub(crate) fn transmit(socket: &impl AsRawFd, bytes: &[u8]) -> Written {
-    let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
+    send_with(socket, bytes, MsgFlags::empty())
+}
+
+/// Writes to the client's socket what waits for it, as far as it takes it; `false`: the client is gone.
+pub(super) fn flush(socket: &OwnedFd, waiting: &mut Buffer, next: Next) -> bool {
+    if waiting.is_empty() {
+        return true; // a write of nothing would meet a reset before what came ahead of it is read
+    }
+    let flags = match next {
+        Next::Open => MsgFlags::empty(),
+        Next::Fin => MsgFlags::from_bits_retain(libc::MSG_MORE),
+    };
+    match send_with(socket, waiting.filled(), flags) {
+        Written::Broken(_) => false,
+        Written::Bytes(n) => {
+            waiting.consume_and_free(n);
+            true
+        }
+    }
+}
+
+/// What comes behind the bytes that are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Next {
+    /// Nothing for now, or nobody knows.
+    Open,
+    /// FIN, as soon as all of them are written: in the packet of the last of them.
+    Fin,
+}
+
+fn send_with(socket: &impl AsRawFd, bytes: &[u8], flags: MsgFlags) -> Written {
+    let flags = flags | MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
     written_result(retry(|| send(socket.as_raw_fd(), bytes, flags)))
 }
 

@@ -5,6 +5,7 @@ pub mod alert;
 pub mod buffer;
 pub mod client;
 pub mod hello;
+mod hmac;
 pub mod identity;
 pub mod name;
 pub mod names;

@@ -19,6 +19,8 @@ use rustls::{
     SupportedCipherSuite, Tls12CipherSuite, Tls13CipherSuite,
 };
 
+use super::hmac::hkdf;
+
 /// The provider of every server configuration: made once, and never freed.
 pub fn provider() -> Arc<CryptoProvider> {
     static PROVIDER: OnceLock<Arc<CryptoProvider>> = OnceLock::new();
@@ -54,7 +56,7 @@ thread_local! {
     static REPLACEMENT: Cell<Option<AlertDescription>> = const { Cell::new(None) };
 }
 
-/// The same suite, with an AEAD that watches the alerts.
+/// The same suite, with an AEAD that watches the alerts, and [a quicker HKDF](super::hmac).
 fn watched(suite: SupportedCipherSuite) -> SupportedCipherSuite {
     let common = |common: &CipherSuiteCommon| CipherSuiteCommon {
         suite: common.suite,
@@ -65,7 +67,8 @@ fn watched(suite: SupportedCipherSuite) -> SupportedCipherSuite {
         SupportedCipherSuite::Tls13(suite) => {
             SupportedCipherSuite::Tls13(Box::leak(Box::new(Tls13CipherSuite {
                 common: common(&suite.common),
-                hkdf_provider: suite.hkdf_provider,
+                hkdf_provider: hkdf(suite.common.hash_provider.algorithm())
+                    .unwrap_or(suite.hkdf_provider),
                 aead_alg: Box::leak(Box::new(Tls13Aead(suite.aead_alg))),
                 quic: suite.quic,
             })))

@@ -110,6 +110,8 @@ fn certificates(
     // Tickets carry the session: nothing is kept here for clients that come back.
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.ticketer = tickets.ticketer(binding(host));
+    // Whoever comes back gets the next one; OpenSSL's servers give no more then, either.
+    config.send_tls13_tickets = 1;
     Ok(config)
 }
 

@@ -1,10 +1,8 @@
 //! The end of a connection: the last bytes, FIN, and no longer a wait than there has to be.
 #![forbid(unsafe_code)]
 
-use std::os::fd::OwnedFd;
-
 use super::{Closing, Connection, Cut, DRAIN, State};
-use crate::engine::io::{self, Read, Written, shutdown_write};
+use crate::engine::io::{self, Next, Read, shutdown_write};
 use crate::engine::relay::CHUNK;
 use crate::engine::{Scratch, Shared};
 use crate::message::End;
@@ -40,7 +38,7 @@ impl Connection {
     }
 
     fn closing_turn(&self, mut closing: Closing) -> State {
-        if !flush(&self.socket, &mut closing.to_client) {
+        if !io::flush(&self.socket, &mut closing.to_client, Next::Fin) {
             return State::Over(closing.end);
         }
         if closing.to_client.is_empty() && !closing.fin_sent {
@@ -60,19 +58,5 @@ pub(super) fn await_death(cut: Cut, scratch: &mut Scratch) -> State {
     match io::read(from, scratch.plaintext.room(CHUNK)) {
         Read::Bytes(_) | Read::Nothing => State::Cut(cut),
         Read::End | Read::Broken => State::Over(cut.end),
-    }
-}
-
-/// Sends what waits, as far as the client takes it; `false`: the client is gone.
-pub(super) fn flush(socket: &OwnedFd, waiting: &mut Buffer) -> bool {
-    if waiting.is_empty() {
-        return true;
-    }
-    match io::transmit(socket, waiting.filled()) {
-        Written::Broken(_) => false,
-        Written::Bytes(n) => {
-            waiting.consume_and_free(n);
-            true
-        }
     }
 }

@@ -3,10 +3,9 @@
 
 use rustls::AlertDescription;
 
-use super::closing::flush;
 use super::{Asking, Connection, Handshake, Hello, Opening, State};
 use crate::config::Unrouted;
-use crate::engine::io::{self, Read};
+use crate::engine::io::{self, Next, Read};
 use crate::engine::relay::CHUNK;
 use crate::engine::{Scratch, Shared};
 use crate::message::{End, Facts, bounded};
@@ -121,7 +120,7 @@ impl Connection {
     }
 
     pub(super) fn handshake(&mut self, mut handshake: Handshake, shared: &mut Shared<'_>) -> State {
-        if !flush(&self.socket, &mut handshake.to_client) {
+        if !io::flush(&self.socket, &mut handshake.to_client, Next::Open) {
             return State::Over(End::Reset);
         }
         let input = &mut shared.scratch.input;
@@ -162,7 +161,9 @@ impl Connection {
                 let to_client = std::mem::take(&mut handshake.to_client);
                 Err(self.close(to_client, end, shared))
             }
-            Ok(_) if !flush(&self.socket, &mut handshake.to_client) => Err(State::Over(End::Reset)),
+            Ok(_) if !io::flush(&self.socket, &mut handshake.to_client, Next::Open) => {
+                Err(State::Over(End::Reset))
+            }
             Ok(stage) => Ok(stage),
         }
     }

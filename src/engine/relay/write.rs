@@ -5,8 +5,8 @@ use std::os::fd::OwnedFd;
 
 use nix::errno::Errno;
 
-use super::{Relay, Up};
-use crate::engine::io::{self, Plain, Written};
+use super::{Down, Relay, Up};
+use crate::engine::io::{self, Next, Plain, Written};
 
 impl Relay {
     /// Writes plaintext to the command, and keeps what it does not take; `false`: it reads no more.
@@ -53,16 +53,11 @@ impl Relay {
     }
 
     pub(super) fn flush_to_client(&mut self, socket: &OwnedFd) -> bool {
-        if self.to_client.is_empty() {
-            return true; // a write of nothing would meet a reset before what came ahead of it is read
-        }
-        match io::transmit(socket, self.to_client.filled()) {
-            Written::Broken(_) => false,
-            Written::Bytes(n) => {
-                self.to_client.consume_and_free(n);
-                true
-            }
-        }
+        let next = match self.down {
+            Down::Ending => Next::Fin,
+            Down::Open | Down::Ended => Next::Open,
+        };
+        io::flush(socket, &mut self.to_client, next)
     }
 
     pub(super) fn flush_to_command(&mut self) {
