@@ -138,6 +138,8 @@ fn a_server_without_engines_is_healthy_and_not_ready() {
 fn an_engine_that_does_not_answer_holds_nobody_up_for_long() {
     let server = Server::with_config(&table("engines = 1", &[("a.example", CAT)]));
     let mut client = server.connect("a.example");
+    client.send(b"hello\n");
+    assert_eq!(client.read_line(), "hello");
     let engine = server.engines()[0];
     kill(engine, Signal::SIGSTOP).unwrap();
     let open = "tlssrv_connections_open{host=\"a.example\"}";
@@ -149,7 +151,7 @@ fn an_engine_that_does_not_answer_holds_nobody_up_for_long() {
     wait_for(
         &server,
         "tlssrv_received_bytes_total{host=\"a.example\"}",
-        6.0,
+        12.0,
     );
     assert_eq!(server.engines(), [engine]);
 }

@@ -173,7 +173,10 @@ impl Typist {
     }
 
     fn types(&mut self, line: &str) {
-        writeln!(self.stdin, "{line}").unwrap();
+        // In one piece: s_client takes each for a line.
+        self.stdin
+            .write_all(format!("{line}\n").as_bytes())
+            .unwrap();
     }
 
     /// Types a line, and waits until it comes back.
