@@ -9,9 +9,6 @@
 )]
 
 mod common;
-#[path = "common/example.rs"]
-mod example;
-
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -22,7 +19,6 @@ use yaml_rust2::{Yaml, YamlLoader};
 
 use common::programs::{Ran, run};
 use common::{Site, TLSSRV, pki};
-use example::known_keys;
 
 /// The manifest, by the kind and name of what is in it.
 struct Manifest(BTreeMap<(String, String), Yaml>);
@@ -106,38 +102,18 @@ fn with_secrets(mut files: BTreeMap<String, String>) -> BTreeMap<String, String>
     files
 }
 
-/// The table without the keys that this program does not have yet, and with a backend that has a name here.
-fn with_keys_of_this_program(table: &str) -> String {
-    let known = known_keys();
-    let has = |table: &str, key: &str| known.get(table).is_some_and(|keys| keys.contains(key));
-    let mut table = table.replace("web.default.svc.cluster.local", "127.0.0.1");
-    if !has("listen", "proxy-protocol") {
-        table = without(&without(&table, "proxy-protocol ="), "proxy-from =");
-    }
-    if !has("metrics", "listen") {
-        table = without(&without(&table, "[metrics]"), "listen =");
-    }
-    if !has("host", "connect") {
-        let line = "connect = \"127.0.0.1:8080\"";
-        assert!(table.contains(line), "{table}");
-        table = table.replace(line, "command = [\"cat\"]\nallow-root = true");
-    }
-    table
-}
-
-fn without(table: &str, beginning: &str) -> String {
-    let lines = table.lines().filter(|line| !line.starts_with(beginning));
-    let rest: Vec<&str> = lines.collect();
-    assert_ne!(rest.len(), table.lines().count(), "no {beginning}");
-    rest.join("\n")
+/// With a backend that has a name here.
+fn with_a_backend(files: &mut BTreeMap<String, String>) {
+    let table = files.get_mut("tlssrv.toml").unwrap();
+    assert!(table.contains("web.default.svc.cluster.local"), "{table}");
+    *table = table.replace("web.default.svc.cluster.local", "127.0.0.1");
 }
 
 #[test]
 fn the_table_of_the_manifest_is_accepted_with_its_secrets() {
     let manifest = Manifest::read();
     let mut files = with_secrets(manifest.files());
-    let table = with_keys_of_this_program(&files["tlssrv.toml"]);
-    files.insert("tlssrv.toml".to_owned(), table);
+    with_a_backend(&mut files);
     let mode = octal(&manifest.pod()["volumes"][0]["projected"]["defaultMode"]);
     let ran = check(&site_of(&files, mode));
     assert_eq!(ran.status.code(), Some(0), "{}", ran.stderr);
@@ -164,8 +140,7 @@ fn octal(mode: &Yaml) -> u32 {
 #[test]
 fn the_secrets_as_they_stand_in_the_manifest_are_refused() {
     let mut files = Manifest::read().files();
-    let table = with_keys_of_this_program(&files["tlssrv.toml"]);
-    files.insert("tlssrv.toml".to_owned(), table);
+    with_a_backend(&mut files);
     let ran = check(&site_of(&files, 0o440));
     assert_eq!(ran.status.code(), Some(96), "{}", ran.stderr);
     for file in ["tickets.key", "tls.crt"] {
