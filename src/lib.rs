@@ -47,6 +47,8 @@ pub mod config;
 pub mod engine;
 pub mod environment;
 mod exit;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 pub mod log;
 pub mod message;
 pub mod monitor;

@@ -162,7 +162,7 @@ fn crls(
                 .map_err(|_| "not PEM text, or damaged")?,
         };
         for crl in &crls {
-            BorrowedCertRevocationList::from_der(crl).map_err(|error| error.to_string())?;
+            BorrowedCertRevocationList::from_der(crl).map_err(unusable)?;
         }
         match crls.is_empty() {
             true => Err("no CRL in it".into()),
@@ -181,6 +181,18 @@ fn crls(
         }
     }
     Some(crls)
+}
+
+/// Why a CRL cannot be used, and what to do.
+fn unusable(error: webpki::Error) -> String {
+    match error {
+        webpki::Error::BadDer | webpki::Error::UnsupportedCrlVersion => {
+            "it is damaged, or not of version 2, which \"openssl ca\" makes where its configuration has a \
+             crlnumber"
+                .to_owned()
+        }
+        other => other.to_string(),
+    }
 }
 
 /// The date, where it has passed.

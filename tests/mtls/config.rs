@@ -6,7 +6,7 @@ use std::process::Command;
 use crate::common::TLSSRV;
 use crate::common::authority::Authority;
 use crate::common::pki::{Valid, write_secret};
-use crate::common::programs::{Ran, run};
+use crate::common::programs::{Ran, missing, program, run};
 use crate::setup::{Setup, table};
 
 fn check(setup: &Setup, toml: &str) -> Ran {
@@ -216,4 +216,43 @@ fn a_list_beside_request_is_doubted() {
         "{}",
         ran.stderr
     );
+}
+
+#[test]
+fn a_crl_of_version_1_is_refused_with_the_way_to_a_better_one() {
+    if missing(&["openssl"]) {
+        return;
+    }
+    let setup = Setup::new();
+    write_secret(&setup.site.file("ca.key"), &setup.ca.key());
+    fs::write(setup.site.file("index.txt"), "").unwrap();
+    let configuration = "[ca]\ndefault_ca = ours\n[ours]\ndatabase = index.txt\ndefault_md = sha256\n\
+                         default_crl_days = 30\n";
+    let gencrl = |configuration: &str| {
+        fs::write(setup.site.file("openssl.cnf"), configuration).unwrap();
+        let ran = run(program("openssl").current_dir(setup.site.path()).args([
+            "ca",
+            "-config",
+            "openssl.cnf",
+            "-gencrl",
+            "-keyfile",
+            "ca.key",
+            "-cert",
+            "ca.pem",
+            "-out",
+            "ca.crl",
+        ]));
+        assert_eq!(ran.status.code(), Some(0), "{}", ran.stderr);
+        check(
+            &setup,
+            &table("client-auth = \"require\"\nclient-crl = \"ca.crl\""),
+        )
+    };
+    let ran = gencrl(configuration);
+    assert_eq!(ran.status.code(), Some(96), "{}", ran.stderr);
+    assert!(ran.stderr.contains("not of version 2"), "{}", ran.stderr);
+    // As the message says.
+    fs::write(setup.site.file("number"), "01\n").unwrap();
+    let ran = gencrl(&format!("{configuration}crlnumber = number\n"));
+    assert_eq!(ran.status.code(), Some(0), "{}", ran.stderr);
 }

@@ -6,8 +6,8 @@ use rcgen::ExtendedKeyUsagePurpose;
 
 use crate::common::Server;
 use crate::common::authority::Authority;
-use crate::common::pki::Valid;
-use crate::common::programs::missing;
+use crate::common::pki::{Valid, write_secret};
+use crate::common::programs::{missing, program, run};
 use crate::setup::{Setup, s_client, served};
 
 /// RFC 8446 §6.2
@@ -16,6 +16,7 @@ const CERTIFICATE_REVOKED: u8 = 44;
 const UNKNOWN_CA: u8 = 48;
 const ACCESS_DENIED: u8 = 49;
 const UNSUPPORTED_CERTIFICATE: u8 = 43;
+const CERTIFICATE_UNKNOWN: u8 = 46;
 const HANDSHAKE_FAILURE: u8 = 40;
 const CERTIFICATE_REQUIRED: u8 = 116;
 
@@ -212,4 +213,30 @@ fn a_chain_leads_to_the_ca_through_another() {
     served(&server, "carol", &[]);
     let unknown = refusal("nobody in client-ca has issued it", "CN=dave");
     assert_refused(&server, "dave", [UNKNOWN_CA; 2], &unknown);
+}
+
+#[test]
+fn a_certificate_of_version_1_is_refused_in_words_too() {
+    if missing(&["openssl"]) {
+        return;
+    }
+    let setup = Setup::new();
+    write_secret(&setup.site.file("ca.key"), &setup.ca.key());
+    // What openssl makes of a request when nobody asks it for extensions.
+    let steps = "openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=ivan -keyout ivan.key \
+                 -out ivan.csr && \
+                 openssl x509 -req -in ivan.csr -CA ca.pem -CAkey ca.key -out ivan.crt && \
+                 cat ivan.crt ivan.key >ivan.pem";
+    let ran = run(program("sh")
+        .current_dir(setup.site.path())
+        .args(["-c", steps]));
+    assert_eq!(ran.status.code(), Some(0), "{}", ran.stderr);
+    let why = "it is of an old version of X.509, and has to be of version 3";
+    let server = setup.require("");
+    assert_refused(
+        &server,
+        "ivan",
+        [CERTIFICATE_UNKNOWN; 2],
+        &refusal(why, "CN=ivan"),
+    );
 }

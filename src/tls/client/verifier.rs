@@ -171,6 +171,11 @@ fn words(error: &Error) -> String {
         CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
             "it is not for clients"
         }
+        CertificateError::Other(other)
+            if other.0.downcast_ref() == Some(&webpki::Error::UnsupportedCertVersion) =>
+        {
+            "it is of an old version of X.509, and has to be of version 3"
+        }
         other => return other.to_string(),
     }
     .to_owned()

@@ -232,20 +232,13 @@ impl SecureRandom for Zeros {
 
 #[cfg(test)]
 mod tests {
+    use crate::fuzzing::replay;
+
     #[test]
     fn what_the_fuzzers_have_kept_is_no_finding() {
         replay("client_hello", super::client_hello);
         replay("message", super::message);
         replay("record", super::record);
         replay("server", super::server);
-    }
-
-    fn replay(name: &str, target: fn(&[u8])) {
-        let corpus = format!("{}/fuzz/corpus/{name}", env!("CARGO_MANIFEST_DIR"));
-        let files: Vec<_> = std::fs::read_dir(corpus).unwrap().collect();
-        assert!(!files.is_empty(), "no corpus for {name}");
-        for file in files {
-            target(&std::fs::read(file.unwrap().path()).unwrap());
-        }
     }
 }
