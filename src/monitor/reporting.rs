@@ -147,14 +147,14 @@ impl Monitor {
         }
     }
 
-    /// Takes messages from the reporter, as long as it takes ours.
+    /// Takes messages from the reporter, as long as it takes ours; of one that is gone, what it has said last.
     pub(super) fn hear_reporter(&mut self) {
-        self.flush_reporter();
+        let gone = self.flush_reporter().is_err();
         for _ in 0..BATCH {
             let Some(process) = &mut self.reporting.process else {
                 return;
             };
-            if process.channel.wants_write() {
+            if process.channel.wants_write() && !gone {
                 return;
             }
             let message = match process.channel.receive() {
@@ -215,17 +215,16 @@ impl Monitor {
         if let Some(process) = &mut self.reporting.process {
             // A reporter that is gone is found out by the end of its channel.
             let _ = process.channel.send(encode(message), descriptors);
-            self.flush_reporter();
+            let _ = self.flush_reporter();
         }
     }
 
-    fn flush_reporter(&mut self) {
+    /// Errors: the reporter is gone.
+    fn flush_reporter(&mut self) -> nix::Result<()> {
         let Some(process) = &mut self.reporting.process else {
-            return;
+            return Ok(());
         };
-        if process.channel.wants_write() {
-            let _ = process.channel.flush();
-        }
+        let flushed = process.channel.flush();
         // While it does not take answers, it need not ask.
         let interest = match process.channel.wants_write() {
             true => EpollFlags::EPOLLOUT,
@@ -236,6 +235,7 @@ impl Monitor {
             let mut event = EpollEvent::new(interest, Source::Reporter.token());
             let _ = self.epoll.modify(&process.channel, &mut event);
         }
+        flushed
     }
 
     fn lose_reporter(&mut self, why: &str) {

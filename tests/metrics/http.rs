@@ -146,6 +146,21 @@ fn who_answers_is_neither_root_nor_the_monitor_and_is_replaced_when_it_dies() {
 }
 
 #[test]
+fn one_that_dies_just_before_it_gets_a_client_is_missed() {
+    let server = server();
+    scrape(&server);
+    let first = reporter(&server).unwrap();
+    kill(server.pid(), Signal::SIGSTOP).unwrap();
+    let client = Socket::connect(address(&server));
+    kill(first, Signal::SIGKILL).unwrap();
+    eventually("it is dead", || (!proc::runs(first)).then_some(()));
+    kill(server.pid(), Signal::SIGCONT).unwrap();
+    server.wait_for_line("its end", |line| line.contains("reporter of metrics"));
+    scrape(&server);
+    drop(client);
+}
+
+#[test]
 fn a_unix_domain_socket_serves_too_and_goes_with_the_server() {
     let table = table("", &[("a.example", CAT)]);
     let table = table.replacen("\"127.0.0.1:0\"", "\"unix:metrics.sock\"", 1);

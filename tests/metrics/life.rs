@@ -122,6 +122,8 @@ fn an_engine_that_is_killed_is_counted_and_the_server_is_ready_again() {
 #[test]
 fn a_server_without_engines_is_healthy_and_not_ready() {
     let server = Server::with_config(&table("engines = 1", &[("a.example", CAT)]));
+    // Who answers has its own name then, and is no engine.
+    assert_eq!(get(&server, "/readyz").status, 200);
     // Each early death makes the next engine come later.
     let answer = eventually("it has no engine for a while", || {
         for engine in server.engines() {
@@ -160,6 +162,8 @@ fn an_engine_that_does_not_answer_holds_nobody_up_for_long() {
 fn a_server_that_stops_is_healthy_and_not_ready_until_its_last_connection_ends() {
     let mut server = Server::with_config(&table("", &[("a.example", CAT)]));
     let mut client = server.connect("a.example");
+    client.send(b"hello\n");
+    assert_eq!(client.read_line(), "hello");
     assert_eq!(get(&server, "/readyz").status, 200);
     server.signal(Signal::SIGTERM);
     let answer = eventually("it is not ready", || {
