@@ -4,6 +4,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use nix::sys::wait::WaitStatus;
 use prometheus::{
     Error, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
     IntGaugeVec, Opts, Registry, TextEncoder,
@@ -15,7 +16,6 @@ use crate::config::{Config, Host};
 use crate::message::Facts;
 use crate::tls::identity::Validity;
 use crate::tls::names::{suite_name, version_name};
-use nix::sys::wait::WaitStatus;
 
 /// Seconds that a handshake may take: from one round trip nearby to the default limit.
 const HANDSHAKE: [f64; 13] = [

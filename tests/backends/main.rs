@@ -15,6 +15,7 @@ mod common;
 mod backend;
 mod choice;
 mod configuration;
+mod limits;
 mod names;
 mod peers;
 mod proxied;

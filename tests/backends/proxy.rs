@@ -2,13 +2,8 @@
 
 use std::fs;
 use std::net::SocketAddr;
-use std::sync::Arc;
 
 use proxy_header::{ParseConfig, ProxyHeader};
-use rustls::crypto::aws_lc_rs;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::sign::{CertifiedKey, SingleCertAndKey};
 
 use crate::backend::{Backend, assert_talk, connect, read, server, table};
 use crate::common::authority::Authority;
@@ -156,12 +151,7 @@ fn each_connection_begins_with_its_header_and_no_try_is_heard_twice() {
 fn version_2_names_who_has_shown_a_certificate() {
     let (ca, site) = (Authority::new("Test CA"), Site::new());
     fs::write(site.file("ca.pem"), ca.pem()).unwrap();
-    let made = ca.client("alice", 1);
-    let chain = vec![CertificateDer::from_pem_slice(made.certificate.as_bytes()).unwrap()];
-    let key = PrivateKeyDer::from_pem_slice(made.key.as_bytes()).unwrap();
-    let key = CertifiedKey::from_der(chain, key, &aws_lc_rs::default_provider()).unwrap();
-    let alice = Dial::new()
-        .with(|config| config.client_auth_cert_resolver = Arc::new(SingleCertAndKey::from(key)));
+    let alice = Dial::new().showing(&ca.client("alice", 1));
 
     let backend = Backend::new();
     let host = connect(

@@ -8,12 +8,15 @@ use std::sync::Arc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, SupportedKxGroup, aws_lc_rs};
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{
     AlertDescription, ClientConfig, ClientConnection, DigitallySignedStruct, SignatureScheme,
     SupportedProtocolVersion,
 };
 
+use super::pki::Certificate;
 use super::{DEADLINE, Socket};
 
 /// How a client connects; what it keeps between connections are its session tickets.
@@ -97,6 +100,16 @@ impl Dial {
     pub(crate) fn with(mut self, change: impl FnOnce(&mut ClientConfig)) -> Self {
         change(Arc::make_mut(&mut self.config));
         self
+    }
+
+    /// Showing this certificate, where the server asks for one.
+    #[must_use]
+    pub(crate) fn showing(self, certificate: &Certificate) -> Self {
+        let chain =
+            vec![CertificateDer::from_pem_slice(certificate.certificate.as_bytes()).unwrap()];
+        let key = PrivateKeyDer::from_pem_slice(certificate.key.as_bytes()).unwrap();
+        let key = CertifiedKey::from_der(chain, key, &aws_lc_rs::default_provider()).unwrap();
+        self.with(|config| config.client_auth_cert_resolver = Arc::new(SingleCertAndKey::from(key)))
     }
 
     /// Offering these protocols (ALPN).

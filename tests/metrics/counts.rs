@@ -6,8 +6,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustls::version::{TLS12, TLS13};
 
+use crate::common::authority::Authority;
 use crate::common::programs::{missing, program, run_with};
-use crate::common::{Client, Dial, Ended, Server, Socket};
+use crate::common::{Client, Dial, Ended, Server, Site, Socket};
 use crate::scrape::{CAT, get, scrape, scrape_until, table, wait_for};
 
 fn outcome(host: &str, outcome: &str) -> String {
@@ -28,7 +29,7 @@ fn each_outcome_has_its_count_from_the_start_and_only_its_own_grows() {
     let limits = "[limits]\nhandshake = \"300ms\"";
     let gone = "command = [\"./gone\"]";
     let hosts = [("a.example", CAT), ("b.wild.example", gone)];
-    let site = crate::common::Site::new().with_file("gone", "#!/bin/sh\n");
+    let site = Site::new().with_file("gone", "#!/bin/sh\n");
     let gone = site.file("gone");
     fs::set_permissions(&gone, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
     let server = Server::with_config_in(site, &table(limits, &hosts));
@@ -270,4 +271,34 @@ fn prometheuss_own_tool_finds_no_fault_with_the_text() {
     );
     let checked = checked.succeeded();
     assert_eq!((checked.stdout.len(), checked.stderr.as_str()), (0, ""));
+}
+
+#[test]
+fn a_handshake_with_a_certificate_of_the_client_is_counted_as_mtls() {
+    let (ca, site) = (Authority::new("Test CA"), Site::new());
+    fs::write(site.file("ca.pem"), ca.pem()).unwrap();
+    let host = format!("{CAT}\nclient-auth = \"request\"\nclient-ca = \"ca.pem\"");
+    let server = Server::with_config_in(site, &table("", &[("a.example", &host)]));
+    let alice = Dial::new().showing(&ca.client("alice", 1));
+    close(alice.connect(server.address(), "a.example"));
+    close(server.connect("a.example"));
+    let after = wait_for(&server, &outcome("a.example", "closed"), 2.0);
+    let handshakes = after.named("tlssrv_handshakes_total");
+    for auth in ["auth=\"mtls\"", "auth=\"cert\""] {
+        let of_kind = handshakes
+            .iter()
+            .filter(|(series, _)| series.contains(auth));
+        let counts: Vec<f64> = of_kind.map(|(_, value)| *value).collect();
+        assert_eq!(counts, [1.0], "{auth}: {handshakes:?}");
+    }
+}
+
+#[test]
+fn who_is_no_load_balancer_is_counted_as_such() {
+    let table = table("", &[("a.example", CAT)]);
+    let proxied = "name = \"tls\"\nproxy-protocol = true\nproxy-from = [\"192.0.2.1\"]";
+    let server = Server::with_config(&table.replacen("name = \"tls\"", proxied, 1));
+    drop(Socket::connect(server.address()));
+    let over = "tlssrv_connections_refused_total{host=\"\",limit=\"proxy-from\"}";
+    wait_for(&server, over, 1.0);
 }

@@ -1,0 +1,65 @@
+//! Limits hold for hosts with backends as for those with commands.
+
+use std::io::Write;
+
+use crate::backend::{Backend, assert_talk, connect, read, server, table};
+use crate::common::{Dial, Ended, Server, eventually};
+
+/// A server with this limit, and its backend.
+fn limited(limit: &str) -> (Backend, Server) {
+    let backend = Backend::new();
+    let table = table("", &connect(&[&backend.address()], ""));
+    let server = Server::with_config(&format!("[limits]\n{limit}\n{table}"));
+    (backend, server)
+}
+
+#[test]
+fn a_host_with_a_backend_has_as_many_clients_as_it_may() {
+    let backend = Backend::new();
+    let server = server(&[&backend.address()], "connections = 1");
+    let mut first = server.connect("a.example");
+    let mut socket = backend.accept();
+    assert!(
+        Dial::new()
+            .try_connect(server.address(), "a.example")
+            .is_err()
+    );
+    let line = server.wait_for_connection();
+    assert_eq!(line.value("end"), "refused");
+    backend.assert_nobody_came();
+    assert_talk(&mut first, &mut socket);
+    first.close_notify();
+    drop(socket);
+    assert_eq!(first.read_to_end().ended, Ended::CloseNotify);
+    let mut next = eventually("room at the host", || {
+        Dial::new().try_connect(server.address(), "a.example").ok()
+    });
+    assert_talk(&mut next, &mut backend.accept());
+}
+
+#[test]
+fn a_connection_to_a_backend_that_says_nothing_ends_after_idle() {
+    let (backend, server) = limited("idle = \"1s\"");
+    let mut client = server.connect("a.example");
+    let mut socket = backend.accept();
+    assert_talk(&mut client, &mut socket);
+    assert_eq!(client.read_to_end().ended, Ended::CloseNotify);
+    assert!(socket.read_to_end().0.is_empty());
+    assert_eq!(server.wait_for_connection().value("end"), "timeout");
+}
+
+#[test]
+fn a_backend_that_does_not_end_after_its_client_has_linger_from_its_last_word() {
+    let (backend, server) = limited("linger = \"1s\"");
+    let mut client = server.connect("a.example");
+    let mut socket = backend.accept();
+    client.send(b"question");
+    client.close_notify();
+    assert_eq!(read(&mut socket, 8), b"question");
+    assert!(socket.read_to_end().0.is_empty());
+    socket.write_all(b"answer").unwrap();
+    let received = client.read_to_end();
+    assert_eq!(received.bytes, b"answer");
+    assert_eq!(received.ended, Ended::CloseNotify);
+    assert_eq!(server.wait_for_connection().value("end"), "timeout");
+}
