@@ -1,7 +1,7 @@
 //! HMAC for rustls's HKDF.
 //!
 //! A secret of TLS 1.3 has several others derived from it (RFC 8446 §7.1). AWS-LC's own HKDF hashes it anew
-//! for each; a key of its HMAC is hashed once, which halves what a key schedule costs.
+//! for each, which is half of the work where little is derived; a key of its HMAC is hashed once.
 #![forbid(unsafe_code)]
 
 use aws_lc_rs::hmac::{self, HMAC_SHA256, HMAC_SHA384};
