@@ -17,8 +17,9 @@ use std::time::Instant;
 
 use rustls::crypto::aws_lc_rs;
 use rustls::{ClientConfig, ClientConnection, RootCertStore};
-use tlssrv::config::{self, Form, Hosts, Options, Source, Trace};
+use tlssrv::config::{self, ConfigSource, Form, Hosts, Options, Trace};
 use tlssrv::tls::hello::{ClientHello, HelloReader, Progress};
+use tlssrv::types::{HostId, ListenerId};
 
 const HOSTS: usize = 5_000;
 /// Every so manyth host is looked for: an odd number, for names and wildcards.
@@ -40,7 +41,7 @@ fn main() {
             passed: None,
         };
         let start = Instant::now();
-        let Ok(loaded) = config::load(&Source::File(file), Form::Server, &options) else {
+        let Ok(loaded) = config::load(&ConfigSource::File(file), Form::Server, &options) else {
             panic!("the table is wrong");
         };
         println!("{what}: {} ms", start.elapsed().as_millis());
@@ -62,7 +63,7 @@ fn main() {
         other => panic!("no hello: {other:?}"),
     };
     let routed = |hello: &ClientHello, hosts: &Hosts| {
-        let route = hosts.route(0, hello.server_name.as_ref(), &hello.alpn);
+        let route = hosts.route(ListenerId::new(0), hello.server_name.as_ref(), &hello.alpn);
         route.unwrap().host
     };
     measure("read a hello", by_name.len(), || {
@@ -76,7 +77,7 @@ fn main() {
     ] {
         let parsed: Vec<ClientHello> = hellos.iter().map(|bytes| read(bytes)).collect();
         for (place, hello) in parsed.iter().enumerate() {
-            assert_eq!(routed(hello, hosts), place * STEP);
+            assert_eq!(routed(hello, hosts), HostId::new(place * STEP));
         }
         measure(what, parsed.len(), || {
             for hello in &parsed {

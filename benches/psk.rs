@@ -25,8 +25,9 @@ use rustls::{CipherSuite, ClientConfig, ClientConnection, NamedGroup, RootCertSt
 use rustls::{ServerConfig, version};
 use tlssrv::tls::buffer::Buffer;
 use tlssrv::tls::provider::provider;
-use tlssrv::tls::psk::{self, Identity, Keys, Modes};
+use tlssrv::tls::psk::{self, Keys, Modes};
 use tlssrv::tls::session::{Session, Stage};
+use tlssrv::types::PskIdentity;
 
 #[path = "../tests/psk/client/mod.rs"]
 mod client;
@@ -261,7 +262,7 @@ impl PreShared {
             secret: (1..=32).collect(),
             hash: Hash::Sha256,
         };
-        let identity = Identity::try_from(key.identity.clone()).unwrap();
+        let identity = PskIdentity::try_from(key.identity.clone()).unwrap();
         let secret = psk::Key::new(key.secret.clone().into(), psk::Hash::Sha256).unwrap();
         let keys = Arc::new(Keys::from([(identity, secret)]));
         let server = psk::Config::new(keys, Vec::new(), Modes::default(), provider()).unwrap();

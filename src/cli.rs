@@ -12,10 +12,10 @@ use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, ValueHint};
 pub use completions::Shell;
 
 use crate::config::{
-    CommandLine, Form, Identities, LogTo, Options, PskOption, Source, Trace, UserFrom, server_name,
+    CommandLine, ConfigSource, Form, Identities, LogTo, Options, PskOption, Trace, UserFrom,
 };
 use crate::tls::hello::ProtocolNames;
-use crate::tls::name::ServerName;
+use crate::types::{ServerName, server_name};
 
 /// What a command line asks for.
 pub enum Request {
@@ -34,7 +34,7 @@ pub struct Load {
     /// What to do.
     pub task: Task,
     /// Where the configuration is.
-    pub source: Source,
+    pub source: ConfigSource,
     /// What it is for.
     pub form: Form,
     /// What holds beside it.
@@ -98,7 +98,7 @@ fn load(cli: Cli, matches: &ArgMatches) -> Result<Load, Error> {
         };
         return Ok(Load {
             task,
-            source: Source::File(path),
+            source: ConfigSource::File(path),
             form,
             options,
         });
@@ -127,7 +127,7 @@ fn load(cli: Cli, matches: &ArgMatches) -> Result<Load, Error> {
     let form = line.form();
     Ok(Load {
         task,
-        source: Source::CommandLine(line),
+        source: ConfigSource::CommandLine(line),
         form,
         options,
     })

@@ -7,7 +7,7 @@ use std::process;
 use nix::sys::stat::{FileStat, SFlag, fstat};
 use syslog::{Facility, Formatter3164};
 
-use crate::config::Severity;
+use crate::types::Severity;
 
 /// Writes text to descriptor 2; line by line to the system's log where that is the connection
 /// itself, as it is under inetd: a client must never read what is meant for the operator.
@@ -29,9 +29,9 @@ pub fn complain(severity: Severity, text: &str) {
     };
     for line in text.lines() {
         let _ = match severity {
-            Severity::Error => log.err(line),
+            Severity::Err => log.err(line),
             Severity::Warning => log.warning(line),
-            Severity::Notice => log.notice(line),
+            _ => log.notice(line),
         };
     }
 }

@@ -4,10 +4,8 @@
 use std::ffi::CString;
 use std::net::SocketAddr;
 
-use crate::message::Facts;
-use crate::tls::client::{ClientCertificate, Text};
 use crate::tls::names::{suite_name, version_name};
-use crate::tls::psk::Identity;
+use crate::types::{ClientCertificate, HandshakeInfo, PskIdentity, Text};
 
 /// What a command is told about its connection.
 pub struct Told<'a> {
@@ -20,7 +18,7 @@ pub struct Told<'a> {
     /// The name of the remote system (`-r`).
     pub remote_name: Option<&'a str>,
     /// What the handshake found out.
-    pub facts: &'a Facts,
+    pub facts: &'a HandshakeInfo,
 }
 
 /// Every variable that there may be.
@@ -64,7 +62,7 @@ pub fn is_ours(name: &str) -> bool {
 }
 
 /// The variables that are left out because of what a stranger has made them, and why.
-pub fn left_out(facts: &Facts) -> Vec<String> {
+pub fn left_out(facts: &HandshakeInfo) -> Vec<String> {
     let mut lines = facts
         .client
         .as_ref()
@@ -131,7 +129,7 @@ pub fn variables(told: &Told<'_>) -> Vec<CString> {
     if let Some(protocol) = &facts.alpn {
         set("TLSSRV_ALPN", protocol);
     }
-    if let Some(identity) = facts.psk_identity.as_ref().and_then(Identity::text) {
+    if let Some(identity) = facts.psk_identity.as_ref().and_then(PskIdentity::text) {
         set("TLSSRV_PSK_IDENTITY", identity);
     }
     variables

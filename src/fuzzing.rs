@@ -5,7 +5,8 @@
 
 use crate::message::{decode, encode};
 use crate::proxy::{self, MAX_V2, Progress};
-use crate::tls::client::{Certificate, ClientCertificate};
+use crate::tls::client::Certificate;
+use crate::types::ClientCertificate;
 
 /// What is decided about a PROXY header does not depend on how its bytes came, and it is no longer than
 /// they are.

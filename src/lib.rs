@@ -37,9 +37,10 @@ pub use exit::Exit;
 
 use cli::{Load, Request, Task};
 use complain::{complain, stderr_is_the_connection};
-use config::{Form, Problems, Severity};
+use config::{Form, Problems};
 use monitor::{Origin, Question};
 use systemd::{Notifier, Systemd};
+use types::Severity;
 
 pub mod cli;
 pub mod complain;
@@ -58,6 +59,7 @@ pub mod reporter;
 pub mod resolve;
 pub mod systemd;
 pub mod tls;
+pub mod types;
 
 /// Does what the arguments say, the first being our own name.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> Exit {
@@ -87,7 +89,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> Exit {
                 (sockets, systemd.notifier)
             }
             Err(why) => {
-                complain(Severity::Error, &format!("tlssrv: {why}"));
+                complain(Severity::Err, &format!("tlssrv: {why}"));
                 return Exit::CannotStart;
             }
         },
@@ -129,7 +131,7 @@ fn answer_or_complain(error: &clap::Error) -> Exit {
         return answer(&error.render().to_string());
     }
     match stderr_is_the_connection() {
-        true => complain(Severity::Error, &error.render().to_string()),
+        true => complain(Severity::Err, &error.render().to_string()),
         // In colour, where that can be seen.
         false => drop(error.print()),
     }
@@ -139,7 +141,7 @@ fn answer_or_complain(error: &clap::Error) -> Exit {
 /// Tells the operator everything that is as bad as `lowest`, or worse.
 fn report(problems: &Problems, lowest: Severity) {
     for (severity, text) in problems.reports() {
-        if severity >= lowest {
+        if severity <= lowest {
             complain(severity, &text);
         }
     }
@@ -181,7 +183,7 @@ fn not_asked(what: &str, table: &Path, e: &io::Error) -> Exit {
     };
     let table = table.display();
     complain(
-        Severity::Error,
+        Severity::Err,
         &format!("tlssrv: unable to {what} {table}: {why}"),
     );
     Exit::CannotStart

@@ -9,15 +9,8 @@ use std::net::SocketAddr;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use zeroize::Zeroizing;
 
-use crate::config::Stdio;
-use crate::log::Severity;
-use crate::tls::client::ClientCertificate;
-use crate::tls::name::ServerName;
-use crate::tls::psk::Identity;
 use crate::tls::tickets::TicketKeys;
-
-/// Names a connection in messages, log lines and `TLSSRV_ID`; never used twice by one monitor.
-pub type Id = u64;
+use crate::types::{ConnectionId, HandshakeInfo, HostId, ListenerId, Severity, Stdio};
 
 /// The longest text that an engine sends, in bytes: a reason, a line for the log.
 pub const MAX_TEXT: usize = 4096;
@@ -28,33 +21,33 @@ pub enum ToEngine {
     /// A client has connected. Carries its socket.
     Accepted {
         /// The connection from now on.
-        id: Id,
-        /// The place of its listener in the configuration.
-        listener: u32,
+        id: ConnectionId,
+        /// The listener that accepted it.
+        listener: ListenerId,
     },
     /// A host has room for a client that has chosen it, or we for one whose PROXY header has come.
     Admitted {
         /// Which connection.
-        id: Id,
+        id: ConnectionId,
     },
     /// The plaintext side is ready. Carries a socket, or two pipes: one to read, one to write.
     Opened {
         /// Which connection.
-        id: Id,
+        id: ConnectionId,
         /// Which of the two it is.
         stdio: Stdio,
     },
     /// A backend has accepted. Carries the socket.
     Connected {
         /// Which connection.
-        id: Id,
+        id: ConnectionId,
         /// What kind of socket.
         transport: Transport,
     },
     /// There is no plaintext side, or no room at the host.
     Refused {
         /// Which connection.
-        id: Id,
+        id: ConnectionId,
     },
     /// Session ticket keys from now on. An engine is born with those of its day.
     TicketKeys(TicketKeys),
@@ -73,37 +66,37 @@ pub enum ToMonitor {
     /// The PROXY header of a client has come.
     Proxied {
         /// Which connection.
-        id: Id,
+        id: ConnectionId,
         /// The client's address and the one that it connected to; `None`: it says nothing of them.
         addresses: Option<(SocketAddr, SocketAddr)>,
     },
     /// A client has chosen a host that has a limit of its own: may it have it?
     Chosen {
         /// Which connection.
-        id: Id,
-        /// The place of the host in the configuration.
-        host: u32,
+        id: ConnectionId,
+        /// The host.
+        host: HostId,
     },
     /// A handshake is complete: the host's program is wanted.
     Open {
         /// Which connection.
-        id: Id,
-        /// The place of its host in the configuration.
-        host: u32,
+        id: ConnectionId,
+        /// Its host.
+        host: HostId,
         /// What the handshake found out.
-        facts: Facts,
+        facts: HandshakeInfo,
         /// From accept to the end of the handshake, in microseconds.
         handshake_us: u32,
     },
     /// The client has vanished, from a host that wants the command killed then.
     Kill {
         /// Which connection.
-        id: Id,
+        id: ConnectionId,
     },
     /// A connection has ended, and its socket is closed.
     Closed {
         /// Which connection.
-        id: Id,
+        id: ConnectionId,
         /// How it went.
         report: Report,
     },
@@ -116,7 +109,7 @@ pub enum ToMonitor {
         /// How much it matters.
         severity: Severity,
         /// The connection that it is about.
-        id: Option<Id>,
+        id: Option<ConnectionId>,
         /// One line.
         line: String,
     },
@@ -126,7 +119,7 @@ pub enum ToMonitor {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Moved {
     /// Which connection.
-    pub id: Id,
+    pub id: ConnectionId,
     /// Plaintext bytes from the client that the command's side took.
     pub received: u64,
     /// Plaintext bytes from the command that went to the client.
@@ -136,34 +129,13 @@ pub struct Moved {
 /// The most of them in one message: a number takes up to ten bytes.
 pub const MOVED_AT_A_TIME: usize = 500;
 
-/// What a handshake found out, as far as it came.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Facts {
-    /// The name that the client asked for (RFC 6066 §3).
-    pub server_name: Option<ServerName>,
-    /// The protocol agreed on (RFC 7301).
-    pub alpn: Option<String>,
-    /// `ProtocolVersion` (RFC 8446 §4.2.1).
-    pub version: Option<u16>,
-    /// `CipherSuite` (RFC 8446 §B.4).
-    pub suite: Option<u16>,
-    /// `NamedGroup` (RFC 8446 §4.2.7).
-    pub group: Option<u16>,
-    /// Whether a session was resumed.
-    pub resumed: Option<bool>,
-    /// The identity of the pre-shared key that the client has shown to have (RFC 8446 §4.2.11, RFC 4279).
-    pub psk_identity: Option<Identity>,
-    /// The certificate that the client has shown, of this session or of the one that is resumed.
-    pub client: Option<Box<ClientCertificate>>,
-}
-
 /// How a connection went.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Report {
     /// The host, where one was chosen.
-    pub host: Option<u32>,
+    pub host: Option<HostId>,
     /// What is known of the client, unless [`ToMonitor::Open`] has said it.
-    pub facts: Option<Facts>,
+    pub facts: Option<HandshakeInfo>,
     /// Plaintext bytes from the client that the command's side took.
     pub received: u64,
     /// Plaintext bytes from the command that went to the client.

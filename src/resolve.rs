@@ -10,8 +10,8 @@
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Write};
 
-use crate::Exit;
 use crate::config::{Found, Name};
+use crate::exit::Exit;
 
 /// What such a process is called in its argument 0.
 pub const NAME: &str = "tlssrv-resolve";

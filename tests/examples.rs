@@ -22,7 +22,7 @@ use common::programs::run;
 use example::{
     Programs, assert_passes_check, has_suffix, known_keys, options_in, options_of_help, site_of,
 };
-use tlssrv::config::{self, Answer, Config, Form, Options, RunAs, Source, Trace};
+use tlssrv::config::{self, Answer, Config, ConfigSource, Form, Options, RunAs, Trace};
 
 #[test]
 fn every_example_passes_check_without_a_warning() {
@@ -75,7 +75,7 @@ fn what_the_example_of_a_table_has_in_comments_are_the_defaults() {
             trace: Trace::Off,
             passed: None,
         };
-        let source = Source::File(site.file("tlssrv.toml"));
+        let source = ConfigSource::File(site.file("tlssrv.toml"));
         let Ok(loaded) = config::load(&source, Form::Server, &options) else {
             panic!("{text}");
         };
@@ -109,7 +109,7 @@ fn shown(config: &Config) -> String {
         "{} {:?} {:?} {:?}",
         config.engines, config.log, config.limits, config.listeners
     );
-    for host in (0..).map_while(|place| config.hosts.get(place)) {
+    for host in config.hosts.iter() {
         let psk = host.psk.as_ref().map(|psk| (psk.only_ke, psk.plain));
         let answer = match &host.answer {
             Answer::Command { program, run_as } => {

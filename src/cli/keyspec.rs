@@ -5,14 +5,14 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
 
-use crate::tls::psk::Identity;
+use crate::types::PskIdentity;
 
 /// A PSK file, and the one identity that is meant.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct KeySpec {
     pub(super) file: PathBuf,
     /// `None`: all of them.
-    pub(super) identity: Option<Identity>,
+    pub(super) identity: Option<PskIdentity>,
 }
 
 /// What an argument says. It is a path unless it begins with the name of an attribute and `=`.
@@ -44,7 +44,7 @@ pub(super) fn parse(text: &OsStr) -> Result<KeySpec, String> {
     let file = file.filter(|file| !file.is_empty()).ok_or("no file=PATH")?;
     Ok(KeySpec {
         file: OsString::from_vec(file).into(),
-        identity: match identity.map(Identity::try_from) {
+        identity: match identity.map(PskIdentity::try_from) {
             Some(Err(error)) => return Err(error.to_string()),
             Some(Ok(identity)) => Some(identity),
             None => None,

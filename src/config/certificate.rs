@@ -8,13 +8,13 @@ use std::time::SystemTime;
 
 use super::files::{Named, everybody_reads};
 use super::problem::{Problems, cause};
-use crate::tls::identity::{Identity, InvalidIdentity};
+use crate::tls::server_certificate::{InvalidCertificate, ServerCertificate};
 
 /// The identities read so far, by certificate and key file. What is wrong with them is reported
 /// when they are read; `None`: they are wrong.
 #[derive(Default)]
 pub(super) struct Certificates {
-    identities: HashMap<(PathBuf, Option<PathBuf>), Option<Rc<Identity>>>,
+    identities: HashMap<(PathBuf, Option<PathBuf>), Option<Rc<ServerCertificate>>>,
 }
 
 impl Certificates {
@@ -24,7 +24,7 @@ impl Certificates {
         cert: &Named,
         key: Option<&Named>,
         problems: &mut Problems,
-    ) -> Option<Rc<Identity>> {
+    ) -> Option<Rc<ServerCertificate>> {
         let pair = (cert.path.clone(), key.map(|key| key.path.clone()));
         if let Some(known) = self.identities.get(&pair) {
             return known.clone();
@@ -40,7 +40,7 @@ impl Certificates {
     }
 }
 
-fn read(cert: &Named, key: Option<&Named>, problems: &mut Problems) -> Option<Identity> {
+fn read(cert: &Named, key: Option<&Named>, problems: &mut Problems) -> Option<ServerCertificate> {
     let mut open = |what: &str, named: &Named| {
         named
             .read()
@@ -63,19 +63,19 @@ fn read(cert: &Named, key: Option<&Named>, problems: &mut Problems) -> Option<Id
 
     let holder = key.unwrap_or(cert);
     let key_pem = separate.as_ref().map(|(pem, _)| pem.as_slice());
-    let identity = match Identity::from_pem(&chain_pem, key_pem) {
+    let identity = match ServerCertificate::from_pem(&chain_pem, key_pem) {
         Ok(identity) => identity,
-        Err(InvalidIdentity::Certificate(reason)) => {
+        Err(InvalidCertificate::Certificate(reason)) => {
             let message = format!("unable to use certificate {}: {reason}", cert.quoted());
             problems.error(cert.place.clone(), message);
             return None;
         }
-        Err(InvalidIdentity::Key(reason)) => {
+        Err(InvalidCertificate::Key(reason)) => {
             let message = format!("unable to use key {}: {reason}", holder.quoted());
             problems.error(holder.place.clone(), message);
             return None;
         }
-        Err(InvalidIdentity::Mismatch) => {
+        Err(InvalidCertificate::Mismatch) => {
             let (key, cert) = (holder.quoted(), cert.quoted());
             let message =
                 format!("unable to use key {key}: it does not belong to certificate {cert}");
@@ -99,7 +99,7 @@ fn read(cert: &Named, key: Option<&Named>, problems: &mut Problems) -> Option<Id
 }
 
 /// What is wrong with a certificate's dates now.
-fn doubt_validity(identity: &Identity) -> Option<String> {
+fn doubt_validity(identity: &ServerCertificate) -> Option<String> {
     let Some(validity) = identity.validity else {
         return Some("has no dates that can be read".into());
     };

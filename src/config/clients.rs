@@ -21,15 +21,14 @@ use super::account::{Accounts, Invoker};
 use super::credentials::{self, Root};
 use super::files::Named;
 use super::host::{Checker, named};
-use super::pattern::Pattern;
 use super::problem::{Problems, cause};
 use super::program::PathVariable;
 use super::raw::RawHost;
 use super::raw_clients::{Kind, RawAllowed};
 use super::run_as::Role;
-use crate::tls::client::{Allowed, Demand, Policy, Text, Verifier};
+use crate::tls::client::{Allowed, Demand, Policy, Verifier};
 use crate::tls::provider::provider;
-use crate::tls::psk::Identity;
+use crate::types::{NamePattern, PskIdentity, Text};
 
 impl Checker<'_> {
     /// What the host asks of its clients' certificates, if anything; `None`: something is wrong with that,
@@ -83,7 +82,7 @@ impl Checker<'_> {
     }
 
     /// The PSK identities that `allow` has; `None`: there is no such list, or it is wrong.
-    pub(super) fn allowed_identities(&self, raw: &RawHost) -> Option<Vec<Spanned<Identity>>> {
+    pub(super) fn allowed_identities(&self, raw: &RawHost) -> Option<Vec<Spanned<PskIdentity>>> {
         let entries = raw.clients.allow.as_ref()?.get_ref().iter();
         let identities = entries
             .filter(|entry| entry.get_ref().kind == Kind::Psk)
@@ -228,7 +227,7 @@ fn one_allowed(kind: Kind, value: &str) -> Result<Allowed, String> {
         return Err("it is empty".into());
     }
     Ok(match kind {
-        Kind::Dns => Allowed::Dns(Pattern::parse(value).map_err(|reason| reason.to_string())?),
+        Kind::Dns => Allowed::Dns(NamePattern::parse(value).map_err(|reason| reason.to_string())?),
         Kind::Uri => Allowed::Uri(value.into()),
         Kind::Email if value.contains('@') => Allowed::Email(value.into()),
         Kind::Email => return Err("not an address: write user@host".into()),

@@ -5,7 +5,7 @@ use std::fmt::Write;
 
 use super::{Answer, Host, Listener, Loaded, Pick, Route, Unrouted, Why};
 use crate::tls::hello::ProtocolNames;
-use crate::tls::name::ServerName;
+use crate::types::{ListenerId, ServerName};
 
 impl Loaded {
     /// What a client gets that asks for a name, or for none, and offers these protocols: one paragraph
@@ -16,7 +16,10 @@ impl Loaded {
             .listeners
             .iter()
             .enumerate()
-            .map(|(place, listener)| (listener, self.config.hosts.route(place, name, offered)))
+            .map(|(index, listener)| {
+                let id = ListenerId::new(index);
+                (listener, self.config.hosts.route(id, name, offered))
+            })
             .collect();
         let mut whom = match name {
             Some(name) => format!("a client that asks for {}", name.as_str()),
@@ -79,7 +82,7 @@ impl Loaded {
     fn describe(&self, route: &Route, offered: &ProtocolNames) -> String {
         let (Some(host), Some(origin)) = (
             self.config.hosts.get(route.host),
-            self.origins.get(route.host),
+            self.origins.get(route.host.index()),
         ) else {
             return String::new();
         };

@@ -18,7 +18,7 @@ use super::psk::Tables;
 use super::raw::{Raw, RawLimits, RawLog};
 use super::{Config, Form, KeepAlive, Limits, Loaded, Log, LogFormat, LogTo, Options, Refusal};
 use super::{credentials, default_engines, listen, metrics, tickets};
-use crate::Exit;
+use crate::exit::Exit;
 
 /// The configuration in a file, for a server or for one connection. Nothing is bound or started.
 pub(super) fn load(

@@ -21,11 +21,10 @@ use super::files::Named;
 use super::problem::{Place, Problems, cause};
 use super::program::{self, PathVariable};
 use super::raw::RawHost;
-use super::{
-    Answer, Host, OnTruncation, Pattern, Program, Psk, Rlimit, Role, RunAs, Stderr, Stdio,
-};
+use super::{Answer, Host, OnTruncation, Program, Psk, Rlimit, Role, RunAs, Stderr};
 use super::{UserFrom, psk, rlimit, run_as};
 use crate::environment;
+use crate::types::{NamePattern, Stdio};
 
 /// What checking hosts needs and leaves behind.
 pub(super) struct Checker<'a> {
@@ -51,10 +50,10 @@ pub(super) struct Origin {
 
 impl Checker<'_> {
     /// The names of a host that are names, with the places where they stand.
-    pub(super) fn names(&mut self, raw: &RawHost) -> Vec<(Pattern, Range<usize>)> {
+    pub(super) fn names(&mut self, raw: &RawHost) -> Vec<(NamePattern, Range<usize>)> {
         let mut names = Vec::new();
         for name in raw.names.iter().flatten() {
-            match Pattern::parse(name.get_ref()) {
+            match NamePattern::parse(name.get_ref()) {
                 Ok(pattern) => names.push((pattern, name.span())),
                 Err(reason) => {
                     let message = format!("unable to use name {:?}: {reason}", name.get_ref());
@@ -69,7 +68,7 @@ impl Checker<'_> {
     pub(super) fn host(
         &mut self,
         raw: &Spanned<RawHost>,
-        names: &[(Pattern, Range<usize>)],
+        names: &[(NamePattern, Range<usize>)],
     ) -> Option<(Host, Origin)> {
         let place = raw.span();
         let raw = raw.get_ref();
@@ -119,7 +118,7 @@ impl Checker<'_> {
     fn certificates(
         &mut self,
         raw: &RawHost,
-        names: &[(Pattern, Range<usize>)],
+        names: &[(NamePattern, Range<usize>)],
     ) -> Option<(Vec<Arc<rustls::sign::CertifiedKey>>, Vec<PathBuf>)> {
         let Some(certs) = raw.cert.as_ref() else {
             return Some((Vec::new(), Vec::new()));

@@ -5,9 +5,9 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
 use super::claim::{Claims, Pick, Taken};
-use super::{Host, Listener, Nameless, Pattern};
+use super::{Host, Listener, Nameless};
 use crate::tls::hello::ProtocolNames;
-use crate::tls::name::ServerName;
+use crate::types::{HostId, ListenerId, NamePattern, ServerName};
 
 /// The virtual hosts of all listeners.
 pub struct Hosts {
@@ -18,8 +18,8 @@ pub struct Hosts {
 /// The host that a client gets, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Route {
-    /// Its place in the table.
-    pub host: usize,
+    /// The host.
+    pub host: HostId,
     /// By which rule its name was chosen.
     pub why: Why,
     /// Why it is this one of the hosts that share the name.
@@ -32,7 +32,7 @@ pub enum Why {
     /// The name is one of the host's.
     Exact,
     /// This wildcard of the host's stands for it.
-    Wildcard(Pattern),
+    Wildcard(NamePattern),
     /// No host has the name; the listener gives such clients the default host.
     DefaultForUnknown,
     /// The client sent no name; the listener gives such clients the default host.
@@ -48,8 +48,8 @@ pub enum Unrouted {
     MissingName,
     /// No host of the name has a protocol that the client offers. `only`: who has it, if that is one host.
     NoProtocol {
-        /// Its place in the table.
-        only: Option<usize>,
+        /// The host.
+        only: Option<HostId>,
     },
 }
 
@@ -73,26 +73,39 @@ impl Hosts {
     /// these protocols. The name decides first: no other host is tried for the sake of a protocol.
     pub fn route(
         &self,
-        listener: usize,
+        listener: ListenerId,
         name: Option<&ServerName>,
         offered: &ProtocolNames,
     ) -> Result<Route, Unrouted> {
-        let found = self.tables.get(listener).and_then(|table| table.find(name));
+        let found = self
+            .tables
+            .get(listener.index())
+            .and_then(|table| table.find(name));
         let (claims, why) = found.ok_or(match name {
             Some(_) => Unrouted::UnknownName,
             None => Unrouted::MissingName,
         })?;
         match claims.choose(offered) {
-            Some((host, pick)) => Ok(Route { host, why, pick }),
+            Some((host, pick)) => Ok(Route {
+                host: HostId::new(host),
+                why,
+                pick,
+            }),
             None => Err(Unrouted::NoProtocol {
-                only: claims.only(),
+                only: claims.only().map(HostId::new),
             }),
         }
     }
 
     /// The host at a place that [`Hosts::route`] gave.
-    pub fn get(&self, host: usize) -> Option<&Host> {
-        self.hosts.get(host)
+    pub fn get(&self, host: HostId) -> Option<&Host> {
+        self.hosts.get(host.index())
+    }
+
+    /// All of them with their ids, in the order of the file.
+    pub fn enumerate(&self) -> impl Iterator<Item = (HostId, &Host)> {
+        let hosts = self.hosts.iter().enumerate();
+        hosts.map(|(index, host)| (HostId::new(index), host))
     }
 
     /// All of them, in the order of the file.
@@ -116,19 +129,19 @@ impl Table {
     /// Gives a name to a host, alone or beside others. Errors: who rules that out.
     pub(super) fn add(
         &mut self,
-        pattern: &Pattern,
+        pattern: &NamePattern,
         host: usize,
         protocols: &[String],
     ) -> Result<(), Taken> {
         match pattern {
-            Pattern::Exact(name) => match self.exact.entry(name.as_str().to_owned()) {
+            NamePattern::Exact(name) => match self.exact.entry(name.as_str().to_owned()) {
                 Entry::Occupied(mut taken) => taken.get_mut().add(host, protocols),
                 Entry::Vacant(free) => {
                     free.insert(Claims::new(host, protocols));
                     Ok(())
                 }
             },
-            Pattern::Wildcard(base) => match self.wildcard.entry(base.as_str().to_owned()) {
+            NamePattern::Wildcard(base) => match self.wildcard.entry(base.as_str().to_owned()) {
                 Entry::Occupied(mut taken) => taken.get_mut().1.add(host, protocols),
                 Entry::Vacant(free) => {
                     free.insert((base.clone(), Claims::new(host, protocols)));
@@ -184,7 +197,7 @@ impl Table {
             .split_once('.')
             .and_then(|(_, base)| self.wildcard.get(base));
         if let Some((base, claims)) = wildcard {
-            return Some((claims, Why::Wildcard(Pattern::Wildcard(base.clone()))));
+            return Some((claims, Why::Wildcard(NamePattern::Wildcard(base.clone()))));
         }
         self.fallback(self.unknown_name, Why::DefaultForUnknown)
     }
@@ -211,7 +224,7 @@ mod tests {
     fn table(patterns: &[(&str, usize)]) -> Table {
         let mut table = Table::new(Nameless::Reject, Nameless::Default);
         for (pattern, host) in patterns {
-            let pattern = Pattern::parse(pattern).unwrap();
+            let pattern = NamePattern::parse(pattern).unwrap();
             table.add(&pattern, *host, &[]).unwrap();
         }
         table
@@ -277,7 +290,7 @@ mod tests {
     fn a_name_and_the_default_are_given_away_once() {
         let mut table = table(&[("a.example", 0), ("*.example", 1)]);
         let taken = |by| Err(Taken { by, protocol: None });
-        let pattern = |text| Pattern::parse(text).unwrap();
+        let pattern = |text| NamePattern::parse(text).unwrap();
         assert_eq!(table.add(&pattern("A.EXAMPLE"), 2, &[]), taken(0));
         assert_eq!(table.add(&pattern("*.example"), 2, &[]), taken(1));
         assert_eq!(table.set_default(3, &[]), Ok(()));
@@ -291,9 +304,12 @@ mod tests {
     fn a_listener_that_does_not_exist_routes_nobody() {
         let hosts = Hosts::new(Vec::new(), Vec::new());
         let none = ProtocolNames::default();
-        assert_eq!(hosts.route(0, None, &none), Err(Unrouted::MissingName));
+        assert_eq!(
+            hosts.route(ListenerId::new(0), None, &none),
+            Err(Unrouted::MissingName)
+        );
         let name = ServerName::parse(b"a.example").unwrap();
-        let unknown = hosts.route(0, Some(&name), &none);
+        let unknown = hosts.route(ListenerId::new(0), Some(&name), &none);
         assert_eq!(unknown, Err(Unrouted::UnknownName));
     }
 }

@@ -21,13 +21,13 @@ use super::{
     Answer, Config, Form, Host, Limits, Listener, Loaded, Log, LogFormat, LogTo, Nameless,
 };
 use super::{
-    OnTruncation, Options, Pattern, Program, Psk, Refusal, Role, RunAs, Stderr, Stdio, UserFrom,
-    default_engines, listen, psk, run_as,
+    OnTruncation, Options, Program, Psk, Refusal, Role, RunAs, Stderr, UserFrom, default_engines,
+    listen, psk, run_as,
 };
-use crate::Exit;
-use crate::tls::identity::Identity;
+use crate::exit::Exit;
 use crate::tls::profile::Profile;
-use crate::tls::psk::Identity as PskIdentity;
+use crate::tls::server_certificate::ServerCertificate;
+use crate::types::{NamePattern, PskIdentity, Stdio};
 
 /// What a command line without a file says.
 pub struct CommandLine {
@@ -253,7 +253,10 @@ fn listener(
     })
 }
 
-fn identities(identities: &Identities, problems: &mut Problems) -> Option<Vec<Rc<Identity>>> {
+fn identities(
+    identities: &Identities,
+    problems: &mut Problems,
+) -> Option<Vec<Rc<ServerCertificate>>> {
     let files = match identities {
         Identities::Files(files) => files,
         Identities::SelfSigned(name) => {
@@ -285,12 +288,12 @@ fn identities(identities: &Identities, problems: &mut Problems) -> Option<Vec<Rc
     loaded.into_iter().collect()
 }
 
-fn self_signed(name: &str) -> Result<Identity, String> {
+fn self_signed(name: &str) -> Result<ServerCertificate, String> {
     if name.parse::<IpAddr>().is_ok() {
-        return Identity::self_signed(name);
+        return ServerCertificate::self_signed(name);
     }
-    let pattern = Pattern::parse(name).map_err(|reason| reason.to_string())?;
-    Identity::self_signed(&pattern.to_string())
+    let pattern = NamePattern::parse(name).map_err(|reason| reason.to_string())?;
+    ServerCertificate::self_signed(&pattern.to_string())
 }
 
 /// The keys that count; `None`: something is wrong with them, which is reported.

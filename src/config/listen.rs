@@ -11,7 +11,8 @@ use super::hosts::Table;
 use super::problem::Problems;
 use super::proxy_from::proxy_from;
 use super::raw::{Raw, RawHost, RawListen, RawListener};
-use super::{Address, Listener, Nameless, Pattern, address};
+use super::{Address, Listener, Nameless, address};
+use crate::types::NamePattern;
 
 /// The listeners, in the order of the file; one for descriptor 0 when there is none.
 pub(super) fn listeners(
@@ -48,7 +49,7 @@ pub(super) fn listeners(
 /// The routing table of each listener. `names` are those of each host.
 pub(super) fn tables(
     raw: &Raw,
-    names: &[Vec<(Pattern, Range<usize>)>],
+    names: &[Vec<(NamePattern, Range<usize>)>],
     listeners: &[Listener],
     problems: &mut Problems,
 ) -> Vec<Table> {

@@ -8,13 +8,12 @@ use std::path::PathBuf;
 use std::thread::available_parallelism;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
-use crate::Exit;
+use crate::exit::Exit;
 use crate::tls::client::Policy;
 use crate::tls::profile::Profile;
 use crate::tls::staple::Shown;
 use crate::tls::tickets::TicketKeys;
+use crate::types::{ListenerId, NamePattern, Stdio};
 
 mod account;
 mod address;
@@ -31,7 +30,6 @@ mod hosts;
 mod line;
 mod listen;
 mod metrics;
-mod pattern;
 mod problem;
 mod profile;
 mod program;
@@ -49,14 +47,13 @@ pub use backend::{Backend, Backends, Found, Lookups, Name, Target};
 pub use claim::Pick;
 pub use hosts::{Hosts, Route, Unrouted, Why};
 pub use line::{CommandLine, Identities, PskOption};
-pub use pattern::{InvalidPattern, Pattern, server_name};
-pub use problem::{Problems, Severity};
+pub use problem::Problems;
 pub use proxy_from::ProxyFrom;
 pub use psk::Psk;
 pub use run_as::{Role, RunAs, UserFrom};
 
 /// Where a configuration comes from.
-pub enum Source {
+pub enum ConfigSource {
     /// A file in TOML.
     File(PathBuf),
     /// The command line alone.
@@ -111,20 +108,20 @@ pub struct Refusal {
 }
 
 /// Reads and checks a whole configuration. Nothing is bound or started.
-pub fn load(source: &Source, form: Form, options: &Options) -> Result<Loaded, Refusal> {
+pub fn load(source: &ConfigSource, form: Form, options: &Options) -> Result<Loaded, Refusal> {
     load_with(source, form, options, Lookups::Wait)
 }
 
 /// As [`load`], with addresses from elsewhere.
 pub fn load_with(
-    source: &Source,
+    source: &ConfigSource,
     form: Form,
     options: &Options,
     lookups: Lookups<'_>,
 ) -> Result<Loaded, Refusal> {
     match source {
-        Source::File(path) => file::load(path, form, options, lookups),
-        Source::CommandLine(line) => line::load(line, options),
+        ConfigSource::File(path) => file::load(path, form, options, lookups),
+        ConfigSource::CommandLine(line) => line::load(line, options),
     }
 }
 
@@ -157,7 +154,7 @@ pub struct Config {
 impl Config {
     /// The listener whose rules hold for a connection on descriptor 0 that has this local address:
     /// the one that listens there; else the first one on that port; else the first one.
-    pub fn listener_for(&self, local: Option<SocketAddr>) -> usize {
+    pub fn listener_for(&self, local: Option<SocketAddr>) -> ListenerId {
         let likeness = |listener: &Listener| match (&listener.address, local) {
             (Address::Tcp(bound), Some(local)) => bound
                 .iter()
@@ -173,7 +170,12 @@ impl Config {
                 best = (place, likeness);
             }
         }
-        best.0
+        ListenerId::new(best.0)
+    }
+
+    /// The listener of an id that [`Hosts::route`] takes.
+    pub fn listener(&self, id: ListenerId) -> Option<&Listener> {
+        self.listeners.get(id.index())
     }
 }
 
@@ -331,7 +333,7 @@ pub struct Host {
     /// Its first name, or `default` where it has none: what the log calls it.
     pub label: String,
     /// What it answers to; may be empty for a default host.
-    pub names: Vec<Pattern>,
+    pub names: Vec<NamePattern>,
     /// Certificate chains with their keys, in the order of the file; empty only where there is a `psk`.
     pub identities: Vec<Shown>,
     /// Pre-shared keys; absent only where there are `identities`.
@@ -411,15 +413,6 @@ pub struct Rlimit {
     pub soft: u64,
     /// The hard limit.
     pub hard: u64,
-}
-
-/// What a command's descriptors 0 and 1 are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Stdio {
-    /// One end of a socketpair on both, as inetd does it.
-    Socket,
-    /// Two pipes, for programs that close 1 to end their output.
-    Pipe,
 }
 
 /// What a command's descriptor 2 is.

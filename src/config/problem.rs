@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 
+use crate::types::Severity;
+
 /// Everything that is wrong, or looks wrong, with one configuration.
 #[derive(Debug)]
 pub struct Problems {
@@ -28,17 +30,6 @@ struct Problem {
     place: Place,
     elsewhere: Option<Elsewhere>,
     message: String,
-}
-
-/// How bad a problem is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Severity {
-    /// A decision that tlssrv took by itself.
-    Notice,
-    /// It runs, and hardly as meant.
-    Warning,
-    /// Nothing runs.
-    Error,
 }
 
 /// Bytes of the file that a problem is about; `None`: the whole of it, or there is no file.
@@ -72,7 +63,7 @@ impl Problems {
     }
 
     pub(super) fn error(&mut self, place: impl Into<Place>, message: impl Into<String>) {
-        self.add(Severity::Error, place.into(), None, message.into());
+        self.add(Severity::Err, place.into(), None, message.into());
     }
 
     pub(super) fn warning(&mut self, place: impl Into<Place>, message: impl Into<String>) {
@@ -81,7 +72,7 @@ impl Problems {
 
     /// An error in another file, which is named at this place.
     pub(super) fn error_in(&mut self, line: Elsewhere, place: Place, message: impl Into<String>) {
-        self.add(Severity::Error, place, Some(line), message.into());
+        self.add(Severity::Err, place, Some(line), message.into());
     }
 
     /// A warning of another file, which is named at this place.
@@ -97,7 +88,7 @@ impl Problems {
     pub fn has_errors(&self) -> bool {
         self.list
             .iter()
-            .any(|problem| problem.severity == Severity::Error)
+            .any(|problem| problem.severity == Severity::Err)
     }
 
     /// Whether there is nothing to report.
@@ -154,9 +145,9 @@ impl Problems {
 
     fn report(&self, problem: &Problem, lines: &[(usize, &str)]) -> String {
         let message = match problem.severity {
-            Severity::Error => problem.message.clone(),
+            Severity::Err => problem.message.clone(),
             Severity::Warning => format!("warning: {}", problem.message),
-            Severity::Notice => format!("notice: {}", problem.message),
+            _ => format!("notice: {}", problem.message),
         };
         if let Some(Elsewhere { path, line }) = &problem.elsewhere {
             return format!("{}:{line}: {message}", path.display());

@@ -15,8 +15,8 @@ use zeroize::Zeroizing;
 use super::Host;
 use super::files::{Named, everybody_reads};
 use super::problem::{Elsewhere, Problems, cause};
-use crate::message::Facts;
-use crate::tls::psk::{Hash, Identity, Key, Keys};
+use crate::tls::psk::{Hash, Key, Keys};
+use crate::types::{HandshakeInfo, PskIdentity};
 
 /// The pre-shared keys of a host, and what may be done with them.
 #[derive(Clone, Debug)]
@@ -32,7 +32,7 @@ pub struct Psk {
 impl Host {
     /// Whether a handshake with this host can have found out these facts: that a client has the key of
     /// this identity; without one, that it was shown a certificate, and has shown one that is asked for.
-    pub fn can_authenticate(&self, facts: &Facts) -> bool {
+    pub fn can_authenticate(&self, facts: &HandshakeInfo) -> bool {
         let certificate = facts.client.is_some();
         match (&facts.psk_identity, &self.psk) {
             (Some(identity), Some(psk)) => psk.keys.contains_key(identity) && !certificate,
@@ -57,7 +57,7 @@ pub(super) struct Table {
 
 /// A line of a table, without its key.
 pub(super) struct Entry {
-    pub(super) identity: Identity,
+    pub(super) identity: PskIdentity,
     /// From 1.
     pub(super) line: usize,
     /// Whom clients with this identity get.
@@ -89,7 +89,7 @@ impl Tables {
     pub(super) fn load_only(
         &mut self,
         file: &Named,
-        identities: &[Spanned<Identity>],
+        identities: &[Spanned<PskIdentity>],
         problems: &mut Problems,
     ) -> Option<Rc<Table>> {
         let mut table = Table::read(file, problems)?;
@@ -103,7 +103,7 @@ impl Tables {
             let message = format!("no identity \"{identity}\" in PSK file {}", file.quoted());
             problems.error(place, message);
         }
-        let is_allowed = |identity: &Identity| {
+        let is_allowed = |identity: &PskIdentity| {
             let mut allowed = identities.iter().map(Spanned::get_ref);
             allowed.any(|allowed| allowed == identity)
         };
@@ -151,7 +151,7 @@ impl Table {
     }
 
     /// The same table with one identity; `None`: it does not have that.
-    pub(super) fn only(mut self, identity: &Identity) -> Option<Self> {
+    pub(super) fn only(mut self, identity: &PskIdentity) -> Option<Self> {
         let entry = Arc::into_inner(self.keys)?.remove_entry(identity)?;
         self.entries.retain(|entry| entry.identity == *identity);
         self.keys = Arc::new(Keys::from([entry]));
@@ -198,7 +198,10 @@ fn parse(bytes: &[u8], file: &Named, problems: &mut Problems) -> Option<(Keys, V
 }
 
 /// A line that is neither blank nor a comment; `None` when there are mistakes in it.
-fn parse_line(text: &[u8], mistakes: &mut Vec<String>) -> Option<(Identity, Key, Option<String>)> {
+fn parse_line(
+    text: &[u8],
+    mistakes: &mut Vec<String>,
+) -> Option<(PskIdentity, Key, Option<String>)> {
     let mut fields = text.split(|byte| *byte == b':');
     let (identity, key) = (fields.next()?, fields.next());
     let (user, hash) = (fields.next().unwrap_or_default(), fields.next());
@@ -216,7 +219,7 @@ fn parse_line(text: &[u8], mistakes: &mut Vec<String>) -> Option<(Identity, Key,
         );
         return None;
     }
-    let identity = Identity::try_from(identity.to_vec()).map_err(|e| unable("identity", &e));
+    let identity = PskIdentity::try_from(identity.to_vec()).map_err(|e| unable("identity", &e));
     let hash = match hash {
         None => Some(Hash::default()),
         Some(b"sha256") => Some(Hash::Sha256),
@@ -238,7 +241,7 @@ fn parse_line(text: &[u8], mistakes: &mut Vec<String>) -> Option<(Identity, Key,
     Some((identity.ok()?, key?.ok()?, user.ok()?))
 }
 
-fn again(entries: &[Entry], identity: &Identity) -> String {
+fn again(entries: &[Entry], identity: &PskIdentity) -> String {
     let first = entries.iter().find(|entry| entry.identity == *identity);
     let line = first.map_or(0, |entry| entry.line);
     format!("unable to use identity: line {line} has it already")
@@ -384,7 +387,7 @@ mod tests {
                 entries,
             }
         };
-        let identity = |name: &[u8]| Identity::try_from(name.to_vec()).unwrap();
+        let identity = |name: &[u8]| PskIdentity::try_from(name.to_vec()).unwrap();
         let hash = |name| format!("{:?}", table().keys.get(&identity(name)));
         assert!(hash(b"a").contains("Sha256") && hash(b"b").contains("Sha384"));
         let only = table().only(&identity(b"b")).unwrap();

@@ -12,9 +12,10 @@ use super::backend::{self, RawConnect};
 use super::problem::Problems;
 use super::raw_clients::{Files, RawClients};
 use super::table::{FromToml, Table, word, wrong_type};
-use super::{Form, LogFormat, Nameless, OnTruncation, Stderr, Stdio, UserFrom};
+use super::{Form, LogFormat, Nameless, OnTruncation, Stderr, UserFrom};
 use crate::proxy;
 use crate::tls::profile::Version;
+use crate::types::Stdio;
 
 /// A whole file. What is `None` was not given, or was wrong and is reported.
 pub(super) struct Raw {

@@ -11,8 +11,7 @@ use super::credentials::{self, Person, Root};
 use super::problem::{Place, Problems};
 use super::program::{self, PathVariable};
 use super::psk::Table;
-use crate::message::Facts;
-use crate::tls::psk::Identity;
+use crate::types::{HandshakeInfo, PskIdentity};
 
 /// Whom the command of a host becomes.
 pub enum RunAs {
@@ -21,7 +20,7 @@ pub enum RunAs {
     /// The user of the client's PSK identity.
     OfIdentity {
         /// A client whose identity is not among these is refused.
-        roles: HashMap<Identity, Arc<Role>>,
+        roles: HashMap<PskIdentity, Arc<Role>>,
         /// For clients of a host's certificates, who have no identity.
         otherwise: Option<Role>,
     },
@@ -57,7 +56,7 @@ pub struct Role {
 impl RunAs {
     /// Whom the command of a client becomes, by what the handshake has found out: that it has the key of
     /// an identity, or a certificate, or nothing; `None`: nobody, so that there is no command for it.
-    pub fn role(&self, facts: &Facts) -> Option<&Role> {
+    pub fn role(&self, facts: &HandshakeInfo) -> Option<&Role> {
         match (self, &facts.psk_identity, &facts.client) {
             (Self::OfHost(role), ..) => Some(role),
             (Self::OfIdentity { roles, .. }, Some(identity), _) => {
@@ -101,7 +100,7 @@ pub(super) fn of_identities(
     invoker: &Invoker,
     accounts: &mut Accounts,
     problems: &mut Problems,
-) -> Option<HashMap<Identity, Arc<Role>>> {
+) -> Option<HashMap<PskIdentity, Arc<Role>>> {
     let mut made: HashMap<&str, Result<Arc<Role>, String>> = HashMap::new();
     let mut make = |name| {
         let person = credentials::of_user(name, root, invoker, accounts)?;

@@ -15,11 +15,12 @@ use super::io::{self, Plain};
 use super::relay::{Moved, Relay, Turn};
 use super::{Ready, Shared, Wanted};
 use crate::config::OnTruncation;
-use crate::message::{self, End, Facts, Id, Report, bounded};
+use crate::message::{self, End, Report, bounded};
 use crate::tls::alert;
 use crate::tls::buffer::Buffer;
 use crate::tls::hello::{ClientHello, HelloReader};
 use crate::tls::session::{Failure, Session, Stage};
+use crate::types::{ConnectionId, HandshakeInfo, HostId, ListenerId};
 use closing::await_death;
 
 /// How long a client whose handshake failed may take to notice, so that no RST eats the alert.
@@ -27,14 +28,14 @@ const DRAIN: Duration = Duration::from_secs(2);
 
 /// A client, from accept to the last byte.
 pub(super) struct Connection {
-    pub(super) id: Id,
+    pub(super) id: ConnectionId,
     socket: OwnedFd,
-    listener: usize,
+    listener: ListenerId,
     accepted: Instant,
     /// When it has to have moved on.
     pub(super) deadline: Option<Instant>,
-    host: Option<usize>,
-    facts: Facts,
+    host: Option<HostId>,
+    facts: HandshakeInfo,
     state: State,
     moved: Moved,
     lingers: bool,
@@ -70,18 +71,21 @@ struct Hello {
 
 /// A host is chosen that has a limit of its own; the monitor says whether it has room.
 struct Asking {
+    host: HostId,
     hello: ClientHello,
     bytes: Vec<u8>,
 }
 
 /// A host is chosen, and its TLS at work.
 struct Handshake {
+    host: HostId,
     session: Box<Session>,
     to_client: Buffer,
 }
 
 /// The handshake is complete; the monitor starts the command.
 struct Opening {
+    host: HostId,
     session: Box<Session>,
     stage: Stage,
     to_command: Buffer,
@@ -111,11 +115,11 @@ pub(super) enum Next {
         addresses: Option<(SocketAddr, SocketAddr)>,
     },
     /// Ask the monitor whether the host has room.
-    Ask { host: usize },
+    Ask { host: HostId },
     /// Ask the monitor for the host's program.
     Open {
-        host: usize,
-        facts: Facts,
+        host: HostId,
+        facts: HandshakeInfo,
         handshake: Duration,
     },
     /// Tell the monitor to kill the command.
@@ -126,7 +130,12 @@ pub(super) enum Next {
 
 impl Connection {
     /// A client that has just been accepted.
-    pub(super) fn new(id: Id, socket: OwnedFd, listener: usize, shared: &Shared<'_>) -> Self {
+    pub(super) fn new(
+        id: ConnectionId,
+        socket: OwnedFd,
+        listener: ListenerId,
+        shared: &Shared<'_>,
+    ) -> Self {
         Self {
             id,
             socket,
@@ -134,8 +143,8 @@ impl Connection {
             accepted: shared.now,
             deadline: shared.now.checked_add(shared.config.limits.handshake),
             host: None,
-            facts: Facts::default(),
-            state: match shared.config.listeners.get(listener) {
+            facts: HandshakeInfo::default(),
+            state: match shared.config.listener(listener) {
                 Some(listener) if listener.proxy_from.is_some() => {
                     State::Proxied(Proxied { bytes: Vec::new() })
                 }
@@ -186,11 +195,9 @@ impl Connection {
             other => other,
         };
         match &self.state {
-            State::Asking(_) if !was_asking => Next::Ask {
-                host: self.host.unwrap_or_default(),
-            },
-            State::Opening(_) if !was_opening => Next::Open {
-                host: self.host.unwrap_or_default(),
+            State::Asking(asking) if !was_asking => Next::Ask { host: asking.host },
+            State::Opening(opening) if !was_opening => Next::Open {
+                host: opening.host,
                 facts: self.facts.clone(),
                 handshake: shared.now.duration_since(self.accepted),
             },
@@ -207,7 +214,7 @@ impl Connection {
                 self.turn(Ready::default(), shared)
             }
             State::Asking(asking) => {
-                self.state = self.begin(&asking.hello, &asking.bytes, shared);
+                self.state = self.begin(asking.host, &asking.hello, &asking.bytes, shared);
                 self.turn(Ready::default(), shared)
             }
             other => {
@@ -402,7 +409,7 @@ impl Connection {
 
     fn report(&self, end: End) -> Report {
         Report {
-            host: self.host.and_then(|host| host.try_into().ok()),
+            host: self.host,
             facts: Some(self.facts.clone()),
             received: self.moved.up,
             sent: self.moved.down,

@@ -1,6 +1,7 @@
 //! The unprivileged side: one event loop over thousands of connections; TLS and relay, nothing else.
 #![forbid(unsafe_code)]
 
+mod acceptor;
 mod connection;
 pub(crate) mod io;
 mod relay;
@@ -13,15 +14,13 @@ use std::time::Instant;
 
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
 
-use crate::config::{Config, Stdio, Trace};
-use crate::log::Severity;
-use crate::message::{
-    End, Id, MOVED_AT_A_TIME, Report, ToEngine, ToMonitor, bounded, decode, encode,
-};
+use crate::config::{Config, Trace};
+use crate::message::{End, MOVED_AT_A_TIME, Report, ToEngine, ToMonitor, bounded, decode, encode};
 use crate::process::{Channel, Received};
 use crate::tls::buffer::Buffer;
-use crate::tls::server::Acceptor;
 use crate::tls::tickets::TicketKeyRing;
+use crate::types::{ConnectionId, ListenerId, Severity, Stdio};
+pub use acceptor::Acceptor;
 use connection::{Connection, Next};
 use io::Plain;
 use relay::CHUNK;
@@ -97,7 +96,7 @@ struct Shared<'a> {
     scratch: Scratch,
     /// The time of this turn of the loop.
     now: Instant,
-    traced: Vec<(Id, String)>,
+    traced: Vec<(ConnectionId, String)>,
 }
 
 /// Buffers that one connection at a time uses, and that hold nothing in between.
@@ -157,8 +156,8 @@ struct Running<'a> {
     channel: Option<Channel>,
     channel_takes: bool,
     epoll: Epoll,
-    connections: HashMap<Id, Entry>,
-    timers: BinaryHeap<Reverse<(Instant, Id)>>,
+    connections: HashMap<ConnectionId, Entry>,
+    timers: BinaryHeap<Reverse<(Instant, ConnectionId)>>,
     draining: bool,
 }
 
@@ -190,7 +189,7 @@ impl Running<'_> {
             let mut descriptors = descriptors.into_iter();
             match (message, descriptors.next(), descriptors.next()) {
                 (Some(ToEngine::Accepted { id, listener }), Some(socket), None) => {
-                    self.accept(id, socket, listener as usize);
+                    self.accept(id, socket, listener);
                 }
                 (
                     Some(ToEngine::Opened {
@@ -257,7 +256,7 @@ impl Running<'_> {
         self.tell(&ToMonitor::Reported);
     }
 
-    fn accept(&mut self, id: Id, socket: OwnedFd, listener: usize) {
+    fn accept(&mut self, id: ConnectionId, socket: OwnedFd, listener: ListenerId) {
         let connection = Connection::new(id, socket, listener, &self.shared);
         let entry = Entry {
             connection,
@@ -271,7 +270,7 @@ impl Running<'_> {
         });
     }
 
-    fn opened(&mut self, id: Id, command: Plain) {
+    fn opened(&mut self, id: ConnectionId, command: Plain) {
         self.turn(id, |connection, shared| connection.opened(command, shared));
     }
 
@@ -296,13 +295,17 @@ impl Running<'_> {
                 ..Ready::default()
             },
         };
-        self.turn(token >> 2, |connection, shared| {
+        self.turn(ConnectionId(token >> 2), |connection, shared| {
             connection.turn(ready, shared)
         });
     }
 
     /// Gives a connection its turn, and does what it asks for afterwards.
-    fn turn(&mut self, id: Id, turn: impl FnOnce(&mut Connection, &mut Shared<'_>) -> Next) {
+    fn turn(
+        &mut self,
+        id: ConnectionId,
+        turn: impl FnOnce(&mut Connection, &mut Shared<'_>) -> Next,
+    ) {
         let Some(entry) = self.connections.get_mut(&id) else {
             return; // it ended earlier in this turn of the loop
         };
@@ -319,7 +322,6 @@ impl Running<'_> {
             Next::Wait => {}
             Next::Proxied { addresses } => self.tell(&ToMonitor::Proxied { id, addresses }),
             Next::Ask { host } => {
-                let host = u32::try_from(host).unwrap_or(u32::MAX);
                 self.tell(&ToMonitor::Chosen { id, host });
             }
             Next::Open {
@@ -328,7 +330,6 @@ impl Running<'_> {
                 handshake,
             } => {
                 let handshake_us = u32::try_from(handshake.as_micros()).unwrap_or(u32::MAX);
-                let host = u32::try_from(host).unwrap_or(u32::MAX);
                 self.tell(&ToMonitor::Open {
                     id,
                     host,
@@ -385,7 +386,7 @@ impl Running<'_> {
 
 impl Shared<'_> {
     /// Notes a step of a handshake for `-D`.
-    fn trace(&mut self, id: Id, line: impl FnOnce() -> String) {
+    fn trace(&mut self, id: ConnectionId, line: impl FnOnce() -> String) {
         if self.config.trace == Trace::On {
             let line = match &self.config.remote_name {
                 Some(name) => format!("tls reports {name}: {}", line()),

@@ -8,7 +8,7 @@ use nix::sys::epoll::{EpollEvent, EpollFlags, EpollTimeout};
 
 use super::io::Plain;
 use super::{COMMAND, COMMAND_INPUT, Running};
-use crate::message::Id;
+use crate::types::ConnectionId;
 
 impl Running<'_> {
     pub(super) fn timeout(&self) -> EpollTimeout {
@@ -46,7 +46,7 @@ impl Running<'_> {
 
     /// Tells epoll what a connection waits for, where that has changed. A descriptor that it waits for
     /// nothing on leaves the set, because a hang-up cannot be masked.
-    pub(super) fn register(&mut self, id: Id) {
+    pub(super) fn register(&mut self, id: ConnectionId) {
         let Some(entry) = self.connections.get_mut(&id) else {
             return;
         };
@@ -81,7 +81,7 @@ impl Running<'_> {
                 *registered = EpollFlags::empty(); // closed, so out of the set
                 continue;
             };
-            let mut event = EpollEvent::new(flags, id << 2 | side as u64);
+            let mut event = EpollEvent::new(flags, id.0 << 2 | side as u64);
             let result = match (registered.is_empty(), flags.is_empty()) {
                 _ if *registered == flags => continue,
                 (true, _) => self.epoll.add(descriptor, event),
@@ -96,7 +96,7 @@ impl Running<'_> {
     }
 
     /// Sets a timer, unless one goes off before the deadline anyway.
-    pub(super) fn arm(&mut self, id: Id) {
+    pub(super) fn arm(&mut self, id: ConnectionId) {
         let Some(entry) = self.connections.get_mut(&id) else {
             return;
         };

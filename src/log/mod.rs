@@ -10,27 +10,12 @@ mod sink;
 use std::fmt::Write as _;
 use std::time::{Instant, SystemTime};
 
-use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::config::{Log, LogFormat};
+use crate::types::Severity;
 use limiter::Limiter;
 use sink::Sink;
-
-/// How much a line matters. What a stranger can cause is info or below.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub enum Severity {
-    /// Something is lost or refused that should not be.
-    Err,
-    /// The operator should look.
-    Warning,
-    /// Normal, and rare.
-    Notice,
-    /// Normal.
-    Info,
-    /// Asked for with `-D`.
-    Debug,
-}
 
 /// Which lines share one allowance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -200,19 +185,6 @@ fn json(
         object.insert((*key).into(), value.clone());
     }
     Value::Object(object).to_string()
-}
-
-impl Severity {
-    /// As syslog spells it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Err => "err",
-            Self::Warning => "warning",
-            Self::Notice => "notice",
-            Self::Info => "info",
-            Self::Debug => "debug",
-        }
-    }
 }
 
 #[cfg(test)]

@@ -16,12 +16,12 @@ use super::event::Source;
 use super::limits::{self, Over};
 use super::listener::{Accepted, Refusal};
 use super::{BATCH, Monitor, Stop, socket};
-use crate::Exit;
 use crate::config::{Answer, OnTruncation};
 use crate::environment::{Told, left_out, variables};
-use crate::log::Severity;
-use crate::message::{Facts, Id, Report, ToEngine};
+use crate::exit::Exit;
+use crate::message::{Report, ToEngine};
 use crate::process::{LaunchError, Step};
+use crate::types::{ConnectionId, HandshakeInfo, HostId, ListenerId, Severity};
 
 /// How long to accept nobody after the system has run out of something.
 const EXHAUSTED: Duration = Duration::from_millis(200);
@@ -92,7 +92,7 @@ impl Monitor {
     }
 
     /// Takes a client, if it is within the limits, and gives it to the engine that has the fewest.
-    pub(super) fn admit(&mut self, listener: usize, client: Accepted) {
+    pub(super) fn admit(&mut self, listener: ListenerId, client: Accepted) {
         let loads = self.current();
         let least = loads
             .filter_map(|(place, slot)| Some((slot.load()?, place)))
@@ -102,8 +102,11 @@ impl Monitor {
             return;
         };
         let peer = client.addresses.map(|(peer, _)| peer.ip());
-        let listeners = &self.blueprint.config.listeners;
-        let proxies = listeners.get(listener).and_then(|l| l.proxy_from.as_ref());
+        let proxies = self
+            .blueprint
+            .config
+            .listener(listener)
+            .and_then(|l| l.proxy_from.as_ref());
         let now = Instant::now();
         if proxies.is_some_and(|from| !from.contains(peer)) {
             self.admission
@@ -124,15 +127,12 @@ impl Monitor {
             return; // closes it
         }
         socket::limit(&client.socket, limits);
-        if let Some(listener) = self.blueprint.config.listeners.get(listener) {
+        if let Some(listener) = self.blueprint.config.listener(listener) {
             self.numbers.accepted(&listener.name);
         }
         let id = self.next_id;
-        self.next_id += 1;
-        let message = ToEngine::Accepted {
-            id,
-            listener: u32::try_from(listener).unwrap_or(u32::MAX),
-        };
+        self.next_id = id.next();
+        let message = ToEngine::Accepted { id, listener };
         engine.load += 1;
         let connection = Connection {
             name: connection::name(id),
@@ -146,7 +146,7 @@ impl Monitor {
             source,
             reserved: None,
             host: None,
-            facts: Facts::default(),
+            facts: HandshakeInfo::default(),
             handshake_ms: None,
             command: Command::Unwanted,
             stderr: None,
@@ -161,7 +161,7 @@ impl Monitor {
     pub(super) fn proxied(
         &mut self,
         place: usize,
-        id: Id,
+        id: ConnectionId,
         addresses: Option<(SocketAddr, SocketAddr)>,
     ) -> bool {
         let Some(connection) = self.connections.get_mut(&id) else {
@@ -192,7 +192,7 @@ impl Monitor {
     }
 
     /// A client has chosen a host that has a limit of its own.
-    pub(super) fn reserve(&mut self, id: Id, host: usize) {
+    pub(super) fn reserve(&mut self, id: ConnectionId, host: HostId) {
         let Some(connection) = self.connections.get_mut(&id) else {
             return;
         };
@@ -201,7 +201,7 @@ impl Monitor {
         let Some(most) = chosen.and_then(|host| host.connections) else {
             return;
         };
-        let Some(seats) = blueprint.seats.get(host) else {
+        let Some(seats) = blueprint.seats.get(host.index()) else {
             return;
         };
         let place = connection.engine;
@@ -219,7 +219,7 @@ impl Monitor {
     }
 
     /// Connects a client to what its host has for it.
-    pub(super) fn open(&mut self, id: Id, host: usize) {
+    pub(super) fn open(&mut self, id: ConnectionId, host: HostId) {
         let connection = self.connections.get(&id);
         let chosen = connection.and_then(|c| c.blueprint.config.hosts.get(host));
         match chosen.map(|host| &host.answer) {
@@ -230,7 +230,7 @@ impl Monitor {
     }
 
     /// Starts a connection's command.
-    fn launch(&mut self, id: Id, host: usize) {
+    fn launch(&mut self, id: ConnectionId, host: HostId) {
         let Some(connection) = self.connections.get_mut(&id) else {
             return;
         };
@@ -284,7 +284,7 @@ impl Monitor {
         self.tell(place, &message, descriptors);
     }
 
-    pub(super) fn read_stderr(&mut self, id: Id) {
+    pub(super) fn read_stderr(&mut self, id: ConnectionId) {
         let Some(connection) = self.connections.get_mut(&id) else {
             return;
         };
@@ -299,7 +299,7 @@ impl Monitor {
     }
 
     /// A client has ended; its command may go on until this time before the line is written.
-    pub(super) fn client_ended(&mut self, id: Id, report: Report, until: Instant) {
+    pub(super) fn client_ended(&mut self, id: ConnectionId, report: Report, until: Instant) {
         let Some(connection) = self.connections.get_mut(&id) else {
             return;
         };
@@ -369,12 +369,12 @@ impl Monitor {
     }
 
     /// Writes a connection's line, and forgets it.
-    pub(super) fn conclude(&mut self, id: Id) {
+    pub(super) fn conclude(&mut self, id: ConnectionId) {
         let Some(mut connection) = self.connections.remove(&id) else {
             return;
         };
         let seats = &connection.blueprint.seats;
-        let reserved = connection.reserved.and_then(|host| seats.get(host));
+        let reserved = connection.reserved.and_then(|host| seats.get(host.index()));
         self.admission.release(connection.source, reserved);
         if let Some(stderr) = connection.stderr.take() {
             stderr.finish(&connection.name, &mut self.logger);

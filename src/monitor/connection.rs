@@ -14,10 +14,11 @@ use super::engines::Blueprint;
 use super::limits::Source;
 use super::numbers::Numbers;
 use crate::config::Target;
-use crate::log::{Allowance, Fields, Logger, Severity};
-use crate::message::{End, Facts, Id, Report};
+use crate::log::{Allowance, Fields, Logger};
+use crate::message::{End, Report};
 use crate::process::LaunchError;
 use crate::tls::names::{group_name, suite_name, version_name};
+use crate::types::{ConnectionId, HandshakeInfo, HostId, ListenerId, Severity};
 
 /// Bytes of a command's stderr that make a line, at most; the rest is another line.
 const MAX_LINE: usize = 1024;
@@ -36,7 +37,7 @@ pub(super) struct Connection {
     pub(super) blueprint: Arc<Blueprint>,
     /// The place of its engine.
     pub(super) engine: usize,
-    pub(super) listener: usize,
+    pub(super) listener: ListenerId,
     pub(super) addresses: Option<(SocketAddr, SocketAddr)>,
     pub(super) accepted: Instant,
     /// Whether its PROXY header has not come yet: `addresses` are the load balancer's until then.
@@ -46,9 +47,9 @@ pub(super) struct Connection {
     /// What its limits count it for.
     pub(super) source: Option<Source>,
     /// Where the host has a limit of its own, the place that it has got there.
-    pub(super) reserved: Option<usize>,
-    pub(super) host: Option<usize>,
-    pub(super) facts: Facts,
+    pub(super) reserved: Option<HostId>,
+    pub(super) host: Option<HostId>,
+    pub(super) facts: HandshakeInfo,
     pub(super) handshake_ms: Option<u32>,
     pub(super) command: Command,
     pub(super) stderr: Option<StderrLog>,
@@ -164,8 +165,7 @@ impl Connection {
         set(
             "listen",
             config
-                .listeners
-                .get(self.listener)
+                .listener(self.listener)
                 .map(|l| l.name.as_str().into()),
         );
         set(
@@ -333,7 +333,7 @@ impl StderrLog {
 }
 
 /// What the log calls a connection: unique on this machine for as long as the monitor lives.
-pub(super) fn name(id: Id) -> String {
+pub(super) fn name(id: ConnectionId) -> String {
     format!("{}.{id}", std::process::id())
 }
 

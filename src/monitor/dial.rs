@@ -23,10 +23,11 @@ use super::connection::{Command, Connection};
 use super::event::Source;
 use super::socket::limit;
 use crate::config::{Answer, Backends, Limits, Target};
-use crate::log::{Allowance, Severity};
-use crate::message::{Id, ToEngine, Transport};
+use crate::log::Allowance;
+use crate::message::{ToEngine, Transport};
 use crate::proxy;
 use crate::tls::names::{suite_name, version_name};
+use crate::types::{ConnectionId, HostId, Severity};
 
 /// How long to wait for room in the backlog of a Unix-domain socket before asking again.
 const BUSY: Duration = Duration::from_millis(20);
@@ -36,14 +37,14 @@ const CHANGES: u32 = 20;
 /// Connections to backends that are being made.
 #[derive(Default)]
 pub(super) struct Dials {
-    dials: HashMap<Id, Dial>,
-    timers: BTreeSet<(Instant, Id)>,
+    dials: HashMap<ConnectionId, Dial>,
+    timers: BTreeSet<(Instant, ConnectionId)>,
 }
 
 /// A client that waits for a backend.
 struct Dial {
     /// The place of its host.
-    host: usize,
+    host: HostId,
     begun: Instant,
     /// Backends that it is not going to get.
     tried: Vec<Target>,
@@ -79,7 +80,7 @@ impl Dials {
         self.timers.first().map(|(when, _)| *when)
     }
 
-    fn set_timer(&mut self, id: Id, when: Option<Instant>) {
+    fn set_timer(&mut self, id: ConnectionId, when: Option<Instant>) {
         let Some(dial) = self.dials.get_mut(&id) else {
             return;
         };
@@ -89,7 +90,7 @@ impl Dials {
         self.timers.extend(when.map(|when| (when, id)));
     }
 
-    fn remove(&mut self, id: Id) -> Option<Dial> {
+    fn remove(&mut self, id: ConnectionId) -> Option<Dial> {
         self.set_timer(id, None);
         self.dials.remove(&id)
     }
@@ -97,7 +98,7 @@ impl Dials {
 
 impl Monitor {
     /// Connects a client to a backend of its host.
-    pub(super) fn dial(&mut self, id: Id, host: usize) {
+    pub(super) fn dial(&mut self, id: ConnectionId, host: HostId) {
         let Some(connection) = self.connections.get_mut(&id) else {
             return;
         };
@@ -117,7 +118,7 @@ impl Monitor {
     }
 
     /// The socket of a connection under way has something to say.
-    pub(super) fn dialled(&mut self, id: Id) {
+    pub(super) fn dialled(&mut self, id: ConnectionId) {
         let dial = self.dials.dials.get_mut(&id);
         let Some(attempt) = dial.and_then(|dial| dial.attempt.take()) else {
             return;
@@ -157,7 +158,7 @@ impl Monitor {
     }
 
     /// Whoever waits for a backend waits no more.
-    pub(super) fn hang_up(&mut self, id: Id) {
+    pub(super) fn hang_up(&mut self, id: ConnectionId) {
         let Some(dial) = self.dials.remove(id) else {
             return;
         };
@@ -171,7 +172,7 @@ impl Monitor {
     }
 
     /// Tries one backend after the other, until one accepts, or may still do so, or none is left.
-    fn dial_on(&mut self, id: Id, now: Instant) {
+    fn dial_on(&mut self, id: ConnectionId, now: Instant) {
         while let Some(dial) = self.dials.dials.get_mut(&id) {
             let Some(connection) = self.connections.get(&id) else {
                 break;
@@ -229,7 +230,14 @@ impl Monitor {
         }
     }
 
-    fn attempt_failed(&mut self, id: Id, target: &Target, since: Instant, e: Errno, now: Instant) {
+    fn attempt_failed(
+        &mut self,
+        id: ConnectionId,
+        target: &Target,
+        since: Instant,
+        e: Errno,
+        now: Instant,
+    ) {
         if let Some(dial) = self.dials.dials.get_mut(&id) {
             dial.why = Some(format!("{target}: {}", e.desc()));
         }
@@ -244,7 +252,7 @@ impl Monitor {
     /// Writes what the backend is to hear first.
     ///
     /// Errors: those of send(2), `EMSGSIZE` when it did not take all of it; `ECONNREFUSED`: it is ourselves.
-    fn greet(&self, id: Id, attempt: &Attempt) -> nix::Result<()> {
+    fn greet(&self, id: ConnectionId, attempt: &Attempt) -> nix::Result<()> {
         if is_itself(attempt) {
             return Err(Errno::ECONNREFUSED);
         }
@@ -262,7 +270,7 @@ impl Monitor {
         }
     }
 
-    fn connected(&mut self, id: Id, attempt: Attempt) {
+    fn connected(&mut self, id: ConnectionId, attempt: Attempt) {
         let dial = self.dials.remove(id);
         let Attempt { target, socket, .. } = attempt;
         if self.pool.connected(&target) {
@@ -284,7 +292,7 @@ impl Monitor {
         self.tell(place, &ToEngine::Connected { id, transport }, vec![socket]);
     }
 
-    fn no_backend(&mut self, id: Id, why: Option<String>) {
+    fn no_backend(&mut self, id: ConnectionId, why: Option<String>) {
         self.dials.remove(id);
         let Some(connection) = self.connections.get_mut(&id) else {
             return;

@@ -13,13 +13,12 @@ use nix::unistd::Pid;
 use super::Monitor;
 use super::limits::Seats;
 use crate::config::Config;
-use crate::engine::Engine;
-use crate::log::Severity;
+use crate::engine::{Acceptor, Engine};
 use crate::message::{ToMonitor, bounded, encode};
 use crate::process::{Channel, Forked, Jail, exit_now, fork_engine};
 use crate::tls::provider::provider;
-use crate::tls::server::Acceptor;
 use crate::tls::tickets::{TicketKeyRing, TicketKeys};
+use crate::types::Severity;
 
 /// An engine that lived this long may be replaced at once.
 const SETTLED: Duration = Duration::from_secs(60);

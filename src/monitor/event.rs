@@ -1,7 +1,7 @@
 //! What an event of the monitor's epoll set is about.
 #![forbid(unsafe_code)]
 
-use crate::message::Id;
+use crate::types::ConnectionId;
 
 /// What an event is about.
 #[derive(Clone, Copy)]
@@ -17,8 +17,8 @@ pub(super) enum Source {
     Asker(u64),
     Listener(usize),
     Engine(usize),
-    Stderr(Id),
-    Dial(Id),
+    Stderr(ConnectionId),
+    Dial(ConnectionId),
 }
 
 impl Source {
@@ -30,8 +30,8 @@ impl Source {
             Self::Reporter => 3 << 3,
             Self::Listener(index) => 1 | (index as u64) << 3,
             Self::Engine(index) => 2 | (index as u64) << 3,
-            Self::Stderr(id) => 3 | id << 3,
-            Self::Dial(id) => 4 | id << 3,
+            Self::Stderr(id) => 3 | id.0 << 3,
+            Self::Dial(id) => 4 | id.0 << 3,
             Self::Metrics(index) => 5 | (index as u64) << 3,
             Self::Asker(number) => 6 | number << 3,
         }
@@ -46,8 +46,8 @@ impl Source {
             0 => Self::Reporter,
             1 => Self::Listener(index),
             2 => Self::Engine(index),
-            3 => Self::Stderr(token >> 3),
-            4 => Self::Dial(token >> 3),
+            3 => Self::Stderr(ConnectionId(token >> 3)),
+            4 => Self::Dial(ConnectionId(token >> 3)),
             5 => Self::Metrics(index),
             _ => Self::Asker(token >> 3),
         }

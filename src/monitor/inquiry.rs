@@ -9,8 +9,8 @@ use super::connection::Connection;
 use super::control::Asker;
 use super::numbers::Present;
 use super::{Monitor, Stop};
-use crate::log::Severity;
-use crate::message::{Id, Moved, ToEngine};
+use crate::message::{Moved, ToEngine};
+use crate::types::Severity;
 
 /// How long engines may take; then the answer has what was known before.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -27,7 +27,7 @@ pub(super) struct Inquiry {
 /// Who waits for the answer.
 pub(super) enum Wants {
     /// A client of the reporter wants the metrics.
-    Metrics(Id),
+    Metrics(crate::reporter::RequestId),
     /// Somebody wants the table.
     Status(Asker),
 }

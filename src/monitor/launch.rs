@@ -13,9 +13,10 @@ use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::unistd::Pid;
 
-use crate::config::{Credentials, Name, Program, Role, Stderr, Stdio};
+use crate::config::{Credentials, Name, Program, Role, Stderr};
 use crate::process::{Launch, LaunchError, Launcher, Step};
 use crate::resolve;
+use crate::types::Stdio;
 
 /// A running command.
 pub(super) struct Launched {

@@ -18,11 +18,12 @@ use nix::sys::socket::{
 
 use crate::config::Address;
 use crate::systemd::{Passed, PassedClient as Client};
+use crate::types::ListenerId;
 
 /// A socket that listens.
 pub(super) struct Listener {
     /// Its place in the configuration.
-    pub(super) index: usize,
+    pub(super) index: ListenerId,
     place: Place,
     socket: Socket,
 }
@@ -75,7 +76,7 @@ impl Listener {
     /// Binds a socket.
     ///
     /// Errors: the address, and what the kernel said.
-    pub(super) fn bind(index: usize, place: Place) -> Result<Self, String> {
+    pub(super) fn bind(index: ListenerId, place: Place) -> Result<Self, String> {
         let socket = match &place {
             Place::Passed(socket) => Socket::Passed(Rc::clone(socket)),
             Place::Unix(path) => bind_unix(path)

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use nix::time::{ClockId, clock_gettime};
 
 use super::{Monitor, Stop};
-use crate::log::Severity;
 use crate::systemd::Notifier;
+use crate::types::Severity;
 
 /// Between two statuses, unless there is something else to say.
 const PAUSE: Duration = Duration::from_secs(1);

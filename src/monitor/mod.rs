@@ -35,12 +35,12 @@ use nix::sys::epoll::{Epoll, EpollEvent, EpollTimeout};
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 
-use crate::Exit;
-use crate::log::{Logger, Severity};
-use crate::message::Id;
+use crate::exit::Exit;
+use crate::log::Logger;
 use crate::process::Signals;
 use crate::systemd::Passed;
 use crate::tls::tickets::TicketKeys;
+use crate::types::{ConnectionId, Severity};
 use connection::Connection;
 pub use control::{Question, ask};
 use dial::Dials;
@@ -107,18 +107,18 @@ struct Monitor {
     /// When the first of the OCSP responses runs out that are stapled.
     staples_until: Option<SystemTime>,
     commands: Commands,
-    connections: HashMap<Id, Connection>,
+    connections: HashMap<ConnectionId, Connection>,
     admission: Admission,
     pool: Pool,
     dials: Dials,
     names: Names,
     /// How many of them there may be at a time.
     room: usize,
-    children: HashMap<Pid, Id>,
+    children: HashMap<Pid, ConnectionId>,
     /// Connections whose clients have ended and whose commands have not, oldest first, with the time
     /// at which their line is written all the same.
-    outlived: VecDeque<(Instant, Id)>,
-    next_id: Id,
+    outlived: VecDeque<(Instant, ConnectionId)>,
+    next_id: ConnectionId,
     stop: Stop,
     /// How the connection that ended last ended; until then, that none has.
     last_exit: Exit,

@@ -13,9 +13,9 @@ use prometheus::{
 use super::connection::{Connection, exit_text};
 use super::limits::Over;
 use crate::config::{Config, Host};
-use crate::message::Facts;
-use crate::tls::identity::Validity;
 use crate::tls::names::{suite_name, version_name};
+use crate::tls::server_certificate::Validity;
+use crate::types::HandshakeInfo;
 
 /// Seconds that a handshake may take: from one round trip nearby to the default limit.
 const HANDSHAKE: [f64; 13] = [
@@ -224,7 +224,7 @@ impl Numbers {
     }
 
     /// A handshake is complete, and took so long.
-    pub(super) fn handshake(&self, host: &str, auth: &str, facts: &Facts, time: Duration) {
+    pub(super) fn handshake(&self, host: &str, auth: &str, facts: &HandshakeInfo, time: Duration) {
         let version = facts.version.and_then(version_name).unwrap_or_default();
         let suite = facts.suite.and_then(suite_name).unwrap_or_default();
         let resumed = match facts.resumed {

@@ -13,15 +13,16 @@ use super::engines::{Blueprint, Slot};
 use super::listener::Listener;
 use super::start::room;
 use super::{Monitor, Stop};
-use crate::config::{self, Address, Form, Found, Lookups, Name, Options, Refusal, Source};
-use crate::log::{Logger, Severity};
+use crate::config::{self, Address, ConfigSource, Form, Found, Lookups, Name, Options, Refusal};
+use crate::log::Logger;
 use crate::message::ToEngine;
 use crate::process::raise_descriptor_limit;
+use crate::types::{ListenerId, Severity};
 
 /// Where the configuration came from, to be read there again.
 pub struct Origin {
     /// The file, or the command line.
-    pub source: Source,
+    pub source: ConfigSource,
     /// What holds beside it.
     pub options: Options,
 }
@@ -34,9 +35,9 @@ pub(super) struct Candidate {
     logger: Option<Logger>,
     /// For each socket of the configuration: its listener's place, and the socket, unless one that is
     /// there already can stay.
-    sockets: Vec<(usize, Socket)>,
+    sockets: Vec<(ListenerId, Socket)>,
     /// The same of those for metrics, which have all the same place.
-    metrics: Vec<(usize, Socket)>,
+    metrics: Vec<(ListenerId, Socket)>,
 }
 
 enum Socket {
@@ -104,10 +105,10 @@ impl Monitor {
         };
         let loaded = config::load_with(source, Form::Server, options, lookups);
         let loaded = loaded.map_err(|refusal: Refusal| match refusal.unresolved.is_empty() {
-            true => Setback::Wrong(severities(&refusal.problems)),
+            true => Setback::Wrong(refusal.problems.reports()),
             false => Setback::Unresolved(refusal.unresolved),
         })?;
-        let warnings = severities(&loaded.problems);
+        let warnings = loaded.problems.reports();
         let config = loaded.config;
         let logger = match config.log == self.blueprint.config.log {
             true => None,
@@ -138,10 +139,11 @@ impl Monitor {
         &self,
         addresses: impl Iterator<Item = &'a Address>,
         old: &[Listener],
-    ) -> Result<Vec<(usize, Socket)>, String> {
+    ) -> Result<Vec<(ListenerId, Socket)>, String> {
         let mut sockets = Vec::new();
         let mut kept = vec![false; old.len()];
-        for (place, address) in addresses.enumerate() {
+        for (index, address) in addresses.enumerate() {
+            let place = ListenerId::new(index);
             for at in Listener::places(address, &self.passed) {
                 let mut old = old.iter().zip(&mut kept).enumerate();
                 let same = old.find(|(_, (old, kept))| !**kept && old.is_at(&at));
@@ -203,7 +205,7 @@ impl Monitor {
     fn take_sockets(
         &mut self,
         old: Vec<Listener>,
-        sockets: Vec<(usize, Socket)>,
+        sockets: Vec<(ListenerId, Socket)>,
         what: &str,
     ) -> Vec<Listener> {
         let mut old: Vec<_> = old.into_iter().map(Some).collect();
@@ -278,16 +280,4 @@ impl Monitor {
             self.reload(None);
         }
     }
-}
-
-fn severities(problems: &config::Problems) -> Problems {
-    let severity = |severity| match severity {
-        config::Severity::Notice => Severity::Notice,
-        config::Severity::Warning => Severity::Warning,
-        config::Severity::Error => Severity::Err,
-    };
-    let reports = problems.reports().into_iter();
-    reports
-        .map(|(level, text)| (severity(level), text))
-        .collect()
 }

@@ -16,10 +16,12 @@ use super::event::Source;
 use super::inquiry::Wants;
 use super::listener::{Listener, Refusal};
 use super::{BATCH, Monitor};
-use crate::log::Severity;
-use crate::message::{Id, MAX_TEXT, bounded, decode, encode};
+use crate::message::{MAX_TEXT, bounded, decode, encode};
 use crate::process::{Channel, Forked, Jail, Received, exit_now, fork_engine};
-use crate::reporter::{self, FromReporter, MOST_QUESTIONS, PART, Page, ToReporter, Verdict};
+use crate::reporter::{
+    self, FromReporter, MOST_QUESTIONS, PART, Page, RequestId, ToReporter, Verdict,
+};
+use crate::types::Severity;
 
 /// The wait after a reporter has died.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -175,7 +177,7 @@ impl Monitor {
         }
     }
 
-    fn asked_for(&mut self, id: Id, page: Page) {
+    fn asked_for(&mut self, id: RequestId, page: Page) {
         match page {
             Page::Health => self.answer_client(id, Verdict::Good, "ok\n"),
             Page::Readiness => match self.unready() {
@@ -191,7 +193,7 @@ impl Monitor {
     }
 
     /// Answers a client of the reporter.
-    pub(super) fn answer_client(&mut self, id: Id, verdict: Verdict, mut text: &str) {
+    pub(super) fn answer_client(&mut self, id: RequestId, verdict: Verdict, mut text: &str) {
         while !text.is_empty() {
             let (part, rest) = text.split_at(text.floor_char_boundary(PART));
             let text_of_part = part.to_owned();
@@ -206,7 +208,7 @@ impl Monitor {
     }
 
     /// A client of the reporter waits no more.
-    pub(super) fn answer_metrics(&mut self, id: Id, text: &str) {
+    pub(super) fn answer_metrics(&mut self, id: RequestId, text: &str) {
         self.reporting.waiting = self.reporting.waiting.saturating_sub(1);
         self.answer_client(id, Verdict::Good, text);
     }

@@ -17,9 +17,10 @@ use nix::unistd::Pid;
 use super::event::Source;
 use super::{Monitor, Stop};
 use crate::config::{Answer, Backend, Backends, Config, Found, Name, Target};
-use crate::log::{Allowance, Severity};
+use crate::log::Allowance;
 use crate::process::LaunchError;
 use crate::resolve::{Nonsense, read};
+use crate::types::Severity;
 
 /// How long all names that are due may take together.
 const PATIENCE: Duration = Duration::from_secs(60);

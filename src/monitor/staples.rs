@@ -4,7 +4,7 @@
 use std::time::SystemTime;
 
 use super::Monitor;
-use crate::log::Severity;
+use crate::types::Severity;
 
 impl Monitor {
     /// Warns of the responses that have run out since the last time.

@@ -26,14 +26,15 @@ use super::reload::Origin;
 use super::reporting::Reporting;
 use super::resolver::Names;
 use super::{Monitor, Stop};
-use crate::Exit;
 use crate::complain::complain;
 use crate::config::{self, Config, LogTo};
-use crate::log::{Logger, Severity};
+use crate::exit::Exit;
+use crate::log::Logger;
 use crate::process::{Signals, null_standard, raise_descriptor_limit, take_standard};
 use crate::systemd::{Notifier, Passed};
 use crate::tls;
 use crate::tls::tickets::TicketKeys;
+use crate::types::{ConnectionId, ListenerId, Severity};
 
 /// Descriptors of a process that belong to no connection: generously.
 const OTHER_DESCRIPTORS: usize = 64;
@@ -147,7 +148,7 @@ impl Failure {
 
     /// Says it where the operator looks; there may be no log yet.
     fn report(self) -> Exit {
-        complain(config::Severity::Error, &format!("tlssrv: {}", self.why));
+        complain(Severity::Err, &format!("tlssrv: {}", self.why));
         self.exit
     }
 }
@@ -233,7 +234,7 @@ impl Monitor {
             room,
             children: HashMap::new(),
             outlived: VecDeque::new(),
-            next_id: 1,
+            next_id: ConnectionId(1),
             stop: Stop::No,
             last_exit: Exit::System,
             ready: false,
@@ -245,7 +246,8 @@ impl Monitor {
     fn listen(&mut self) -> Result<(), String> {
         for (index, listener) in self.blueprint.config.listeners.iter().enumerate() {
             for place in Listener::places(&listener.address, &self.passed) {
-                self.listeners.push(Listener::bind(index, place)?);
+                self.listeners
+                    .push(Listener::bind(ListenerId::new(index), place)?);
             }
         }
         for place in self
@@ -255,7 +257,7 @@ impl Monitor {
             .iter()
             .flat_map(|address| Listener::places(address, &[]))
         {
-            let listener = Listener::bind(0, place)?;
+            let listener = Listener::bind(ListenerId::new(0), place)?;
             let line = format!("metrics at {listener}");
             self.logger.say(Severity::Notice, &line);
             self.reporting.listeners.push(listener);
@@ -267,7 +269,7 @@ impl Monitor {
 
     /// Waits for those who ask it to reload its table, if it has one.
     fn listen_for_orders(&mut self, origin: &Origin) {
-        let config::Source::File(table) = &origin.source else {
+        let config::ConfigSource::File(table) = &origin.source else {
             return;
         };
         let listen = |question| {

@@ -13,8 +13,8 @@ use super::control::{Asker, Sent, Slow};
 use super::event::Source;
 use super::limits::Over;
 use super::numbers::expiries;
-use crate::message::Id;
 use crate::tls::names::version_name;
+use crate::types::ConnectionId;
 
 /// Those who have not taken their answers yet, at most; one more, and the oldest gets no more of it.
 const MOST_SLOW: usize = 8;
@@ -44,7 +44,8 @@ impl Monitor {
         );
         text.push_str(&table(&HOSTS, self.host_rows()));
         if !self.connections.is_empty() {
-            let mut connections: Vec<(&Id, &Connection)> = self.connections.iter().collect();
+            let mut connections: Vec<(&ConnectionId, &Connection)> =
+                self.connections.iter().collect();
             connections.sort_unstable_by_key(|(id, _)| **id);
             let rows = connections.into_iter().map(|(_, c)| connection_row(c, now));
             text.push('\n');

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, killpg};
 
 use super::{Monitor, Stop};
-use crate::log::Severity;
-use crate::message::{End, Id, Report, ToEngine};
+use crate::message::{End, Report, ToEngine};
+use crate::types::{ConnectionId, Severity};
 
 /// How long commands may take to end when told to end at once.
 const AT_ONCE: Duration = Duration::from_secs(1);
@@ -61,7 +61,7 @@ impl Monitor {
             slot.bury(now);
         }
         self.signal_commands(Signal::SIGTERM);
-        let ids: Vec<Id> = self.connections.keys().copied().collect();
+        let ids: Vec<ConnectionId> = self.connections.keys().copied().collect();
         for &id in &ids {
             self.client_ended(id, Report::unknown(End::Reset), now);
         }

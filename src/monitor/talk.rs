@@ -11,11 +11,11 @@ use super::connection::{self, Client, Command};
 use super::engines::Slot;
 use super::event::Source;
 use super::{BATCH, Monitor, Stop};
-use crate::Exit;
-use crate::log::Severity;
-use crate::message::{End, Id, MAX_TEXT, Report, ToEngine, ToMonitor, decode, encode};
+use crate::exit::Exit;
+use crate::message::{End, MAX_TEXT, Report, ToEngine, ToMonitor, decode, encode};
 use crate::process::Received;
 use crate::tls::tickets::{ROTATION, TicketKeys};
+use crate::types::{ConnectionId, Severity};
 
 impl Monitor {
     /// Starts the engines that are due.
@@ -100,7 +100,6 @@ impl Monitor {
             }
             ToMonitor::Proxied { id, addresses } => self.proxied(place, id, addresses),
             ToMonitor::Chosen { id, host } => {
-                let host = host as usize;
                 let waits = self.connections.get(&id).is_some_and(|connection| {
                     let chosen = connection.blueprint.config.hosts.get(host);
                     chosen.is_some_and(|host| host.connections.is_some())
@@ -121,7 +120,6 @@ impl Monitor {
                 facts,
                 handshake_us,
             } => {
-                let host = host as usize;
                 let Some(connection) = self.connections.get_mut(&id) else {
                     return false;
                 };
@@ -163,7 +161,7 @@ impl Monitor {
                     return false;
                 }
                 if connection.command == Command::Unwanted {
-                    connection.host = report.host.map(|host| host as usize);
+                    connection.host = report.host;
                     connection.facts = report.facts.take().unwrap_or_default();
                 }
                 let linger = connection.blueprint.config.limits.linger;
@@ -192,7 +190,7 @@ impl Monitor {
         } else if !Arc::ptr_eq(&slot.blueprint, &self.blueprint) {
             return self.candidate_failed(why.unwrap_or(&how));
         }
-        let ids: Vec<Id> = self
+        let ids: Vec<ConnectionId> = self
             .connections
             .iter()
             .filter(|(_, c)| c.engine == place && matches!(c.client, Client::Served))

@@ -8,9 +8,8 @@ use nix::sys::epoll::{Epoll, EpollEvent, EpollFlags};
 
 use super::request::{self, Method, Parsed};
 use super::response::{Status, response};
-use super::{Page, Verdict};
+use super::{Page, RequestId, Verdict};
 use crate::engine::io::{self, Read, Written};
-use crate::message::Id;
 use crate::tls::buffer::Buffer;
 
 /// How long a client may take to ask, the monitor to answer, and a client to take the answer: of each so
@@ -144,7 +143,7 @@ impl Client {
 
     /// Makes epoll wait for what the state is waiting for. A socket that nothing is wanted from is taken
     /// out: its end would keep us awake.
-    pub(super) fn register(&mut self, epoll: &Epoll, id: Id) -> nix::Result<()> {
+    pub(super) fn register(&mut self, epoll: &Epoll, id: RequestId) -> nix::Result<()> {
         let wanted = match self.state {
             State::Reading(_) | State::Draining => EpollFlags::EPOLLIN,
             State::Asking(..) => EpollFlags::empty(),

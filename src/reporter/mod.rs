@@ -14,7 +14,7 @@ use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use serde::{Deserialize, Serialize};
 
-use crate::message::{Id, decode, encode};
+use crate::message::{decode, encode};
 use crate::process::{Channel, Received};
 use client::{Client, Next};
 
@@ -29,6 +29,9 @@ const EVENTS: usize = 32;
 /// The channel's token; clients have their number.
 const CHANNEL: u64 = u64::MAX;
 
+/// A client of the reporter, and its request, in messages.
+pub type RequestId = u64;
+
 /// Monitor → reporter.
 #[derive(Serialize, Deserialize)]
 pub enum ToReporter {
@@ -37,14 +40,14 @@ pub enum ToReporter {
     /// A piece of an answer: at most [`PART`] bytes.
     Part {
         /// Whose question it answers.
-        id: Id,
+        id: RequestId,
         /// The text after what has come before.
         text: String,
     },
     /// The answer is complete.
     End {
         /// Whose question it answers.
-        id: Id,
+        id: RequestId,
         /// What it amounts to.
         verdict: Verdict,
     },
@@ -56,7 +59,7 @@ pub enum FromReporter {
     /// A client has asked for a page.
     Asked {
         /// Which client.
-        id: Id,
+        id: RequestId,
         /// What it wants.
         page: Page,
     },
@@ -132,8 +135,8 @@ struct Reporter {
     channel_interest: EpollFlags,
     epoll: Epoll,
     /// The oldest first.
-    clients: BTreeMap<Id, Client>,
-    next_id: Id,
+    clients: BTreeMap<RequestId, Client>,
+    next_id: RequestId,
     /// Questions that the monitor has not answered yet.
     unanswered: usize,
     /// The time of this turn of the loop.
@@ -188,7 +191,7 @@ impl Reporter {
     }
 
     /// Does for a client what can be done without waiting.
-    fn turn(&mut self, id: Id) -> nix::Result<()> {
+    fn turn(&mut self, id: RequestId) -> nix::Result<()> {
         let Some(client) = self.clients.get_mut(&id) else {
             return Ok(()); // it went earlier in this turn of the loop
         };

@@ -16,7 +16,7 @@ use rustls::{AlertDescription, HandshakeKind, ServerConfig};
 use super::buffer::Buffer;
 use super::client::{Certificate, Verifier};
 use super::{alert, psk};
-use crate::message::Facts;
+use crate::types::HandshakeInfo;
 
 /// Room that one record takes beyond its plaintext: header, content type, explicit nonce and tag.
 const RECORD_OVERHEAD: usize = 5 + 1 + 8 + 16;
@@ -276,7 +276,7 @@ impl Session {
     }
 
     /// Adds what the handshake has found out so far to `facts`.
-    pub fn tell(&self, facts: &mut Facts) {
+    pub fn tell(&self, facts: &mut HandshakeInfo) {
         let tls = match &self.engine {
             Engine::Certificates(tls) => tls,
             Engine::Psk(connection) => return connection.tell(facts),

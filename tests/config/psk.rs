@@ -5,9 +5,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
 use nix::unistd::{User, geteuid};
-use tlssrv::config::{self, Form, Options, Source, Trace};
-use tlssrv::message::Facts;
-use tlssrv::tls::psk::Identity;
+use tlssrv::config::{self, ConfigSource, Form, Options, Trace};
+use tlssrv::types::HandshakeInfo;
+use tlssrv::types::{HostId, PskIdentity};
 
 use crate::pki::write_secret;
 use crate::site::{
@@ -373,20 +373,20 @@ fn an_engine_can_claim_only_what_its_host_has() {
             remote_name: None,
             trace: Trace::Off,
         };
-        let source = Source::File(file.clone());
+        let source = ConfigSource::File(file.clone());
         let Ok(loaded) = config::load(&source, Form::Server, &options) else {
             panic!("{text} does not load");
         };
         loaded.config.hosts
     };
-    let [a, c] = [b"a", b"c"].map(|name| Identity::try_from(name.to_vec()).unwrap());
+    let [a, c] = [b"a", b"c"].map(|name| PskIdentity::try_from(name.to_vec()).unwrap());
     let claims = |text: &str| {
         let hosts = load(text);
-        let host = hosts.get(0).unwrap();
+        let host = hosts.get(HostId::new(0)).unwrap();
         [Some(&a), Some(&c), None].map(|identity| {
-            host.can_authenticate(&Facts {
+            host.can_authenticate(&HandshakeInfo {
                 psk_identity: identity.cloned(),
-                ..Facts::default()
+                ..HandshakeInfo::default()
             })
         })
     };

@@ -5,7 +5,7 @@ use std::io::Read;
 use proptest::prelude::*;
 use rustls::server::Acceptor;
 use tlssrv::tls::hello::{ClientHello, HelloError, HelloReader, Progress};
-use tlssrv::tls::name::ServerName;
+use tlssrv::types::ServerName;
 
 use crate::build::{Hello, records};
 use crate::clients::rustls_client;

@@ -6,10 +6,10 @@ use std::io::Write;
 use std::net::{SocketAddr, TcpListener};
 
 use tlssrv::environment::{NAMES, Told, variables};
-use tlssrv::message::Facts;
-use tlssrv::tls::client::{ClientCertificate, Text};
-use tlssrv::tls::name::ServerName;
-use tlssrv::tls::psk::Identity;
+use tlssrv::types::HandshakeInfo;
+use tlssrv::types::PskIdentity;
+use tlssrv::types::ServerName;
+use tlssrv::types::{ClientCertificate, Text};
 
 use crate::TLSSRV_8;
 use crate::common::pki::write_secret;
@@ -40,14 +40,14 @@ fn each_variable_of_a_connection_is_there_where_it_has_a_value() {
         host: Some("a.example"),
         addresses: Some((address, address)),
         remote_name: Some("remote"),
-        facts: &Facts {
+        facts: &HandshakeInfo {
             server_name: ServerName::parse(b"a.example").ok(),
             alpn: Some("imap".to_owned()),
             version: Some(0x0304),
             suite: Some(0x1301),
             group: Some(29),
             resumed: Some(false),
-            psk_identity: Identity::try_from(b"alice".to_vec()).ok(),
+            psk_identity: PskIdentity::try_from(b"alice".to_vec()).ok(),
             client: Some(Box::new(alice())),
         },
     };

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use tlssrv::message::Facts;
 use tlssrv::tls::buffer::Buffer;
 use tlssrv::tls::psk::Config;
 use tlssrv::tls::session::{Failure, Session, Stage};
+use tlssrv::types::HandshakeInfo;
 
 use crate::client::codes::{FATAL, record};
 use crate::client::{Client, Step};
@@ -78,8 +78,8 @@ impl Server {
     }
 
     /// What it knows of the client.
-    pub(crate) fn facts(&self) -> Facts {
-        let mut facts = Facts::default();
+    pub(crate) fn facts(&self) -> HandshakeInfo {
+        let mut facts = HandshakeInfo::default();
         self.session.tell(&mut facts);
         facts
     }

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use rustls::crypto::CryptoProvider;
 use tlssrv::tls::provider::provider;
-use tlssrv::tls::psk::{Config, Identity, Key, Keys, Modes};
+use tlssrv::tls::psk::{Config, Key, Keys, Modes};
+use tlssrv::types::PskIdentity;
 
 use crate::client::hash::Hash;
 use crate::client::hello::Psk;
@@ -89,7 +90,7 @@ impl Host {
                 Hash::Sha256 => tlssrv::tls::psk::Hash::Sha256,
                 Hash::Sha384 => tlssrv::tls::psk::Hash::Sha384,
             };
-            let identity = Identity::try_from(psk.identity).unwrap();
+            let identity = PskIdentity::try_from(psk.identity).unwrap();
             keys.insert(identity, Key::new(psk.secret.into(), hash).unwrap());
         }
         let alpn = self.alpn.iter().map(|name| name.as_bytes().to_vec());

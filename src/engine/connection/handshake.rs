@@ -8,10 +8,11 @@ use crate::config::Unrouted;
 use crate::engine::io::{self, Next, Read};
 use crate::engine::relay::CHUNK;
 use crate::engine::{Scratch, Shared};
-use crate::message::{End, Facts, bounded};
+use crate::message::{End, bounded};
 use crate::tls::buffer::Buffer;
 use crate::tls::hello::{ClientHello, HelloReader, Progress};
 use crate::tls::session::Stage;
+use crate::types::{HandshakeInfo, HostId};
 
 impl Hello {
     /// One that begins with these bytes.
@@ -88,19 +89,24 @@ impl Connection {
         self.host = Some(route.host);
         let host = shared.config.hosts.get(route.host);
         match host.is_some_and(|host| host.connections.is_some()) {
-            true => State::Asking(Box::new(Asking { hello, bytes })),
-            false => self.begin(&hello, &bytes, shared),
+            true => State::Asking(Box::new(Asking {
+                host: route.host,
+                hello,
+                bytes,
+            })),
+            false => self.begin(route.host, &hello, &bytes, shared),
         }
     }
 
     /// Lets the host's TLS see the hello.
     pub(super) fn begin(
         &mut self,
+        host: HostId,
         hello: &ClientHello,
         bytes: &[u8],
         shared: &mut Shared<'_>,
     ) -> State {
-        let acceptor = self.host.and_then(|host| shared.acceptors.get(host));
+        let acceptor = shared.acceptors.get(host.index());
         let Some(session) = acceptor.and_then(|acceptor| acceptor.session(hello)) else {
             return self.fail(
                 "this host cannot serve".to_owned(),
@@ -109,6 +115,7 @@ impl Connection {
             );
         };
         let mut handshake = Handshake {
+            host,
             session: Box::new(session),
             to_client: Buffer::default(),
         };
@@ -178,6 +185,7 @@ impl Connection {
         let mut to_command = Buffer::default();
         to_command.append(shared.scratch.plaintext.filled());
         State::Opening(Opening {
+            host: handshake.host,
             session: handshake.session,
             stage,
             to_command,
@@ -186,7 +194,7 @@ impl Connection {
     }
 }
 
-fn established(facts: &Facts) -> String {
+fn established(facts: &HandshakeInfo) -> String {
     use crate::tls::names::{group_name, suite_name, version_name};
     let or_none = |value: Option<&str>| value.unwrap_or("none").to_owned();
     format!(

@@ -9,8 +9,8 @@ use x509_cert::ext::pkix::SubjectAltName;
 use x509_cert::ext::pkix::name::GeneralName;
 use x509_cert::name::Name;
 
-use super::facts::{ClientCertificate, Text};
 use super::name;
+use crate::types::{ClientCertificate, Text};
 
 /// A client's certificate, parsed. It is not verified by that.
 #[derive(Clone, Debug)]

@@ -5,12 +5,10 @@
 #![forbid(unsafe_code)]
 
 mod certificate;
-mod facts;
 mod name;
 mod policy;
 mod verifier;
 
 pub use certificate::{Certificate, Unreadable};
-pub use facts::{ClientCertificate, InvalidText, Text};
 pub use policy::{Allowed, Demand, Policy};
 pub use verifier::Verifier;

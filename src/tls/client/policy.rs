@@ -7,8 +7,7 @@ use aws_lc_rs::digest::{self, SHA256};
 use rustls::pki_types::{CertificateDer, CertificateRevocationListDer};
 
 use super::certificate::Certificate;
-use crate::config::Pattern;
-use crate::tls::name::ServerName;
+use crate::types::{NamePattern, ServerName};
 
 /// What a host asks of the certificates of its clients.
 #[derive(Clone, Debug)]
@@ -38,7 +37,7 @@ pub enum Demand {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Allowed {
     /// Whose certificate has a dNSName that this stands for.
-    Dns(Pattern),
+    Dns(NamePattern),
     /// Whose subject has this common name, and no other.
     CommonName(String),
     /// Whose certificate has this uniformResourceIdentifier, byte for byte.
@@ -122,13 +121,13 @@ impl Allowed {
 }
 
 /// Whether a pattern stands for a name in a certificate; a wildcard there is no name.
-fn stands_for(pattern: &Pattern, name: &str) -> bool {
+fn stands_for(pattern: &NamePattern, name: &str) -> bool {
     let Ok(name) = ServerName::parse(name.as_bytes()) else {
         return false;
     };
     match pattern {
-        Pattern::Exact(exact) => *exact == name,
-        Pattern::Wildcard(base) => name.parent() == Some(base.as_str()),
+        NamePattern::Exact(exact) => *exact == name,
+        NamePattern::Wildcard(base) => name.parent() == Some(base.as_str()),
     }
 }
 
@@ -177,7 +176,7 @@ mod tests {
     #[test]
     fn each_kind_of_entry_admits_whom_it_names_and_nobody_else() {
         let alice = alice();
-        let dns = |text| Allowed::Dns(Pattern::parse(text).unwrap());
+        let dns = |text| Allowed::Dns(NamePattern::parse(text).unwrap());
         for right in [
             dns("alice.example"),
             dns("*.example"),

@@ -6,8 +6,8 @@ use std::collections::BTreeSet;
 use rustls::{NamedGroup, ProtocolVersion};
 
 use super::{ClientHello, HelloError, ProtocolNames, PskIdentities};
-use crate::tls::name::{InvalidName, ServerName};
 use crate::tls::wire::Input;
+use crate::types::{InvalidName, ServerName};
 
 /// The fields of a ClientHello before its extensions.
 ///

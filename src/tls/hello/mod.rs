@@ -14,7 +14,7 @@ pub use reader::{HelloReader, MAX_RECORD_BYTES, Progress};
 
 use rustls::{CipherSuite, NamedGroup, ProtocolVersion, SignatureScheme};
 
-use super::name::ServerName;
+use crate::types::ServerName;
 
 /// What a ClientHello (RFC 8446 §4.1.2, RFC 5246 §7.4.1.2) says that routing, log and trace need.
 ///

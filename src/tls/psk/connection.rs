@@ -15,11 +15,11 @@ use super::prf::VERIFY_DATA;
 use super::record::{
     ALERT, APPLICATION_DATA, CHANGE_CIPHER_SPEC, HANDSHAKE, MAX_FRAGMENT, Records,
 };
-use super::{Config, Identity, tls12, tls13, traffic};
-use crate::message::Facts;
+use super::{Config, tls12, tls13, traffic};
 use crate::tls::buffer::Buffer;
 use crate::tls::profile::Version;
 use crate::tls::session::Stage;
+use crate::types::{HandshakeInfo, PskIdentity};
 
 /// KeyUpdates, warnings and empty records that may come in a row without a byte of data.
 const IDLE_LIMIT: u8 = 32;
@@ -65,7 +65,7 @@ pub(super) struct Negotiated {
     pub(super) group: Option<u16>,
     pub(super) alpn: Option<Vec<u8>>,
     /// Of the key that the client has; not before it has shown it.
-    pub(super) identity: Option<Identity>,
+    pub(super) identity: Option<PskIdentity>,
 }
 
 /// What a state works with, beside what it owns.
@@ -185,7 +185,7 @@ impl Connection {
     }
 
     /// Adds what was agreed on so far to `facts`.
-    pub fn tell(&self, facts: &mut Facts) {
+    pub fn tell(&self, facts: &mut HandshakeInfo) {
         let negotiated = &self.negotiated;
         facts.version = negotiated.version;
         facts.suite = negotiated.suite;

@@ -17,11 +17,12 @@ use super::schedule::TrafficSecret;
 use super::suites::{self, Aead, Exchange, Suite};
 use super::traffic::Traffic;
 use super::vectors::{OPENSSL, hex};
-use super::{Config, Connection, Hash, Identity, Key, Keys, Modes};
+use super::{Config, Connection, Hash, Key, Keys, Modes};
 use crate::tls::buffer::Buffer;
 use crate::tls::hello::{HelloReader, Progress};
 use crate::tls::provider::provider;
 use crate::tls::session::Stage;
+use crate::types::PskIdentity;
 
 /// Both readers of a ClientHello: this one, and the one for routing.
 pub fn client_hello(data: &[u8]) {
@@ -210,7 +211,7 @@ fn make_config() -> Arc<Config> {
         secure_random: &Zeros,
         ..(*provider()).clone()
     };
-    let identity = Identity::try_from(b"alice".to_vec()).unwrap();
+    let identity = PskIdentity::try_from(b"alice".to_vec()).unwrap();
     let key = Key::new(Zeroizing::new(hex(OPENSSL, "key")), Hash::Sha256).unwrap();
     let modes = Modes {
         psk_ke: true,

@@ -55,7 +55,7 @@ use zeroize::Zeroizing;
 
 pub use connection::Connection;
 pub use error::Error;
-pub use keys::{Hash, Identity, InvalidIdentity, InvalidKey, Key, Keys};
+pub use keys::{Hash, InvalidKey, Key, Keys};
 pub use suites::{suite_name, suites};
 
 use super::hello::ClientHello;

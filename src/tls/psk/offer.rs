@@ -11,7 +11,8 @@ use super::hello::{ClientHello, KeyShare};
 use super::schedule::EarlySecret;
 use super::suites::{self, Aead, Suite};
 use super::transcript::Transcript;
-use super::{Config, Hash, Identity, Key, number};
+use super::{Config, Hash, Key, number};
+use crate::types::PskIdentity;
 
 // PskKeyExchangeMode (RFC 8446 §4.2.9)
 const PSK_KE: u8 = 0;
@@ -125,7 +126,7 @@ pub(super) struct Offer<'a> {
     pub(super) suite: &'static Suite,
     key: &'a Key,
     /// `None`: no identity of the client's is known, and the key is a stand-in.
-    pub(super) identity: Option<&'a Identity>,
+    pub(super) identity: Option<&'a PskIdentity>,
     /// Its place in the client's list: `selected_identity`.
     pub(super) place: usize,
 }

@@ -16,9 +16,10 @@ use super::prf::{MasterSecret, Randoms, Sender, VERIFY_DATA};
 use super::record::{CHANGE_CIPHER_SPEC, HANDSHAKE, Keys, MAX_FRAGMENT};
 use super::suites::{self, Exchange, Suite};
 use super::transcript::Transcript;
-use super::{Config, Identity, number};
+use super::{Config, number};
 use crate::tls::profile::Version;
 use crate::tls::wire::{vector8, vector16};
+use crate::types::PskIdentity;
 
 /// Waits for the client's identity, and its part of the key exchange.
 pub(super) struct ExpectClientKeyExchange {
@@ -43,7 +44,7 @@ pub(super) struct ExpectFinished {
     fragment_limit: Option<usize>,
     transcript: Transcript,
     /// `None`: it is unknown, and the keys are those of a stand-in.
-    identity: Option<Identity>,
+    identity: Option<PskIdentity>,
 }
 
 /// A client's hello.

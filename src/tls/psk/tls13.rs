@@ -13,15 +13,16 @@ use super::message::{
     SUPPORTED_VERSIONS, ServerHello, TLS13, body, extension, read_finished,
     write_encrypted_extensions, write_finished,
 };
+use super::number;
 use super::offer::{Exchange, Offer, Suites, choose_exchange, choose_key};
 use super::record::{CHANGE_CIPHER_SPEC, HANDSHAKE, MAX_FRAGMENT};
 use super::schedule::{EarlySecret, TrafficSecret, VerifyData};
 use super::suites::Suite;
 use super::traffic::Traffic;
 use super::transcript::Transcript;
-use super::{Identity, number};
 use crate::tls::profile::Version;
 use crate::tls::wire::{vector8, vector16};
+use crate::types::PskIdentity;
 
 /// Bytes of early data that are skipped: what a client that has never met us can have sent in good
 /// faith, one record.
@@ -41,7 +42,7 @@ pub(super) struct ExpectFinished {
     verify_data: VerifyData,
     client: TrafficSecret,
     server: TrafficSecret,
-    identity: Identity,
+    identity: PskIdentity,
 }
 
 /// A client's first hello.

@@ -11,13 +11,14 @@ use rustls::crypto::CryptoProvider;
 use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 
-use super::client::Verifier;
-use super::hello;
-use super::psk::{self, Modes};
-use super::session::Session;
-use super::staple::Shown;
-use super::tickets::TicketKeyRing;
-use crate::config::{self, Form, Host, Pattern};
+use crate::config::{self, Form, Host};
+use crate::tls::client::Verifier;
+use crate::tls::hello;
+use crate::tls::psk::{self, Modes};
+use crate::tls::session::Session;
+use crate::tls::staple::Shown;
+use crate::tls::tickets::TicketKeyRing;
+use crate::types::NamePattern;
 
 /// A host as the engines want it: with certificates, pre-shared keys, or both.
 pub struct Acceptor {
@@ -162,8 +163,8 @@ fn binding(host: &Host) -> [u8; 32] {
     add(&(host.names.len() as u64).to_be_bytes());
     for name in &host.names {
         let (kind, name) = match name {
-            Pattern::Exact(name) => ("", name),
-            Pattern::Wildcard(name) => ("*.", name),
+            NamePattern::Exact(name) => ("", name),
+            NamePattern::Wildcard(name) => ("*.", name),
         };
         add(kind.as_bytes());
         add(name.as_str().as_bytes());

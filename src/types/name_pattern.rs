@@ -4,18 +4,18 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use crate::tls::name::{InvalidName, ServerName};
+use super::server_name::{InvalidName, ServerName};
 
 /// What a host answers to.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Pattern {
+pub enum NamePattern {
     /// This name.
     Exact(ServerName),
     /// Any name of one label more than this one (`*.example.com` holds `example.com`).
     Wildcard(ServerName),
 }
 
-/// Why text is no [`Pattern`].
+/// Why text is no [`NamePattern`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum InvalidPattern {
     /// A `*` that is not the whole first label of a longer name.
@@ -24,7 +24,7 @@ pub enum InvalidPattern {
     Name,
 }
 
-impl Pattern {
+impl NamePattern {
     /// The pattern that the configuration says: `example.com`, `*.example.com`, with U-labels or
     /// A-labels, in any case, with or without a trailing dot.
     pub fn parse(text: &str) -> Result<Self, InvalidPattern> {
@@ -53,7 +53,7 @@ pub fn server_name(text: &str) -> Result<ServerName, InvalidName> {
     ServerName::parse(ascii.as_bytes())
 }
 
-impl fmt::Display for Pattern {
+impl fmt::Display for NamePattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Exact(name) => f.write_str(name.as_str()),
@@ -78,7 +78,7 @@ mod tests {
     use super::*;
 
     fn parsed(text: &str) -> Result<String, InvalidPattern> {
-        Pattern::parse(text).map(|pattern| pattern.to_string())
+        NamePattern::parse(text).map(|pattern| pattern.to_string())
     }
 
     #[test]

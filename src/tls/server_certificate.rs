@@ -17,11 +17,11 @@ use x509_cert::Certificate;
 use x509_cert::der::Decode;
 use zeroize::Zeroizing;
 
-use crate::config::Pattern;
+use crate::types::NamePattern;
 
 /// A certificate chain and the private key of its leaf.
 #[derive(Debug)]
-pub struct Identity {
+pub struct ServerCertificate {
     /// What a TLS session needs of it.
     pub certified: Arc<CertifiedKey>,
     /// From when until when the leaf is valid; `None` where its dates cannot be read.
@@ -52,9 +52,9 @@ impl Validity {
     }
 }
 
-/// Why PEM text is no [`Identity`]; always the operator's fault.
+/// Why PEM text is no [`ServerCertificate`]; always the operator's fault.
 #[derive(Debug, PartialEq, Eq)]
-pub enum InvalidIdentity {
+pub enum InvalidCertificate {
     /// There is no certificate in the chain's text, or it cannot be used.
     Certificate(String),
     /// There is no private key in the key's text, or it cannot be used.
@@ -63,18 +63,20 @@ pub enum InvalidIdentity {
     Mismatch,
 }
 
-impl Identity {
+impl ServerCertificate {
     /// A chain, leaf first, with its key: in `key_pem`, or where there is none, in `chain_pem`.
     ///
     /// Keys may be PKCS #8, PKCS #1 or SEC 1; encrypted ones are refused.
-    pub fn from_pem(chain_pem: &[u8], key_pem: Option<&[u8]>) -> Result<Self, InvalidIdentity> {
+    pub fn from_pem(chain_pem: &[u8], key_pem: Option<&[u8]>) -> Result<Self, InvalidCertificate> {
         let (chain, key_beside_chain) =
-            sections(chain_pem).map_err(InvalidIdentity::Certificate)?;
+            sections(chain_pem).map_err(InvalidCertificate::Certificate)?;
         if chain.is_empty() {
-            return Err(InvalidIdentity::Certificate("no certificate in it".into()));
+            return Err(InvalidCertificate::Certificate(
+                "no certificate in it".into(),
+            ));
         }
         let key = match key_pem {
-            Some(key_pem) => sections(key_pem).map_err(InvalidIdentity::Key)?.1,
+            Some(key_pem) => sections(key_pem).map_err(InvalidCertificate::Key)?.1,
             None => key_beside_chain,
         };
         let Some(key) = key else {
@@ -84,7 +86,7 @@ impl Identity {
             } else {
                 "no private key in it"
             };
-            return Err(InvalidIdentity::Key(reason.into()));
+            return Err(InvalidCertificate::Key(reason.into()));
         };
         Self::new(chain, &key)
     }
@@ -112,15 +114,15 @@ impl Identity {
 
     /// Whether the certificate is good for every name that the pattern stands for, by the rules of
     /// RFC 6125 §6.4: the common name does not count, and a `*` is one whole label, the first.
-    pub fn covers(&self, pattern: &Pattern) -> bool {
+    pub fn covers(&self, pattern: &NamePattern) -> bool {
         let wildcard = |base: &str| self.dns_names.contains(&format!("*.{base}"));
         match pattern {
-            Pattern::Exact(name) => {
+            NamePattern::Exact(name) => {
                 let name = name.as_str();
                 self.dns_names.contains(name)
                     || name.split_once('.').is_some_and(|(_, base)| wildcard(base))
             }
-            Pattern::Wildcard(base) => wildcard(base.as_str()),
+            NamePattern::Wildcard(base) => wildcard(base.as_str()),
         }
     }
 
@@ -128,25 +130,25 @@ impl Identity {
     fn new(
         chain: Vec<CertificateDer<'static>>,
         key: &PrivateKeyDer<'static>,
-    ) -> Result<Self, InvalidIdentity> {
+    ) -> Result<Self, InvalidCertificate> {
         let key = any_supported_type(key)
-            .map_err(|_| InvalidIdentity::Key("not a key that TLS can use".into()))?;
+            .map_err(|_| InvalidCertificate::Key("not a key that TLS can use".into()))?;
         let certified = CertifiedKey::new(chain, key);
         certified.keys_match().map_err(|e| match e {
             rustls::Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => {
-                InvalidIdentity::Mismatch
+                InvalidCertificate::Mismatch
             }
             rustls::Error::InvalidCertificate(CertificateError::BadEncoding) => {
-                InvalidIdentity::Certificate("not an X.509 certificate".into())
+                InvalidCertificate::Certificate("not an X.509 certificate".into())
             }
-            other => InvalidIdentity::Certificate(other.to_string()),
+            other => InvalidCertificate::Certificate(other.to_string()),
         })?;
 
         let leaf = certified
             .end_entity_cert()
-            .map_err(|e| InvalidIdentity::Certificate(e.to_string()))?;
+            .map_err(|e| InvalidCertificate::Certificate(e.to_string()))?;
         let dns_names = EndEntityCert::try_from(leaf)
-            .map_err(|e| InvalidIdentity::Certificate(e.to_string()))?
+            .map_err(|e| InvalidCertificate::Certificate(e.to_string()))?
             .valid_dns_names()
             .map(str::to_ascii_lowercase)
             .collect();
@@ -159,7 +161,7 @@ impl Identity {
     }
 }
 
-impl fmt::Display for InvalidIdentity {
+impl fmt::Display for InvalidCertificate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Certificate(reason) | Self::Key(reason) => f.write_str(reason),
@@ -168,7 +170,7 @@ impl fmt::Display for InvalidIdentity {
     }
 }
 
-impl std::error::Error for InvalidIdentity {}
+impl std::error::Error for InvalidCertificate {}
 
 /// The certificates of PEM text, in their order, and the first of its private keys.
 ///

@@ -31,7 +31,7 @@ impl ServerName {
     /// is one that rustls then sees too, and the other way round.
     ///
     /// ```
-    /// use tlssrv::tls::name::{InvalidName, ServerName};
+    /// use tlssrv::types::{InvalidName, ServerName};
     ///
     /// let name = ServerName::parse(b"IMAP.Example.com.")?;
     /// assert_eq!(name.as_str(), "imap.example.com");

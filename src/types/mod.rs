@@ -1,0 +1,22 @@
+//! Types that several rooms share: names, identities, what a handshake established, ids.
+//!
+//! This is the lowest room: it imports no other.
+#![forbid(unsafe_code)]
+
+mod client_certificate;
+mod handshake_info;
+mod id;
+mod name_pattern;
+mod psk_identity;
+mod server_name;
+mod severity;
+mod stdio;
+
+pub use client_certificate::{ClientCertificate, InvalidText, Text};
+pub use handshake_info::HandshakeInfo;
+pub use id::{ConnectionId, HostId, ListenerId};
+pub use name_pattern::{InvalidPattern, NamePattern, server_name};
+pub use psk_identity::{InvalidPskIdentity, PskIdentity};
+pub use server_name::{InvalidName, ServerName};
+pub use severity::Severity;
+pub use stdio::Stdio;
