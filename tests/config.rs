@@ -24,8 +24,6 @@ mod keyspec;
 mod metrics;
 #[path = "config/names.rs"]
 mod names;
-#[path = "common/pki.rs"]
-mod pki;
 #[path = "config/profile.rs"]
 mod profile;
 #[path = "config/psk.rs"]

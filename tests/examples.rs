@@ -8,21 +8,17 @@
     reason = "tests may stop where they stand"
 )]
 
-mod common;
-#[path = "common/example.rs"]
-mod example;
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use common::TLSSRV;
-use common::programs::run;
-use example::{
+use tlssrv::config::{self, Answer, Config, ConfigSource, Form, Options, RunAs, Trace};
+use tlssrv_testing::examples::{
     Programs, assert_passes_check, has_suffix, known_keys, options_in, options_of_help, site_of,
 };
-use tlssrv::config::{self, Answer, Config, ConfigSource, Form, Options, RunAs, Trace};
+use tlssrv_testing::programs::run;
+use tlssrv_testing::tlssrv_path;
 
 #[test]
 fn every_example_passes_check_without_a_warning() {
@@ -86,7 +82,7 @@ fn what_the_example_of_a_table_has_in_comments_are_the_defaults() {
 
 #[test]
 fn the_readme_has_the_options_of_help_and_no_others() {
-    let help = run(Command::new(TLSSRV).arg("--help")).text();
+    let help = run(Command::new(tlssrv_path()).arg("--help")).text();
     let readme = include_str!("../README.md");
     let (_, table) = readme.split_once("| option | meaning |").unwrap();
     let rows = table.lines().take_while(|line| !line.starts_with('#'));

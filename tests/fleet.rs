@@ -8,7 +8,6 @@
     reason = "tests may stop where they stand"
 )]
 
-mod common;
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -17,8 +16,8 @@ use std::process::Command;
 
 use yaml_rust2::{Yaml, YamlLoader};
 
-use common::programs::{Ran, run};
-use common::{Site, TLSSRV, pki};
+use tlssrv_testing::programs::{Ran, run};
+use tlssrv_testing::{Site, pki, tlssrv_path};
 
 /// The manifest, by the kind and name of what is in it.
 struct Manifest(BTreeMap<(String, String), Yaml>);
@@ -83,7 +82,7 @@ fn site_of(files: &BTreeMap<String, String>, mode: u32) -> Site {
 }
 
 fn check(site: &Site) -> Ran {
-    let mut command = Command::new(TLSSRV);
+    let mut command = Command::new(tlssrv_path());
     command.args(["--check", "-f", "tlssrv.toml"]);
     run(command.current_dir(site.path()))
 }

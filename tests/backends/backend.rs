@@ -8,7 +8,7 @@ use std::path::Path;
 
 use nix::sys::socket::{Backlog, listen};
 
-use crate::common::{Client, Server, Socket, eventually};
+use tlssrv_testing::{Client, Server, Socket, eventually};
 
 /// A socket that listens; nobody accepts but the test.
 pub(crate) enum Backend {

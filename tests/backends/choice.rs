@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 
 use crate::backend::{Backend, assert_talk, nobody, read, server, table};
-use crate::common::{Client, Ended, Server, Site, Socket, eventually, proc};
+use tlssrv_testing::{Client, Ended, Server, Site, Socket, eventually, proc};
 
 /// A client, and which of these backends it got.
 fn place(server: &Server, backends: &[Backend]) -> (Client, usize, Socket) {

@@ -3,12 +3,12 @@
 use std::process::Command;
 
 use crate::backend::table;
-use crate::common::programs::{Ran, run};
-use crate::common::{Site, TLSSRV};
+use tlssrv_testing::programs::{Ran, run};
+use tlssrv_testing::{Site, tlssrv_path};
 
 fn tlssrv(toml: &str, arguments: &[&str]) -> Ran {
     let site = Site::new().with_file("tlssrv.toml", toml);
-    let mut command = Command::new(TLSSRV);
+    let mut command = Command::new(tlssrv_path());
     run(command
         .arg("-f")
         .arg(site.file("tlssrv.toml"))

@@ -3,7 +3,7 @@
 use std::io::Write;
 
 use crate::backend::{Backend, assert_talk, connect, read, server, table};
-use crate::common::{Dial, Ended, Server, eventually};
+use tlssrv_testing::{Dial, Ended, Server, eventually};
 
 /// A server with this limit, and its backend.
 fn limited(limit: &str) -> (Backend, Server) {

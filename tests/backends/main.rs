@@ -9,9 +9,6 @@
     reason = "tests may stop where they stand, and say what they skip"
 )]
 
-#[path = "../common/mod.rs"]
-mod common;
-
 mod backend;
 mod choice;
 mod configuration;

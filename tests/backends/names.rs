@@ -11,7 +11,7 @@ use nix::sys::signal::Signal;
 use nix::unistd::geteuid;
 
 use crate::backend::{Backend, assert_talk, connect, table};
-use crate::common::{DEADLINE, Server, Site, TLSSRV, eventually, proc, skip};
+use tlssrv_testing::{DEADLINE, Server, Site, eventually, proc, skip, tlssrv_path};
 
 const WITH_NAMES: &str = r#"
     mount --bind hosts /etc/hosts && mount --bind resolv.conf /etc/resolv.conf && exec "$@"
@@ -31,7 +31,7 @@ fn server(hosts: &str, resolver: &str, host: &str) -> Option<Server> {
         )
         .with_file("tlssrv.toml", &table("", host));
     let mut command = Command::new("unshare");
-    command.args(["--mount", "sh", "-c", WITH_NAMES, "sh", TLSSRV]);
+    command.args(["--mount", "sh", "-c", WITH_NAMES, "sh", tlssrv_path()]);
     Some(Server::run(site, command.args(["-f", "tlssrv.toml"])))
 }
 

@@ -11,8 +11,8 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::backend::{connect, table};
-use crate::common::programs::{missing, program, run};
-use crate::common::{Server, Site, eventually};
+use tlssrv_testing::programs::{missing, program, run};
+use tlssrv_testing::{Server, Site, eventually};
 
 /// A program that serves, until this goes.
 struct Running(Child);

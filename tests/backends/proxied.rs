@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use proxy_header::{ProxiedAddress, ProxyHeader, Tlv};
 
 use crate::backend::{Backend, assert_talk, connect, table};
-use crate::common::{Client, Dial, Ended, Server, Site, Socket};
+use tlssrv_testing::{Client, Dial, Ended, Server, Site, Socket};
 
 const BALANCER: &str = "proxy-protocol = true\nproxy-from = [\"127.0.0.0/8\"]";
 const ENVIRONMENT: &str = "command = [\"env\"]\nallow-root = true";

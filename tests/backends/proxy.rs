@@ -6,8 +6,8 @@ use std::net::SocketAddr;
 use proxy_header::{ParseConfig, ProxyHeader};
 
 use crate::backend::{Backend, assert_talk, connect, read, server, table};
-use crate::common::authority::Authority;
-use crate::common::{Dial, Ended, Server, Site, Socket};
+use tlssrv_testing::authority::Authority;
+use tlssrv_testing::{Dial, Ended, Server, Site, Socket};
 
 /// A line of version 1, without its end.
 fn line(socket: &mut Socket) -> String {

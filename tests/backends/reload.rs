@@ -5,7 +5,7 @@ use std::fs;
 use nix::sys::signal::Signal;
 
 use crate::backend::{Backend, assert_talk, connect, nobody, server, table};
-use crate::common::{Server, eventually};
+use tlssrv_testing::{Server, eventually};
 
 fn reload(server: &Server, host: &str, times: usize) {
     fs::write(server.site.file("tlssrv.toml"), table("", host)).unwrap();

@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use std::thread;
 
 use crate::backend::{Backend, assert_talk, connect, nobody, read, server};
-use crate::common::{Client, Dial, Ended, Server, Site, Socket, TLSSRV};
+use tlssrv_testing::{Client, Dial, Ended, Server, Site, Socket, tlssrv_path};
 
 #[test]
 fn a_client_reaches_a_backend_and_each_side_may_end_before_the_other() {
@@ -168,7 +168,7 @@ fn the_one_connection_form_has_backends_too_and_its_status_says_whether_there_wa
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let socket = Socket::connect(listener.local_addr().unwrap());
         let (stdin, _) = listener.accept().unwrap();
-        let mut tlssrv = Command::new(TLSSRV)
+        let mut tlssrv = Command::new(tlssrv_path())
             .args(["-f", "tlssrv.toml", "--inetd"])
             .current_dir(site.path())
             .stdin(OwnedFd::from(stdin))

@@ -3,8 +3,8 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
-use crate::pki::{self, KeyType, Valid};
 use crate::site::{CERTIFIED, Site, skipped_as_root, with_host};
+use tlssrv_testing::pki::{self, KeyType, Valid};
 
 /// A table whose host has these lines in place of its certificate and key.
 fn with_certificate(lines: &str) -> String {

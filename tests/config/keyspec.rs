@@ -2,8 +2,8 @@
 
 use std::process::Command;
 
-use crate::pki::write_secret;
 use crate::site::{Outcome, Site, is_root, skipped_without_root};
+use tlssrv_testing::pki::write_secret;
 
 const KEY: &str = "5ec4e75ec4e75ec4e75ec4e75ec4e75e";
 
@@ -188,7 +188,7 @@ fn a_server_that_gives_each_identity_its_user_is_not_warned_of_root() {
 #[test]
 fn a_psk_file_may_come_through_a_pipe() {
     let site = Site::new();
-    let tlssrv = env!("CARGO_BIN_EXE_tlssrv");
+    let tlssrv = tlssrv_testing::tlssrv_path();
     let script = format!("printf 'a:{KEY}\\n' | {tlssrv} --check -k /dev/stdin cat");
     let ran = Command::new("sh")
         .args(["-c", &script])

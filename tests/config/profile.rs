@@ -83,7 +83,7 @@ fn suites_that_would_leave_a_host_speechless_are_refused() {
 
     let site = Site::new();
     let psk = site.path().join("a.psk");
-    crate::pki::write_secret(&psk, "a:00112233445566778899aabbccddeeff\n");
+    tlssrv_testing::pki::write_secret(&psk, "a:00112233445566778899aabbccddeeff\n");
     let text = with_host(&format!("psk = \"a.psk\"\n{old}"));
     let message = "no suite for pre-shared keys in it";
     site.check(&text).refuses(old, message);
@@ -93,7 +93,7 @@ fn suites_that_would_leave_a_host_speechless_are_refused() {
 fn a_host_with_keys_has_their_suites_and_those_without_forward_secrecy_where_it_allows_them() {
     let site = Site::new();
     let psk = site.path().join("a.psk");
-    crate::pki::write_secret(&psk, "a:00112233445566778899aabbccddeeff\n");
+    tlssrv_testing::pki::write_secret(&psk, "a:00112233445566778899aabbccddeeff\n");
     let keyed = |lines: &str| {
         let with_certificate = host("b.example");
         format!(

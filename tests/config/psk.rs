@@ -9,11 +9,11 @@ use tlssrv::config::{self, ConfigSource, Form, Options, Trace};
 use tlssrv::types::HandshakeInfo;
 use tlssrv::types::{HostId, PskIdentity};
 
-use crate::pki::write_secret;
 use crate::site::{
     CERTIFIED, LISTENER, Outcome, Site, host, is_root, skipped_as_root, skipped_without_root, user,
     with_host,
 };
+use tlssrv_testing::pki::write_secret;
 
 /// Two keys, to be found in no message.
 const KEY: &str = "5ec4e75ec4e75ec4e75ec4e75ec4e75e";

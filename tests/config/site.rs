@@ -9,7 +9,8 @@ use std::sync::OnceLock;
 use nix::unistd::geteuid;
 use tempfile::TempDir;
 
-use crate::pki::{self, Certificate};
+use tlssrv_testing::pki::{self, Certificate};
+use tlssrv_testing::tlssrv_path;
 
 /// A directory with `a.pem` and `a.key`, for the names `a.example` and `*.a.example`.
 pub(crate) struct Site {
@@ -58,7 +59,7 @@ impl Site {
 
     /// tlssrv with these arguments, in the directory.
     pub(crate) fn run(&self, args: &[&str]) -> Outcome {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_tlssrv"));
+        let mut command = Command::new(tlssrv_path());
         let command = command
             .args(args)
             .current_dir(self.path())

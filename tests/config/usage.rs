@@ -6,8 +6,9 @@ use std::net::{TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::process::{Command, Stdio};
 
-use crate::pki::{self, KeyType, Valid};
 use crate::site::{Site, with_host};
+use tlssrv_testing::pki::{self, KeyType, Valid};
+use tlssrv_testing::tlssrv_path;
 
 #[track_caller]
 fn wrong_usage(args: &[&str], message: &str) {
@@ -228,7 +229,7 @@ fn nothing_is_said_on_descriptor_2_when_that_is_the_connection() {
     let (connection, _) = listener.accept().unwrap();
     let duplicate = || Stdio::from(OwnedFd::from(connection.try_clone().unwrap()));
     for args in [["--bogus", "x"].as_slice(), &["-c", "none.pem", "cat"]] {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_tlssrv"));
+        let mut command = Command::new(tlssrv_path());
         let command = command
             .args(args)
             .stdin(duplicate())

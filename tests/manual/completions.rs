@@ -3,24 +3,24 @@
 use std::collections::BTreeSet;
 use std::process::Command;
 
-use crate::common::programs::{Ran, missing, program, run, run_with};
-use crate::common::{Site, TLSSRV};
-use crate::example::options_of_help;
+use tlssrv_testing::examples::options_of_help;
+use tlssrv_testing::programs::{Ran, missing, program, run, run_with};
+use tlssrv_testing::{Site, tlssrv_path};
 
 fn script(shell: &str) -> String {
-    run(Command::new(TLSSRV).args(["--completions", shell])).text()
+    run(Command::new(tlssrv_path()).args(["--completions", shell])).text()
 }
 
 /// A site with the script as `completions`, and tlssrv in `bin`.
 fn site(shell: &str) -> Site {
     let site = Site::new().with_file("completions", &script(shell));
     std::fs::create_dir(site.file("bin")).unwrap();
-    std::os::unix::fs::symlink(TLSSRV, site.file("bin/tlssrv")).unwrap();
+    std::os::unix::fs::symlink(tlssrv_path(), site.file("bin/tlssrv")).unwrap();
     site
 }
 
 fn options() -> BTreeSet<String> {
-    options_of_help(&run(Command::new(TLSSRV).arg("--help")).text())
+    options_of_help(&run(Command::new(tlssrv_path()).arg("--help")).text())
 }
 
 /// Long options, one in each line, that begin with this.
@@ -122,7 +122,7 @@ fn completions_stand_alone_and_only_for_shells_that_are_known() {
         &["--completions", "bash", "-f", "tlssrv.toml"],
         &["-D", "--completions", "bash"],
     ] {
-        let ran = run(Command::new(TLSSRV).args(args));
+        let ran = run(Command::new(tlssrv_path()).args(args));
         assert_eq!(ran.status.code(), Some(100), "{args:?}");
         assert!(ran.stdout.is_empty());
     }

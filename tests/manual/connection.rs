@@ -12,9 +12,9 @@ use tlssrv::types::ServerName;
 use tlssrv::types::{ClientCertificate, Text};
 
 use crate::TLSSRV_8;
-use crate::common::pki::write_secret;
-use crate::common::programs::{missing, program, run};
-use crate::common::{Dial, Line, Server, Site, Socket};
+use tlssrv_testing::pki::write_secret;
+use tlssrv_testing::programs::{missing, program, run};
+use tlssrv_testing::{Dial, Line, Server, Site, Socket};
 
 const KEY: &str = "00112233445566778899aabbccddeeff";
 

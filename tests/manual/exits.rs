@@ -6,8 +6,8 @@ use std::process::Command;
 use tlssrv::Exit;
 
 use crate::TLSSRV_8;
-use crate::common::programs::{Ran, run};
-use crate::common::{Site, TLSSRV};
+use tlssrv_testing::programs::{Ran, run};
+use tlssrv_testing::{Site, tlssrv_path};
 
 #[test]
 fn the_page_has_the_exit_statuses_and_no_others() {
@@ -48,7 +48,9 @@ fn assert_shown(status: i32, args: &[&str]) {
 
 fn start(table: &str, args: &[&str]) -> Ran {
     let site = Site::new().with_file("tlssrv.toml", table);
-    run(Command::new(TLSSRV).current_dir(site.path()).args(args))
+    run(Command::new(tlssrv_path())
+        .current_dir(site.path())
+        .args(args))
 }
 
 /// Every status of our own.

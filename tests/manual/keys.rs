@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
 use crate::TLSSRV_TOML_5;
-use crate::example::{assert_passes_check, known_keys, problems_of};
+use tlssrv_testing::examples::{assert_passes_check, known_keys, problems_of};
 
 /// The sections of the page, and what their keys are part of.
 const SECTIONS: [(&str, &str); 7] = [

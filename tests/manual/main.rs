@@ -9,12 +9,6 @@
     reason = "tests may stop where they stand"
 )]
 
-#[path = "../common/mod.rs"]
-mod common;
-
-#[path = "../common/example.rs"]
-mod example;
-
 mod completions;
 mod connection;
 mod exits;
@@ -24,8 +18,8 @@ mod page;
 
 use std::path::Path;
 
-use common::programs::{missing, program, run};
 use page::Page;
+use tlssrv_testing::programs::{missing, program, run};
 
 const TLSSRV_8: Page = Page::new("tlssrv.8", include_str!("../../etc/man/tlssrv.8"));
 const TLSSRV_TOML_5: Page = Page::new("tlssrv.toml.5", include_str!("../../etc/man/tlssrv.toml.5"));

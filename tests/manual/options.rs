@@ -5,13 +5,13 @@ use std::ffi::OsString;
 use std::process::Command;
 
 use crate::TLSSRV_8;
-use crate::common::TLSSRV;
-use crate::common::programs::{program, run};
-use crate::example::options_of_help;
+use tlssrv_testing::examples::options_of_help;
+use tlssrv_testing::programs::{program, run};
+use tlssrv_testing::tlssrv_path;
 
 #[test]
 fn the_page_has_the_options_of_help_and_no_others() {
-    let help = run(Command::new(TLSSRV).arg("--help")).text();
+    let help = run(Command::new(tlssrv_path()).arg("--help")).text();
     let page = TLSSRV_8.tagged(&["OPTIONS"], "Fl");
     let page: BTreeSet<String> = page.iter().map(|name| format!("-{name}")).collect();
     assert_eq!(page, options_of_help(&help));

@@ -6,10 +6,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustls::version::{TLS12, TLS13};
 
-use crate::common::authority::Authority;
-use crate::common::programs::{missing, program, run_with};
-use crate::common::{Client, Dial, Ended, Server, Site, Socket};
 use crate::scrape::{CAT, get, scrape, scrape_until, table, wait_for};
+use tlssrv_testing::authority::Authority;
+use tlssrv_testing::programs::{missing, program, run_with};
+use tlssrv_testing::{Client, Dial, Ended, Server, Site, Socket};
 
 fn outcome(host: &str, outcome: &str) -> String {
     format!("tlssrv_connections_total{{host=\"{host}\",outcome=\"{outcome}\"}}")

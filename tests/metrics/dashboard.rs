@@ -6,8 +6,8 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::common::Server;
 use crate::scrape::{CAT, Scrape, scrape_until, table};
+use tlssrv_testing::Server;
 
 /// Every expression in it, wherever it stands.
 fn expressions(value: &Value, found: &mut Vec<String>) {

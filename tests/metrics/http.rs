@@ -8,8 +8,8 @@ use std::time::Instant;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, geteuid};
 
-use crate::common::{DEADLINE, Server, Socket, eventually, proc};
 use crate::scrape::{Answer, CAT, Scrape, address, exchange, get, scrape, table};
+use tlssrv_testing::{DEADLINE, Server, Socket, eventually, proc};
 
 fn server() -> Server {
     Server::with_config(&table("", &[("a.example", CAT)]))

@@ -4,15 +4,15 @@ use std::fs;
 
 use nix::sys::signal::{Signal, kill};
 
-use crate::common::programs::{program, run};
-use crate::common::{Server, Socket, TLSSRV, eventually};
 use crate::scrape::{CAT, address, exchange, get, scrape, table, wait_for};
+use tlssrv_testing::programs::{program, run};
+use tlssrv_testing::{Server, Socket, eventually, tlssrv_path};
 
 const RESTARTED: &str = "tlssrv_engines_restarted_total";
 
 fn reload(server: &Server, table: &str) -> Option<i32> {
     fs::write(server.site.file("tlssrv.toml"), table).unwrap();
-    let mut command = program(TLSSRV);
+    let mut command = program(tlssrv_path());
     command.args(["--reload", "-f", "tlssrv.toml"]);
     run(command.current_dir(server.site.path())).status.code()
 }
@@ -73,8 +73,8 @@ fn metrics_move_to_another_address_with_a_reload_and_end_with_one() {
     assert_eq!(reload(&server, &none), Some(0));
     assert!(!path.exists());
     let reporter = || {
-        let children = crate::common::proc::children(server.pid()).into_iter();
-        let mut names = children.filter_map(crate::common::proc::name);
+        let children = tlssrv_testing::proc::children(server.pid()).into_iter();
+        let mut names = children.filter_map(tlssrv_testing::proc::name);
         names.all(|name| name != "tlssrv-metrics").then_some(())
     };
     eventually("the reporter is gone", reporter);

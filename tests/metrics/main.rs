@@ -9,9 +9,6 @@
     reason = "tests may stop where they stand; counts are whole numbers"
 )]
 
-#[path = "../common/mod.rs"]
-mod common;
-
 mod counts;
 mod dashboard;
 mod http;

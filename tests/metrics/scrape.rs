@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::SocketAddr;
 
-use crate::common::{Server, Socket, eventually};
+use tlssrv_testing::{Server, Socket, eventually};
 
 /// Every series with its value: `tlssrv_ready`, `tlssrv_connections_open{host="a.example"}`.
 #[derive(Debug)]

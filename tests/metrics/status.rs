@@ -5,10 +5,10 @@ use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
 use std::process::Stdio;
 
-use crate::common::pki::write_secret;
-use crate::common::programs::{Daemon, Ran, missing, program, run};
-use crate::common::{Server, Site, Socket, TLSSRV, eventually};
 use crate::scrape::CAT;
+use tlssrv_testing::pki::write_secret;
+use tlssrv_testing::programs::{Daemon, Ran, missing, program, run};
+use tlssrv_testing::{Server, Site, Socket, eventually, tlssrv_path};
 
 const KEY: &str = "000102030405060708090a0b0c0d0e0f";
 
@@ -20,7 +20,7 @@ fn table(host: &str) -> String {
 }
 
 fn ask(server: &Server) -> Ran {
-    let mut command = program(TLSSRV);
+    let mut command = program(tlssrv_path());
     command.args(["--status", "-f", "tlssrv.toml"]);
     run(command.current_dir(server.site.path()))
 }
@@ -138,7 +138,7 @@ fn an_answer_that_is_longer_than_a_socket_takes_comes_whole() {
             std::thread::spawn({
                 let path = server.site.path().to_owned();
                 move || {
-                    let mut command = program(TLSSRV);
+                    let mut command = program(tlssrv_path());
                     command
                         .args(["--status", "-f", "tlssrv.toml"])
                         .current_dir(path);
@@ -155,12 +155,12 @@ fn an_answer_that_is_longer_than_a_socket_takes_comes_whole() {
 #[test]
 fn who_asks_a_server_that_is_not_there_is_told_so() {
     let server = Server::with_config(&table(""));
-    let mut command = program(TLSSRV);
+    let mut command = program(tlssrv_path());
     command.args(["--status", "-f", "other.toml"]);
     let other = run(command.current_dir(server.site.path()));
     assert_eq!(other.status.code(), Some(97));
     let why = "tlssrv: unable to ask the server of other.toml: no server of root's or of yours has this table";
     assert!(other.stderr.contains(why), "{}", other.stderr);
-    let usage = run(program(TLSSRV).args(["--status"]));
+    let usage = run(program(tlssrv_path()).args(["--status"]));
     assert_eq!(usage.status.code(), Some(100));
 }

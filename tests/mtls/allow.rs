@@ -2,11 +2,11 @@
 
 use rcgen::SanType;
 
-use crate::common::Server;
-use crate::common::authority::dns;
-use crate::common::pki::{Valid, write_secret};
-use crate::common::programs::{Ran, missing, program, run, run_with};
 use crate::setup::{Setup, s_client, served};
+use tlssrv_testing::Server;
+use tlssrv_testing::authority::dns;
+use tlssrv_testing::pki::{Valid, write_secret};
+use tlssrv_testing::programs::{Ran, missing, program, run, run_with};
 
 const KEY: &str = "000102030405060708090a0b0c0d0e0f";
 

@@ -3,15 +3,15 @@
 use std::fs;
 use std::process::Command;
 
-use crate::common::TLSSRV;
-use crate::common::authority::Authority;
-use crate::common::pki::{Valid, write_secret};
-use crate::common::programs::{Ran, missing, program, run};
 use crate::setup::{Setup, table};
+use tlssrv_testing::authority::Authority;
+use tlssrv_testing::pki::{Valid, write_secret};
+use tlssrv_testing::programs::{Ran, missing, program, run};
+use tlssrv_testing::tlssrv_path;
 
 fn check(setup: &Setup, toml: &str) -> Ran {
     fs::write(setup.site.file("tlssrv.toml"), toml).unwrap();
-    run(Command::new(TLSSRV)
+    run(Command::new(tlssrv_path())
         .args(["--check", "-f"])
         .arg(setup.site.file("tlssrv.toml")))
 }

@@ -2,9 +2,9 @@
 
 use rcgen::KeyPair;
 
-use crate::common::pki::Valid;
-use crate::common::programs::{missing, program, run};
 use crate::setup::{Setup, served, value};
+use tlssrv_testing::pki::Valid;
+use tlssrv_testing::programs::{missing, program, run};
 
 /// What `openssl genpkey` is asked for.
 const KINDS: [(&str, &[&str]); 5] = [

@@ -9,9 +9,6 @@
     reason = "tests may stop where they stand"
 )]
 
-#[path = "../common/mod.rs"]
-mod common;
-
 mod allow;
 mod config;
 mod keys;

@@ -6,15 +6,15 @@ use std::os::fd::OwnedFd;
 use std::process::{Command, Stdio};
 use std::thread;
 
-use crate::common::programs::{Ran, missing};
-use crate::common::{Line, TLSSRV};
 use crate::setup::{Setup, s_client_at, table, value};
+use tlssrv_testing::programs::{Ran, missing};
+use tlssrv_testing::{Line, tlssrv_path};
 
 /// What a client gets from a tlssrv that has this one connection, the exit status of that and its line.
 fn one(setup: &Setup, who: &str) -> (Ran, Option<i32>, Line) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
-    let mut command = Command::new(TLSSRV);
+    let mut command = Command::new(tlssrv_path());
     command
         .current_dir(setup.site.path())
         .args(["-f", "tlssrv.toml", "--inetd"])
@@ -38,7 +38,7 @@ fn one_connection_asks_for_a_certificate_as_a_server_does() {
         return;
     }
     let setup = Setup::new();
-    let crl = setup.ca.crl(&[2], crate::common::pki::Valid::Now);
+    let crl = setup.ca.crl(&[2], tlssrv_testing::pki::Valid::Now);
     fs::write(setup.site.file("crl.pem"), crl).unwrap();
     let lines = "client-auth = \"require\"\nclient-crl = \"crl.pem\"";
     let toml = table(lines).replace("engines = 1\n", "");

@@ -4,11 +4,11 @@ use std::fs;
 
 use rcgen::ExtendedKeyUsagePurpose;
 
-use crate::common::Server;
-use crate::common::authority::Authority;
-use crate::common::pki::{Valid, write_secret};
-use crate::common::programs::{missing, program, run};
 use crate::setup::{Setup, s_client, served};
+use tlssrv_testing::Server;
+use tlssrv_testing::authority::Authority;
+use tlssrv_testing::pki::{Valid, write_secret};
+use tlssrv_testing::programs::{missing, program, run};
 
 /// RFC 8446 §6.2
 const CERTIFICATE_EXPIRED: u8 = 45;

@@ -5,11 +5,11 @@ use std::time::{Duration, SystemTime};
 
 use nix::sys::signal::Signal;
 
-use crate::common::authority::Authority;
-use crate::common::pki::Valid;
-use crate::common::programs::missing;
-use crate::common::{Server, eventually};
 use crate::setup::{Setup, s_client, served, table, value};
+use tlssrv_testing::authority::Authority;
+use tlssrv_testing::pki::Valid;
+use tlssrv_testing::programs::missing;
+use tlssrv_testing::{Server, eventually};
 
 const VERSIONS: [&str; 2] = ["-tls1_3", "-tls1_2"];
 

@@ -3,10 +3,10 @@
 use std::fs;
 use std::net::SocketAddr;
 
-use crate::common::authority::Authority;
-use crate::common::pki::Certificate;
-use crate::common::programs::{Ran, program, run};
-use crate::common::{Server, Site};
+use tlssrv_testing::authority::Authority;
+use tlssrv_testing::pki::Certificate;
+use tlssrv_testing::programs::{Ran, program, run};
+use tlssrv_testing::{Server, Site};
 
 /// Who may issue certificates to clients, in `ca.pem`; and a directory with them.
 pub(crate) struct Setup {

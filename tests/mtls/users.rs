@@ -2,8 +2,8 @@
 
 use nix::unistd::{User, geteuid};
 
-use crate::common::programs::missing;
 use crate::setup::{Setup, s_client, served, value};
+use tlssrv_testing::programs::missing;
 
 /// Somebody whom commands may become, whoever runs the tests.
 fn somebody() -> String {
@@ -49,7 +49,7 @@ fn the_command_becomes_the_user_of_the_common_name_and_others_are_refused() {
 #[test]
 fn a_user_that_is_root_needs_leave() {
     if !geteuid().is_root() {
-        return crate::common::skip("only root can become root");
+        return tlssrv_testing::skip("only root can become root");
     }
     if missing(&["openssl"]) {
         return;
@@ -58,8 +58,8 @@ fn a_user_that_is_root_needs_leave() {
     let setup = Setup::new();
     let toml = crate::setup::table(lines);
     std::fs::write(setup.site.file("tlssrv.toml"), &toml).unwrap();
-    let ran = crate::common::programs::run(
-        std::process::Command::new(crate::common::TLSSRV)
+    let ran = tlssrv_testing::programs::run(
+        std::process::Command::new(tlssrv_testing::tlssrv_path())
             .args(["--check", "-f"])
             .arg(setup.site.file("tlssrv.toml")),
     );

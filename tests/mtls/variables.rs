@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 
 use rcgen::{DnType, SanType};
 
-use crate::common::authority::dns;
-use crate::common::pki::Valid;
-use crate::common::programs::{missing, program, run};
 use crate::setup::{Setup, served, value};
+use tlssrv_testing::authority::dns;
+use tlssrv_testing::pki::Valid;
+use tlssrv_testing::programs::{missing, program, run};
 
 /// What `openssl x509` prints of a certificate.
 fn x509(setup: &Setup, name: &str, options: &[&str]) -> String {

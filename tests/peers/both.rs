@@ -3,11 +3,11 @@
 use std::process::Command;
 
 use crate::check::{DECRYPT_ERROR, accepted_by, connect, refused_by};
-use crate::common::programs::{missing, program, run_with};
-use crate::common::{Line, Server};
 use crate::offer::{Offer, Suite};
 use crate::openssl::openssl;
 use crate::setup::{ANSWER, Key, serve_with, site};
+use tlssrv_testing::programs::{missing, program, run_with};
+use tlssrv_testing::{Line, Server};
 
 /// The versions, as OpenSSL and the log have them.
 const VERSIONS: [(&str, &str); 2] = [("-tls1_2", "TLSv1.2"), ("-tls1_3", "TLSv1.3")];

@@ -1,9 +1,9 @@
 //! Handshakes that have to succeed, and handshakes that have to fail.
 
-use crate::common::programs::{Ran, run_with};
-use crate::common::{Line, Server};
 use crate::offer::{Client, Group, Offer, Version};
 use crate::setup::{ANSWER, serve, serve_with};
+use tlssrv_testing::programs::{Ran, run_with};
+use tlssrv_testing::{Line, Server};
 
 /// RFC 8446 §6, RFC 5246 §7.2
 pub(crate) const HANDSHAKE_FAILURE: Option<u8> = Some(40);

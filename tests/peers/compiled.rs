@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, id};
 use std::sync::OnceLock;
 
-use crate::common::Server;
-use crate::common::programs::{missing, program, run};
 use crate::offer::{Mode, Offer, Version};
+use tlssrv_testing::Server;
+use tlssrv_testing::programs::{missing, program, run};
 
 /// A client that is compiled when the first test needs it.
 pub(crate) struct Compiled {

@@ -2,13 +2,13 @@
 
 use std::process::Command;
 
-use crate::common::programs::{missing, run_with};
 use crate::gnutls::{GNUTLS, gnutls};
 use crate::mbedtls::{MBEDTLS, mbedtls};
 use crate::node::node;
 use crate::offer::{Client, Offer, Suite};
 use crate::setup::serve;
 use crate::wolfssl::{WOLFSSL, wolfssl};
+use tlssrv_testing::programs::{missing, run_with};
 
 #[test]
 fn wolfssl_sends_16_mib_and_gets_them_back() {

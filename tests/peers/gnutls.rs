@@ -7,11 +7,11 @@ use std::sync::OnceLock;
 use crate::check::{
     HANDSHAKE_FAILURE, accepted, accepted_with_name_and_protocol, only, refused, refused_by,
 };
-use crate::common::Server;
-use crate::common::programs::{missing, program};
 use crate::compiled::Compiled;
 use crate::offer::{Group, Mode, Offer, Suite, Version};
 use crate::setup::{ANSWER, serve_with};
+use tlssrv_testing::Server;
+use tlssrv_testing::programs::{missing, program};
 
 pub(crate) static GNUTLS: Compiled = Compiled {
     name: "gnutls",

@@ -10,8 +10,6 @@
 
 mod both;
 mod check;
-#[path = "../common/mod.rs"]
-mod common;
 mod compiled;
 mod data;
 mod gnutls;

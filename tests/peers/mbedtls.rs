@@ -4,9 +4,9 @@ use std::process::Command;
 use std::sync::OnceLock;
 
 use crate::check::{accepted, accepted_with_name_and_protocol, refused};
-use crate::common::Server;
 use crate::compiled::Compiled;
 use crate::offer::{Group, Offer, Suite};
+use tlssrv_testing::Server;
 
 pub(crate) static MBEDTLS: Compiled = Compiled {
     name: "mbedtls",

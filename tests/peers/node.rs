@@ -3,9 +3,9 @@
 use std::process::Command;
 
 use crate::check::{accepted, accepted_with_name_and_protocol, only, refused};
-use crate::common::Server;
-use crate::common::programs::{missing, program};
 use crate::offer::{Group, Offer, Suite, Version, openssl_groups};
+use tlssrv_testing::Server;
+use tlssrv_testing::programs::{missing, program};
 
 /// node, with `node.js`.
 pub(crate) fn node(server: &Server, offer: &Offer) -> Command {

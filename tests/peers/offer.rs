@@ -2,8 +2,8 @@
 
 use std::process::Command;
 
-use crate::common::Server;
 use crate::setup::Key;
+use tlssrv_testing::Server;
 
 /// A client program: how it is run to connect to a server with an offer.
 pub(crate) type Client = fn(&Server, &Offer) -> Command;

@@ -5,11 +5,11 @@ use std::process::{ChildStdin, Command, Stdio};
 use std::sync::Arc;
 
 use crate::check::{accepted, accepted_by, accepted_with_name_and_protocol, only, refused};
-use crate::common::Server;
-use crate::common::programs::{Daemon, missing, program};
-use crate::common::server::Lines;
 use crate::offer::{Group, Offer, Suite, Version, openssl_groups};
 use crate::setup::{ANSWER, serve};
+use tlssrv_testing::Server;
+use tlssrv_testing::programs::{Daemon, missing, program};
+use tlssrv_testing::server::Lines;
 
 /// `openssl s_client`, which stays until the server ends.
 pub(crate) fn openssl(server: &Server, offer: &Offer) -> Command {

@@ -1,8 +1,8 @@
 //! The keys, and servers that have them.
 
-use crate::common::pki::write_secret;
-use crate::common::{Server, Site};
 use crate::offer::Suite;
+use tlssrv_testing::pki::write_secret;
+use tlssrv_testing::{Server, Site};
 
 /// A key, as a client has it.
 #[derive(Clone, Debug)]

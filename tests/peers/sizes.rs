@@ -2,7 +2,6 @@
 //! of up to 256 bytes; each client has limits of its own.
 
 use crate::check::accepted;
-use crate::common::programs::missing;
 use crate::gnutls::{GNUTLS, gnutls, gnutls_cli};
 use crate::mbedtls::{MBEDTLS, mbedtls};
 use crate::node::node;
@@ -10,6 +9,7 @@ use crate::offer::{Client, Offer, Suite};
 use crate::openssl::openssl;
 use crate::setup::Key;
 use crate::wolfssl::{WOLFSSL, wolfssl};
+use tlssrv_testing::programs::missing;
 
 #[test]
 fn openssl_has_keys_of_16_to_512_bytes_and_identities_of_up_to_256() {

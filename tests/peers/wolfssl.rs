@@ -6,9 +6,9 @@ use std::process::Command;
 use std::sync::OnceLock;
 
 use crate::check::{accepted, accepted_with_name_and_protocol, only, refused};
-use crate::common::Server;
 use crate::compiled::Compiled;
 use crate::offer::{Group, Offer, Suite, Version};
+use tlssrv_testing::Server;
 
 pub(crate) static WOLFSSL: Compiled = Compiled {
     name: "wolfssl",

@@ -2,9 +2,9 @@
 
 use std::os::unix::process::CommandExt;
 
-use crate::common::Site;
-use crate::common::programs::{missing, run};
 use crate::{listen1, path_of};
+use tlssrv_testing::Site;
+use tlssrv_testing::programs::{missing, run};
 
 #[test]
 fn a_wrong_address_is_shown_with_what_is_wrong() {

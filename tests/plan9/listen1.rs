@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use nix::unistd::{User, geteuid};
 
-use crate::common::programs::missing;
-use crate::common::{Dial, Ended, Site, TLSSRV, skip};
 use crate::{Listening, call, call_port, free_port, line, listen1, path_of, rest};
+use tlssrv_testing::programs::missing;
+use tlssrv_testing::{Dial, Ended, Site, skip, tlssrv_path};
 
 /// What accepts the calls.
 const TOOLS: [&str; 2] = ["tcpserver", "socat"];
@@ -22,7 +22,16 @@ fn each_call_gets_a_tlssrv() {
         let port = free_port();
         let address = format!("tcp!*!{port}");
         let script = "echo $TCPREMOTEIP $TCPLOCALPORT $PROTO $TLSSRV_HOST; cat";
-        let tlssrv = [TLSSRV, "-c", "cert.pem", "-l", "./log", "sh", "-c", script];
+        let tlssrv = [
+            tlssrv_path(),
+            "-c",
+            "cert.pem",
+            "-l",
+            "./log",
+            "sh",
+            "-c",
+            script,
+        ];
         let args = [&["-t", &address][..], &tlssrv].concat();
         let _listening = Listening::start(&mut with(tool, site, &args));
         for _ in 0..2 {
@@ -90,14 +99,14 @@ fn an_address_is_a_network_a_host_and_a_service() {
                 ([127, 0, 0, 1], port).into(),
                 (Ipv6Addr::LOCALHOST, port).into(),
             ];
-            let socket = crate::common::eventually("it listens", || {
+            let socket = tlssrv_testing::eventually("it listens", || {
                 hosts
                     .iter()
                     .find_map(|at| std::net::TcpStream::connect(at).ok())
             });
             assert_eq!(rest(&mut { socket }), "hello\n", "{address}");
             listening.terminate();
-            crate::common::eventually("it ends", || listening.daemon.0.try_wait().unwrap());
+            tlssrv_testing::eventually("it ends", || listening.daemon.0.try_wait().unwrap());
         }
     });
 }
@@ -167,7 +176,7 @@ fn no_more_than_maxprocs_run_at_a_time() {
         assert_eq!(waits.kind(), std::io::ErrorKind::WouldBlock, "{tool}");
         drop(first);
         second
-            .set_read_timeout(Some(crate::common::DEADLINE))
+            .set_read_timeout(Some(tlssrv_testing::DEADLINE))
             .unwrap();
         assert_eq!(line(&mut second), "started", "{tool}");
     });

@@ -8,9 +8,6 @@
     reason = "tests may stop where they stand"
 )]
 
-#[path = "../common/mod.rs"]
-mod common;
-
 mod dial;
 mod listen1;
 mod mk;
@@ -28,9 +25,9 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use common::programs::{Daemon, find, program};
-use common::server::Lines;
-use common::{DEADLINE, Site, eventually};
+use tlssrv_testing::programs::{Daemon, find, program};
+use tlssrv_testing::server::Lines;
+use tlssrv_testing::{DEADLINE, Site, eventually};
 
 /// A file of `mkfile-compat/`.
 pub(crate) fn compat(file: &str) -> PathBuf {

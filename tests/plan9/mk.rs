@@ -5,9 +5,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::common::programs::{missing, program, run};
-use crate::common::{Site, TLSSRV};
 use crate::{compat, executable};
+use tlssrv_testing::programs::{missing, program, run};
+use tlssrv_testing::{Site, tlssrv_path};
 
 #[test]
 fn mk_builds_a_release_as_it_is_locked() {
@@ -50,8 +50,9 @@ fn mk_install_copies_what_mk_has_built() {
     // A cargo that builds by copying.
     let target = site.file("target");
     let cargo = format!(
-        "#!/bin/sh\nmkdir -p {0}/release; cp {TLSSRV} {0}/release/\n",
-        target.display()
+        "#!/bin/sh\nmkdir -p {0}/release; cp {1} {0}/release/\n",
+        target.display(),
+        tlssrv_path()
     );
     executable(&site, "cargo", &cargo);
     run(mk(&site, &["install"])
@@ -71,12 +72,12 @@ fn mk_installs_into_the_bin_of_the_architecture() {
         "aarch64" => "arm64",
         other => other,
     };
-    run(mk(&site, &["install"]).env("TLSSRV", TLSSRV)).succeeded();
+    run(mk(&site, &["install"]).env("TLSSRV", tlssrv_path())).succeeded();
     for file in ["tlssrv", "listen", "listen1"] {
         assert_runs(&site.file("bin").join(usual).join(file));
     }
     run(mk(&site, &["install"])
-        .env("TLSSRV", TLSSRV)
+        .env("TLSSRV", tlssrv_path())
         .env("objtype", "mips"))
     .succeeded();
     assert_runs(&site.file("bin/mips/tlssrv"));
@@ -89,7 +90,7 @@ fn what_mk_has_installed_works_and_is_removed_by_nuke() {
     let mk = |target| {
         let mut mk = mk(&site, &[target]);
         run(mk
-            .env("TLSSRV", TLSSRV)
+            .env("TLSSRV", tlssrv_path())
             .env("BIN", &bin)
             .env("SERVICE", &service))
     };
@@ -98,7 +99,10 @@ fn what_mk_has_installed_works_and_is_removed_by_nuke() {
         mk("install").succeeded();
     }
     let tlssrv = run(Command::new(bin.join("tlssrv")).arg("--version")).text();
-    assert_eq!(tlssrv, run(Command::new(TLSSRV).arg("--version")).text());
+    assert_eq!(
+        tlssrv,
+        run(Command::new(tlssrv_path()).arg("--version")).text()
+    );
     for file in ["listen", "listen1"] {
         assert_eq!(
             fs::read(bin.join(file)).unwrap(),
@@ -125,7 +129,7 @@ fn what_mk_has_installed_works_and_is_removed_by_nuke() {
     );
     assert_eq!(names(&bin), ["other"]);
     assert_eq!(names(&service), ["tcp993"]);
-    assert!(Path::new(TLSSRV).exists());
+    assert!(Path::new(tlssrv_path()).exists());
     // There is nothing to remove any more, which is no error.
     mk("nuke").succeeded();
     mk("clean").succeeded();
@@ -136,7 +140,7 @@ fn without_service_no_service_is_installed() {
     let Some(site) = site() else { return };
     let bin = site.file("to");
     let said = run(mk(&site, &["install"])
-        .env("TLSSRV", TLSSRV)
+        .env("TLSSRV", tlssrv_path())
         .env("BIN", &bin))
     .text();
     assert_eq!(names(&bin), ["listen", "listen1", "tlssrv"]);
@@ -152,7 +156,7 @@ fn mk_test_serves_a_client() {
     // Whatever shell is the default of mk.
     for shell in ["sh", "rc"] {
         let said = run(mk(&site, &["test"])
-            .env("TLSSRV", TLSSRV)
+            .env("TLSSRV", tlssrv_path())
             .env("MKSHELL", shell))
         .text();
         assert!(

@@ -3,9 +3,9 @@
 use std::fs;
 use std::process::Command;
 
-use crate::common::TLSSRV;
-use crate::common::programs::{program, run};
 use crate::compat;
+use tlssrv_testing::programs::{program, run};
+use tlssrv_testing::tlssrv_path;
 
 #[test]
 fn every_flag_of_plan_9_is_on_the_page() {
@@ -29,7 +29,7 @@ fn every_flag_of_plan_9_is_on_the_page() {
 
 #[test]
 fn a_flag_is_taken_unless_the_page_says_that_it_is_not_here() {
-    let help = run(Command::new(TLSSRV).arg("--help")).text();
+    let help = run(Command::new(tlssrv_path()).arg("--help")).text();
     for (left, right) in rows("## tlssrv") {
         let Some(flag) = left.strip_prefix("`-").and_then(|rest| rest.chars().next()) else {
             continue;
@@ -55,7 +55,7 @@ fn a_flag_is_taken_unless_the_page_says_that_it_is_not_here() {
 #[test]
 fn a_keys_only_form_takes_no_certificate_as_the_page_says() {
     let args = ["-a", "-k", "x", "-c", "cert.pem", "cmd"];
-    let ran = run(Command::new(TLSSRV).args(args));
+    let ran = run(Command::new(tlssrv_path()).args(args));
     assert_eq!(ran.status.code(), Some(100));
     assert!(
         ran.stderr.contains("-a and -A authenticate by PSK alone"),

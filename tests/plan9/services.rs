@@ -9,10 +9,10 @@ use std::process::Command;
 
 use nix::unistd::{User, geteuid};
 
-use crate::common::pki::{KeyType, write_secret};
-use crate::common::programs::{find, missing, program, run, run_with};
-use crate::common::{DEADLINE, Dial, Ended, Site, TLSSRV, eventually, skip};
 use crate::{Listening, call_port, compat, executable, free_port, line, rest};
+use tlssrv_testing::pki::{KeyType, write_secret};
+use tlssrv_testing::programs::{find, missing, program, run, run_with};
+use tlssrv_testing::{DEADLINE, Dial, Ended, Site, eventually, skip, tlssrv_path};
 
 #[test]
 fn every_service_has_a_test_here() {
@@ -214,7 +214,7 @@ fn serve(site: &Site, service: &str) -> Option<Served> {
     assert_ne!(adapted, text);
     executable(site, &format!("service/tcp{port}"), &adapted);
     fs::create_dir_all(site.file("bin")).unwrap();
-    symlink(TLSSRV, site.file("bin/tlssrv")).unwrap();
+    symlink(tlssrv_path(), site.file("bin/tlssrv")).unwrap();
     let socket = site.file("log.sock");
     let log = UnixDatagram::bind(&socket).unwrap();
     log.set_read_timeout(Some(DEADLINE)).unwrap();

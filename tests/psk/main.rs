@@ -13,8 +13,6 @@ mod binders;
 mod client;
 mod clients;
 mod close;
-#[path = "../common/mod.rs"]
-mod common;
 mod early;
 mod exchange12;
 mod finished13;

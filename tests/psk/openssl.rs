@@ -8,9 +8,9 @@ use crate::client::codes::{TLS12, TLS13, extension, group, mode, suite};
 use crate::client::hash::Hash;
 use crate::client::hello::Psk;
 use crate::client::{Client, Step, profiles};
-use crate::common::Socket;
-use crate::common::programs::{Daemon, missing, program};
 use crate::setup::{key, key384, long_key};
+use tlssrv_testing::Socket;
+use tlssrv_testing::programs::{Daemon, missing, program};
 
 #[test]
 fn the_test_client_speaks_tls13_to_openssl_in_every_suite_and_group() {

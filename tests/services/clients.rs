@@ -3,8 +3,8 @@
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, Command, Stdio};
 
-use crate::common::programs::{missing, program, run, run_with};
-use crate::common::{Line, Server, eventually};
+use tlssrv_testing::programs::{missing, program, run, run_with};
+use tlssrv_testing::{Line, Server, eventually};
 
 #[test]
 fn openssl_sends_a_line_and_gets_it_back() {

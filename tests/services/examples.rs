@@ -9,10 +9,10 @@ use std::thread;
 
 use nix::unistd::{User, chown, geteuid};
 
-use crate::common::programs::{Ran, missing, program, run, run_with};
-use crate::common::{Client, Server, Site};
-use crate::example::{Programs, site_of};
 use crate::{git, tls_client};
+use tlssrv_testing::examples::{Programs, site_of};
+use tlssrv_testing::programs::{Ran, missing, program, run, run_with};
+use tlssrv_testing::{Client, Server, Site};
 
 /// Starts an example on a free port, with other places for what it serves.
 fn start(name: &str, places: &[(&str, &str)]) -> Server {

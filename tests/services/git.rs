@@ -5,9 +5,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 
-use crate::common::programs::{missing, program, run};
-use crate::common::{Server, Site};
 use crate::tls_client;
+use tlssrv_testing::programs::{missing, program, run};
+use tlssrv_testing::{Server, Site};
 
 #[test]
 fn a_repository_is_cloned_through_git_daemon_and_fetched_from_again() {

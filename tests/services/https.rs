@@ -2,9 +2,9 @@
 
 use std::fs;
 
-use crate::common::pki::KeyType;
-use crate::common::programs::{Ran, missing, program, run};
-use crate::common::{Server, Site};
+use tlssrv_testing::pki::KeyType;
+use tlssrv_testing::programs::{Ran, missing, program, run};
+use tlssrv_testing::{Server, Site};
 
 #[test]
 fn curl_gets_two_hosts_with_certificates_and_commands_of_their_own_from_one_port() {

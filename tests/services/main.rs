@@ -8,11 +8,6 @@
     reason = "tests may stop where they stand"
 )]
 
-#[path = "../common/mod.rs"]
-mod common;
-#[path = "../common/example.rs"]
-mod example;
-
 mod clients;
 mod examples;
 mod git;

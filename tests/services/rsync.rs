@@ -5,9 +5,9 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
-use crate::common::programs::{missing, program, run};
-use crate::common::{Server, Site};
 use crate::tls_client;
+use tlssrv_testing::programs::{missing, program, run};
+use tlssrv_testing::{Server, Site};
 
 /// Bytes in the tree.
 const TREE: usize = 64 << 20;

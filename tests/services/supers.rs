@@ -7,8 +7,8 @@ use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-use crate::common::programs::{Daemon, find, missing, program};
-use crate::common::{Site, Socket, TLSSRV, eventually, skip};
+use tlssrv_testing::programs::{Daemon, find, missing, program};
+use tlssrv_testing::{Site, Socket, eventually, skip, tlssrv_path};
 
 /// One of them, at work.
 pub(crate) struct Super {
@@ -70,7 +70,7 @@ pub(crate) fn tcpserver(site: &Site) -> Option<Super> {
     let mut daemon = Daemon::start(
         stale(&mut program("tcpserver"))
             .args(["-1", "-v", "-H", "-R", "-l", "localhost", "127.0.0.1", "0"])
-            .args([TLSSRV, "-f", "tlssrv.toml", "--inetd"])
+            .args([tlssrv_path(), "-f", "tlssrv.toml", "--inetd"])
             .current_dir(site.path())
             .stdout(Stdio::piped())
             .stderr(said(site)),
@@ -101,7 +101,8 @@ pub(crate) fn inetd(site: &Site) -> Option<Super> {
     }
     let (address, table) = (free_address(), site.file("tlssrv.toml"));
     let (ip, port, table) = (address.ip(), address.port(), table.display());
-    let line = format!("{ip}:{port} stream tcp nowait root {TLSSRV} tlssrv -f {table} --inetd\n");
+    let tlssrv = tlssrv_path();
+    let line = format!("{ip}:{port} stream tcp nowait root {tlssrv} tlssrv -f {table} --inetd\n");
     fs::write(site.file("inetd.conf"), line).unwrap();
     // It reports exit statuses to syslog, or when it is told to debug, on descriptor 2.
     let daemon = Daemon::start(
@@ -131,11 +132,12 @@ pub(crate) fn xinetd(site: &Site) -> Option<Super> {
         "service tlssrv\n{{\n\
          type = UNLISTED\nsocket_type = stream\nprotocol = tcp\nwait = no\n\
          bind = {}\nport = {}\nuser = {}\n\
-         server = {TLSSRV}\nserver_args = -f {at}/tlssrv.toml --inetd\n\
+         server = {}\nserver_args = -f {at}/tlssrv.toml --inetd\n\
          log_type = FILE {at}/said\nlog_on_success = PID HOST EXIT\n}}\n",
         address.ip(),
         address.port(),
         user.unwrap().name,
+        tlssrv_path(),
     );
     fs::write(site.file("xinetd.conf"), conf).unwrap();
     let daemon = Daemon::start(
@@ -177,7 +179,7 @@ pub(crate) fn s6_tcpserver(site: &Site) -> Option<Super> {
     };
     let daemon = Daemon::start(
         stale(&mut server)
-            .args([TLSSRV, "-f", "tlssrv.toml", "--inetd"])
+            .args([tlssrv_path(), "-f", "tlssrv.toml", "--inetd"])
             .current_dir(site.path())
             .stdout(Stdio::null())
             .stderr(said(site)),
@@ -216,7 +218,7 @@ pub(crate) fn s6_ipcserver(site: &Site) -> Option<Super> {
     let daemon = Daemon::start(
         stale(&mut program("s6-ipcserver"))
             .args(["-v", "--", "socket"])
-            .args([TLSSRV, "-f", "tlssrv.toml", "--inetd"])
+            .args([tlssrv_path(), "-f", "tlssrv.toml", "--inetd"])
             .current_dir(site.path())
             .stdout(Stdio::null())
             .stderr(said(site)),
@@ -239,7 +241,7 @@ pub(crate) fn systemd(site: &Site) -> Option<Super> {
     let daemon = Daemon::start(
         stale(&mut program("systemd-socket-activate"))
             .args(["--inetd", "--accept", "--listen", &address.to_string()])
-            .args([TLSSRV, "-f", "tlssrv.toml", "--inetd"])
+            .args([tlssrv_path(), "-f", "tlssrv.toml", "--inetd"])
             .current_dir(site.path())
             .stdout(Stdio::null())
             .stderr(said(site)),

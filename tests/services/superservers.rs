@@ -5,8 +5,8 @@ use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::Stdio;
 
-use crate::common::programs::{Daemon, missing, program};
-use crate::common::{Client, Dial, Ended, Site, Socket, TLSSRV, eventually};
+use tlssrv_testing::programs::{Daemon, missing, program};
+use tlssrv_testing::{Client, Dial, Ended, Site, Socket, eventually, tlssrv_path};
 
 #[test]
 fn tcpserver_starts_tlssrv_for_each_connection() {
@@ -18,7 +18,7 @@ fn tcpserver_starts_tlssrv_for_each_connection() {
         program("tcpserver")
             .current_dir(site.path())
             .args(["-1", "-q", "-H", "-R", "-l", "localhost", "127.0.0.1", "0"])
-            .args([TLSSRV, "-l", "./log", "-c", "cert.pem"])
+            .args([tlssrv_path(), "-l", "./log", "-c", "cert.pem"])
             .args(["sh", "-c", "echo $TCPLOCALPORT; cat"])
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -50,7 +50,7 @@ fn systemd_starts_tlssrv_for_each_connection() {
             .current_dir(site.path())
             .args(["--inetd", "--accept", "--listen"])
             .arg(&socket)
-            .args([TLSSRV, "-l", "./log", "-c", "cert.pem", "cat"])
+            .args([tlssrv_path(), "-l", "./log", "-c", "cert.pem", "cat"])
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null()),
@@ -67,14 +67,15 @@ fn inetd_starts_tlssrv_for_each_connection_and_nothing_but_tls_goes_there() {
         return;
     }
     if !nix::unistd::geteuid().is_root() {
-        return crate::common::skip("inetd wants to be root");
+        return tlssrv_testing::skip("inetd wants to be root");
     }
     let site = Site::new();
     let (at, socket) = (site.path().display(), site.file("socket"));
     // The command writes to descriptor 2, which inetd makes the connection.
     let line = format!(
-        "{} stream unix nowait root {TLSSRV} tlssrv -l {at}/log -c {at}/cert.pem {at}/command\n",
-        socket.display()
+        "{} stream unix nowait root {} tlssrv -l {at}/log -c {at}/cert.pem {at}/command\n",
+        socket.display(),
+        tlssrv_path()
     );
     let site = site
         .with_file("inetd.conf", &line)

@@ -7,9 +7,9 @@ use std::os::unix::fs::PermissionsExt;
 
 use rustls::AlertDescription;
 
-use crate::common::pki::KeyType;
-use crate::common::{Client, Dial, Ended, Line, Site, Socket, eventually};
 use crate::supers::{self, At, Start, Super};
+use tlssrv_testing::pki::KeyType;
+use tlssrv_testing::{Client, Dial, Ended, Line, Site, Socket, eventually};
 
 #[test]
 fn tcpserver_serves_a_table() {

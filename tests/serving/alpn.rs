@@ -2,8 +2,8 @@
 
 use rustls::AlertDescription;
 
-use crate::common::programs::{missing, program, run};
-use crate::common::{Dial, Ended, Server, Site};
+use tlssrv_testing::programs::{missing, program, run};
+use tlssrv_testing::{Dial, Ended, Server, Site};
 
 /// Hosts of one name, one wildcard and one default; every command says which it is.
 fn hosts(keys: &str) -> String {
@@ -121,7 +121,7 @@ fn openssl_gets_the_host_of_its_protocols_with_a_key_and_without() {
     });
     for (authentication, version, args) in each.into_iter().flatten() {
         let site = Site::new();
-        crate::common::pki::write_secret(&site.file("c.psk"), &format!("me:{key}\n"));
+        tlssrv_testing::pki::write_secret(&site.file("c.psk"), &format!("me:{key}\n"));
         let server = Server::with_config_in(site, &hosts(authentication));
         let connect = |name: &str, offered: &[&str]| {
             let mut command = program("openssl");

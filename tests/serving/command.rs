@@ -8,7 +8,7 @@ use std::process::Command;
 
 use nix::unistd::{Group, Pid, User, geteuid};
 
-use crate::common::{Client, Ended, Host, Server, Site, TLSSRV, eventually, proc, skip};
+use tlssrv_testing::{Client, Ended, Host, Server, Site, eventually, proc, skip, tlssrv_path};
 
 /// A connection whose command runs: it has answered.
 struct Running {
@@ -95,7 +95,10 @@ fn a_command_ignores_and_blocks_no_signal_whatever_tlssrv_was_started_with() {
         return skip("this env(1) cannot ignore and block signals");
     }
     let args = ["--listen", "127.0.0.1:0", "-c", "cert.pem", "cat"];
-    let server = Server::run(site, Command::new("env").args(env).arg(TLSSRV).args(args));
+    let server = Server::run(
+        site,
+        Command::new("env").args(env).arg(tlssrv_path()).args(args),
+    );
     assert_ne!(
         proc::status(server.pid(), "SigIgn"),
         Some("0000000000000000".into())
@@ -129,7 +132,10 @@ fn a_server_that_was_started_with_every_signal_blocked_reaps_and_stops() {
         "-c",
         "exit 3",
     ];
-    let mut server = Server::run(site, Command::new("env").args(env).arg(TLSSRV).args(args));
+    let mut server = Server::run(
+        site,
+        Command::new("env").args(env).arg(tlssrv_path()).args(args),
+    );
     let mut client = server.connect("");
     assert_eq!(client.read_to_end().ended, Ended::CloseNotify);
     drop(client);
@@ -203,7 +209,7 @@ fn a_command_has_the_limits_that_tlssrv_was_started_with() {
     let shell = r#"ulimit -S -n 321; ulimit -S -c 0; umask 031; exec "$0" "$@""#;
     let args = ["--listen", "127.0.0.1:0", "-c", "cert.pem", "cat"];
     let mut start = Command::new("sh");
-    let server = Server::run(site, start.args(["-c", shell, TLSSRV]).args(args));
+    let server = Server::run(site, start.args(["-c", shell, tlssrv_path()]).args(args));
     let hard = limit(server.pid(), "Max open files")[1].clone();
     assert_eq!(
         limit(server.pid(), "Max open files")[0],

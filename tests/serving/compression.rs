@@ -7,7 +7,7 @@ use rustls::compress::{
     BROTLI_DECOMPRESSOR, CertDecompressor, DecompressionFailed, ZLIB_DECOMPRESSOR,
 };
 
-use crate::common::{Dial, Server};
+use tlssrv_testing::{Dial, Server};
 
 /// Which compressed certificates have come: algorithm, bytes on the wire and bytes of them.
 static CAME: Mutex<Vec<(Algorithm, usize, usize)>> = Mutex::new(Vec::new());

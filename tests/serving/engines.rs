@@ -7,7 +7,7 @@ use std::os::unix::fs::MetadataExt;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, geteuid};
 
-use crate::common::{Client, Ended, Host, Server, Socket, eventually, proc};
+use tlssrv_testing::{Client, Ended, Host, Server, Socket, eventually, proc};
 
 /// A server of two engines, both in their jails.
 fn server() -> Server {

@@ -6,7 +6,7 @@ use std::process::Command;
 use nix::unistd::{User, geteuid};
 use rustls::version::{TLS12, TLS13};
 
-use crate::common::{Client, Dial, Host, Server, Site, TLSSRV, proc, skip};
+use tlssrv_testing::{Client, Dial, Host, Server, Site, proc, skip, tlssrv_path};
 
 /// What tlssrv itself finds in its environment.
 const OURS: [(&str, &str); 6] = [
@@ -19,7 +19,7 @@ const OURS: [(&str, &str); 6] = [
 ];
 
 fn start(site: Site, args: &[&str]) -> Server {
-    Server::run(site, Command::new(TLSSRV).args(args).envs(OURS))
+    Server::run(site, Command::new(tlssrv_path()).args(args).envs(OURS))
 }
 
 /// The environment of the only command, once it has answered.

@@ -2,7 +2,7 @@
 
 use nix::unistd::Pid;
 
-use crate::common::{Client, Dial, Ended, Server, proc, programs};
+use tlssrv_testing::{Client, Dial, Ended, Server, proc, programs};
 
 /// Lets a process have so many more descriptors, for a while.
 pub(crate) fn leave(pid: Pid, free: usize) {

@@ -11,7 +11,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use rustls::CertificateCompressionAlgorithm;
 use rustls::compress::{CertDecompressor, DecompressionFailed};
 
-use crate::common::{Dial, Ended, Line, Site, Socket, TLSSRV, eventually, skip};
+use tlssrv_testing::{Dial, Ended, Line, Site, Socket, eventually, skip, tlssrv_path};
 
 /// A tlssrv that has one connection; or what starts them.
 struct Inetd {
@@ -21,7 +21,7 @@ struct Inetd {
 impl Inetd {
     /// Starts tlssrv in a site, its descriptor 0 being one end of this.
     fn start(site: &Site, args: &[&str], connection: OwnedFd) -> Self {
-        let child = Command::new(TLSSRV)
+        let child = Command::new(tlssrv_path())
             .args(args)
             .current_dir(site.path())
             .stdin(connection)
@@ -151,8 +151,8 @@ fn a_signal_to_stop_ends_the_connection_and_the_command_with_it() {
     client.flush().unwrap();
     let pid = nix::unistd::Pid::from_raw(inetd.child.id().try_into().unwrap());
     eventually("the command runs", || {
-        let children = crate::common::proc::children(pid).into_iter();
-        let mut names = children.filter_map(crate::common::proc::name);
+        let children = tlssrv_testing::proc::children(pid).into_iter();
+        let mut names = children.filter_map(tlssrv_testing::proc::name);
         names.any(|name| name == "sleep").then_some(())
     });
     nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
@@ -266,7 +266,7 @@ fn a_client_is_served_where_there_is_no_log_for_it() {
 
 /// tlssrv with the connection on descriptors 0, 1 and 2, as inetd does it.
 fn on_all_three(site: &Site, args: &[&str], server: OwnedFd) -> Child {
-    Command::new(TLSSRV)
+    Command::new(tlssrv_path())
         .args(args)
         .current_dir(site.path())
         .stdin(server.try_clone().unwrap())
@@ -364,7 +364,7 @@ fn systemd_gives_it_a_connection() {
     let address = free.local_addr().unwrap();
     drop(free);
     let child = Command::new(activate)
-        .args(["--inetd", "-a", "-l", &address.to_string(), TLSSRV])
+        .args(["--inetd", "-a", "-l", &address.to_string(), tlssrv_path()])
         .args(["-l", "./log", "-c", "cert.pem", "cat"])
         .current_dir(site.path())
         .stdin(Stdio::null())

@@ -3,7 +3,7 @@
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 
-use crate::common::{Ended, Host, Line, Server, Site};
+use tlssrv_testing::{Ended, Host, Line, Server, Site};
 
 /// A host whose command is `./program`, in a directory of its own.
 const PROGRAM: Host<'_> = Host {
@@ -145,7 +145,7 @@ fn a_flood_of_complaints_does_not_flood_the_log_and_what_is_left_out_is_counted(
         });
         counts.sum()
     };
-    crate::common::eventually("every complaint is written or counted", || {
+    tlssrv_testing::eventually("every complaint is written or counted", || {
         let written = said(&server).len() as u64;
         (written + left_out(&server.lines()) == COUNT).then_some(())
     });

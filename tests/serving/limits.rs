@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrIn, bind, connect, socket};
 use std::os::fd::AsRawFd;
 
-use crate::common::{Client, Dial, Ended, Server, Socket, eventually};
+use tlssrv_testing::{Client, Dial, Ended, Server, Socket, eventually};
 
 /// A server with these limits and one host.
 fn limited(limits: &str) -> Server {

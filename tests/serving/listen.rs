@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::os::unix::net::UnixListener;
 use std::process::{Command, Stdio};
 
-use crate::common::{Client, Dial, Ended, Server, Site, Socket, TLSSRV, skip};
+use tlssrv_testing::{Client, Dial, Ended, Server, Site, Socket, skip, tlssrv_path};
 
 #[test]
 fn a_command_is_served_over_ipv4() {
@@ -104,7 +104,7 @@ fn an_address_that_is_taken_ends_the_start_with_97() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     let site = Site::new();
-    let output = Command::new(TLSSRV)
+    let output = Command::new(tlssrv_path())
         .args(["--listen", &address, "-c", "cert.pem", "cat"])
         .current_dir(site.path())
         .stdin(Stdio::null())

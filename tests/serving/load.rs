@@ -5,7 +5,7 @@ use std::thread;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::unistd::Pid;
 
-use crate::common::{Client, Dial, Ended, Host, Server, eventually, proc, skip};
+use tlssrv_testing::{Client, Dial, Ended, Host, Server, eventually, proc, skip};
 
 /// The descriptors of monitor and engines, and the commands.
 #[derive(Debug, PartialEq, Eq)]

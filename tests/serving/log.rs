@@ -12,7 +12,7 @@ use nix::unistd::Pid;
 use rustls::AlertDescription;
 use rustls::version::TLS13;
 
-use crate::common::{Dial, Ended, Host, Line, Server, Site, TLSSRV, eventually, skip};
+use tlssrv_testing::{Dial, Ended, Host, Line, Server, Site, eventually, skip, tlssrv_path};
 
 /// The keys of a line of a connection that went well, in their order.
 const KEYS: [&str; 18] = [
@@ -186,7 +186,7 @@ struct Logged {
 
 impl Logged {
     fn start(site: Site, log: &str) -> Self {
-        let child = Command::new(TLSSRV)
+        let child = Command::new(tlssrv_path())
             .args(["--listen", "unix:./s", "-l", log, "-c", "cert.pem", "cat"])
             .current_dir(site.path())
             .stdin(Stdio::null())
@@ -309,4 +309,16 @@ fn a_log_that_cannot_be_opened_ends_the_start_with_97() {
     let mut server = Logged::start(site, "./no/such/directory/log");
     let status = eventually("it ends", || server.child.try_wait().unwrap());
     assert_eq!(status.code(), Some(97));
+}
+
+#[test]
+fn a_line_is_taken_apart() {
+    let line = Line::parse(r#"2026-01-01T00:00:00.000Z info id=1.2 end="handshake: \"x\" y" in=3"#);
+    assert_eq!(line.level, "info");
+    assert_eq!(line.keys, ["id", "end", "in"]);
+    assert_eq!(line.value("end"), r#"handshake: "x" y"#);
+    assert_eq!(line.number("in"), 3);
+    let line = Line::parse("2026-01-01T00:00:00.000Z notice listening on [::]:1");
+    assert_eq!(line.message, "listening on [::]:1");
+    assert!(!line.is_connection());
 }

@@ -8,9 +8,6 @@
     reason = "tests may stop where they stand, and say what they skip"
 )]
 
-#[path = "../common/mod.rs"]
-mod common;
-
 mod alpn;
 mod command;
 mod compression;

@@ -2,8 +2,8 @@
 
 use rustls::AlertDescription;
 
-use crate::common::pki::KeyType;
-use crate::common::{Client, Dial, Ended, Server, Site};
+use tlssrv_testing::pki::KeyType;
+use tlssrv_testing::{Client, Dial, Ended, Server, Site};
 
 /// Hosts with a certificate each; every command says which it is.
 const HOSTS: &str = r#"

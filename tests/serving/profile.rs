@@ -2,9 +2,9 @@
 
 use std::fs;
 
-use crate::common::pki::write_secret;
-use crate::common::programs::{missing, program, run};
-use crate::common::{Server, Site};
+use tlssrv_testing::pki::write_secret;
+use tlssrv_testing::programs::{missing, program, run};
+use tlssrv_testing::{Server, Site};
 
 const KEY: &str = "000102030405060708090a0b0c0d0e0f";
 const WITH_KEY: [&str; 4] = ["-psk_identity", "me", "-psk", KEY];

@@ -7,9 +7,9 @@ use std::process::{Command, Stdio};
 
 use nix::unistd::{User, geteuid};
 
-use crate::common::pki::write_secret;
-use crate::common::programs::{Ran, missing, program, run, run_with};
-use crate::common::{Dial, Ended, Line, Server, Site, TLSSRV, skip};
+use tlssrv_testing::pki::write_secret;
+use tlssrv_testing::programs::{Ran, missing, program, run, run_with};
+use tlssrv_testing::{Dial, Ended, Line, Server, Site, skip, tlssrv_path};
 
 const KEY: &str = "00112233445566778899aabbccddeeff";
 const OTHER: &str = "ffeeddccbbaa99887766554433221100";
@@ -388,7 +388,7 @@ fn one_connection_on_descriptor_0_ends_with_the_status_of_its_command() {
                 .args(["-connect", &address]))
         });
         let connection: OwnedFd = listener.accept().unwrap().0.into();
-        let mut tlssrv = Command::new(TLSSRV);
+        let mut tlssrv = Command::new(tlssrv_path());
         tlssrv
             .args(["-a", "-k", "c.psk", "sh", "-c", "echo hello; exit 7"])
             .current_dir(site.path())

@@ -9,9 +9,9 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use nix::sys::signal::Signal;
 
-use crate::common::pki::{KeyType, certificate};
-use crate::common::{Client, Dial, Ended, Server, Site, TLSSRV, eventually, proc, programs};
 use crate::exhausted::{leave, soft_limit};
+use tlssrv_testing::pki::{KeyType, certificate};
+use tlssrv_testing::{Client, Dial, Ended, Server, Site, eventually, proc, programs, tlssrv_path};
 
 /// A table of hosts (name, command and more lines) on one port.
 fn table(top: &str, hosts: &[(&str, &str)]) -> String {
@@ -33,7 +33,7 @@ fn write(server: &Server, toml: &str) {
 
 /// `tlssrv --reload`, from the directory of the table.
 fn reload(server: &Server) -> Output {
-    let mut command = programs::program(TLSSRV);
+    let mut command = programs::program(tlssrv_path());
     command.args(["--reload", "-f", "tlssrv.toml"]);
     command.current_dir(server.site.path()).output().unwrap()
 }
@@ -172,7 +172,7 @@ fn listeners_come_and_go() {
     reloaded(&server);
     assert_eq!(word(first, "a.example"), "two");
     let path = server.site.file("more.sock");
-    let socket = crate::common::Socket::connect_unix(&path);
+    let socket = tlssrv_testing::Socket::connect_unix(&path);
     assert_eq!(Dial::new().over(socket, "a.example").read_line(), "two");
     write(
         &server,
@@ -183,7 +183,7 @@ fn listeners_come_and_go() {
         std::net::TcpStream::connect(first).is_err(),
         "{first} is closed"
     );
-    let socket = crate::common::Socket::connect_unix(&path);
+    let socket = tlssrv_testing::Socket::connect_unix(&path);
     assert_eq!(Dial::new().over(socket, "a.example").read_line(), "three");
     write(&server, &table("four"));
     reloaded(&server);
@@ -289,7 +289,7 @@ fn limited(toml: &str, descriptors: usize) -> Server {
     let site = Site::new().with_file("tlssrv.toml", toml);
     let mut prlimit = programs::program("prlimit");
     prlimit.arg(format!("--nofile={descriptors}:{descriptors}"));
-    Server::run(site, prlimit.args([TLSSRV, "-f", "tlssrv.toml"]))
+    Server::run(site, prlimit.args([tlssrv_path(), "-f", "tlssrv.toml"]))
 }
 
 #[test]
@@ -355,7 +355,7 @@ fn reload_needs_a_server_with_this_table() {
         server.site.file("other.toml"),
     )
     .unwrap();
-    let mut command = programs::program(TLSSRV);
+    let mut command = programs::program(tlssrv_path());
     command.args(["--reload", "-f", "other.toml"]);
     let output = command.current_dir(server.site.path()).output().unwrap();
     assert_eq!(output.status.code(), Some(97));

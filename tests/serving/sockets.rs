@@ -10,7 +10,7 @@ use nix::sys::socket::sockopt::{
     KeepAlive, RcvBuf, SndBuf, TcpKeepIdle, TcpKeepInterval, TcpNoDelay,
 };
 
-use crate::common::{Client, Dial, Ended, Host, Site, Socket, TLSSRV, eventually};
+use tlssrv_testing::{Client, Dial, Ended, Host, Site, Socket, eventually, tlssrv_path};
 
 /// A tlssrv with these limits for one connection, its socket, which is ours as well, and a client whose
 /// handshake is done.
@@ -24,7 +24,7 @@ fn one_connection(limits: &str) -> (Child, TcpStream, Client) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
     let (socket, _) = listener.accept().unwrap();
-    let tlssrv = Command::new(TLSSRV)
+    let tlssrv = Command::new(tlssrv_path())
         .args(["-f", "tlssrv.toml", "--inetd"])
         .current_dir(site.path())
         .stdin(OwnedFd::from(socket.try_clone().unwrap()))

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use nix::unistd::Pid;
 
-use crate::common::{Client, Ended, Host, Server, Socket, eventually, proc};
+use tlssrv_testing::{Client, Ended, Host, Server, Socket, eventually, proc};
 
 /// Connections that stall at a time.
 const STALLED: u64 = 20;

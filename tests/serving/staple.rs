@@ -7,11 +7,11 @@ use std::time::{Duration, SystemTime};
 use nix::sys::signal::Signal;
 use rcgen::{KeyPair, PKCS_RSA_SHA256, RsaKeySize};
 
-use crate::common::authority::Authority;
-use crate::common::ocsp::{self, Says};
-use crate::common::pki::write_secret;
-use crate::common::programs::{Ran, missing, program, run};
-use crate::common::{Host, Server, Site, TLSSRV, eventually};
+use tlssrv_testing::authority::Authority;
+use tlssrv_testing::ocsp::{self, Says};
+use tlssrv_testing::pki::write_secret;
+use tlssrv_testing::programs::{Ran, missing, program, run};
+use tlssrv_testing::{Host, Server, Site, eventually, tlssrv_path};
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -56,7 +56,7 @@ impl Setup {
 
     fn check(&self, lines: &str) -> Ran {
         fs::write(self.site.file("tlssrv.toml"), table(lines)).unwrap();
-        run(Command::new(TLSSRV)
+        run(Command::new(tlssrv_path())
             .args(["--check", "-f"])
             .arg(self.site.file("tlssrv.toml")))
     }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
-use crate::common::{Client, Dial, Ended, Host, Server, Socket, eventually, proc};
+use tlssrv_testing::{Client, Dial, Ended, Host, Server, Socket, eventually, proc};
 
 /// Sends the signal, and waits until it is obeyed.
 fn drain(server: &Server, signal: Signal) {

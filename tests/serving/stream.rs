@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use rustls::version::{TLS12, TLS13};
 use rustls::{ALL_VERSIONS, AlertDescription};
 
-use crate::common::{Dial, Ended, Host, Server, Socket, eventually};
+use tlssrv_testing::{Dial, Ended, Host, Server, Socket, eventually};
 
 /// Both kinds of `stdio`.
 const STDIO: [&str; 2] = [r#"stdio = "socket""#, r#"stdio = "pipe""#];

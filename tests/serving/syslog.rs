@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, geteuid};
 
-use crate::common::{DEADLINE, Dial, Line, Site, TLSSRV, eventually, skip};
+use tlssrv_testing::{DEADLINE, Dial, Line, Site, eventually, skip, tlssrv_path};
 
 /// Makes a `/dev` with a null device and the log, and then becomes tlssrv.
 const WITH_LOG: &str = r#"
@@ -32,7 +32,7 @@ fn syslog_gets_every_line_under_the_tag_and_again_after_it_was_started_anew() {
     let log = listen();
     let child = Command::new("unshare")
         .args(["--mount", "sh", "-c", WITH_LOG])
-        .args([socket.to_str().unwrap(), TLSSRV, "-l", "mytag"])
+        .args([socket.to_str().unwrap(), tlssrv_path(), "-l", "mytag"])
         .args(["--listen", "127.0.0.1:0", "-c", "cert.pem", "true"])
         .current_dir(site.path())
         .stderr(Stdio::null())

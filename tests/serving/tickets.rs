@@ -9,8 +9,8 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::thread;
 
-use crate::common::programs::{missing, program, run};
-use crate::common::{Server, Site, TLSSRV};
+use tlssrv_testing::programs::{missing, program, run};
+use tlssrv_testing::{Server, Site, tlssrv_path};
 
 const KEYS: &str = "[tickets]\nkeys = \"tickets.key\"\n";
 const LISTEN: &str = "[[listen]]\naddress = \"127.0.0.1:0\"\n";
@@ -134,7 +134,7 @@ fn a_reload_takes_new_keys_and_gives_up_those_that_are_gone() {
         let visit = |offered, kept| tourist.visits(server.address(), "a.example", offered, kept);
         let reload = |keys: &[u8]| {
             write_keys(&server.site, keys);
-            let mut command = program(TLSSRV);
+            let mut command = program(tlssrv_path());
             command.args(["--reload", "-f", "tlssrv.toml"]);
             run(command.current_dir(server.site.path())).succeeded();
         };
@@ -162,9 +162,9 @@ fn the_steps_that_are_written_down_change_keys_without_a_ticket_lost() {
     assert_eq!(steps.len(), 3 + 1, "{script}");
 
     let site = Site::new();
-    crate::common::pki::write_secret(&site.file("tickets.key"), "");
+    tlssrv_testing::pki::write_secret(&site.file("tickets.key"), "");
     let sh = |site: &Site, script: &str| {
-        let directory = Path::new(TLSSRV).parent().unwrap().to_str().unwrap();
+        let directory = Path::new(tlssrv_path()).parent().unwrap().to_str().unwrap();
         let path = format!("{directory}:{}", env::var("PATH").unwrap());
         let mut sh = program("sh");
         sh.args(["-ec", script]).env("PATH", path);
@@ -190,7 +190,7 @@ fn the_steps_that_are_written_down_change_keys_without_a_ticket_lost() {
 fn keys_that_cannot_be_used_leave_the_old_ones_after_a_reload() {
     let server = server(&table(), &[1]);
     fs::write(server.site.file("tickets.key"), [7; 33]).unwrap();
-    let mut command = program(TLSSRV);
+    let mut command = program(tlssrv_path());
     command.args(["--reload", "-f", "tlssrv.toml"]);
     let ran = run(command.current_dir(server.site.path()));
     assert_eq!(ran.status.code(), Some(96), "{}", ran.stderr);
@@ -221,7 +221,7 @@ fn a_session_is_resumed_in_the_one_connection_form_and_by_a_server() {
             thread::scope(|scope| {
                 let client = scope.spawn(move || visit(address, offered, kept));
                 let connection: OwnedFd = listener.accept().unwrap().0.into();
-                let mut tlssrv = Command::new(TLSSRV)
+                let mut tlssrv = Command::new(tlssrv_path())
                     .args(["-f", "tlssrv.toml", "--inetd"])
                     .current_dir(site.path())
                     .stdin(connection)

@@ -14,8 +14,8 @@ use rustls::{
     ALL_VERSIONS, AlertDescription, HandshakeKind, NamedGroup, ProtocolVersion, SignatureScheme,
 };
 
-use crate::common::pki::KeyType;
-use crate::common::{Client, Dial, Ended, Line, Server, Site};
+use tlssrv_testing::pki::KeyType;
+use tlssrv_testing::{Client, Dial, Ended, Line, Server, Site};
 
 #[test]
 fn tls_1_3_and_tls_1_2_are_spoken() {

@@ -8,8 +8,8 @@ use nix::unistd::Pid;
 use rustls::AlertDescription;
 use rustls::version::{TLS12, TLS13};
 
-use crate::common::{Dial, Ended, Host, Line, Server, Socket, eventually, proc};
 use crate::hello::{Hello, record};
+use tlssrv_testing::{Dial, Ended, Host, Line, Server, Socket, eventually, proc};
 
 const HANDSHAKE_FAILURE: u8 = 40;
 const ILLEGAL_PARAMETER: u8 = 47;

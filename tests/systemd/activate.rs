@@ -4,15 +4,15 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use crate::common::programs::{Daemon, missing, program};
-use crate::common::{Site, Socket, TLSSRV, eventually};
 use crate::start::{hosts, word};
+use tlssrv_testing::programs::{Daemon, missing, program};
+use tlssrv_testing::{Site, Socket, eventually, tlssrv_path};
 
-fn activate(site: &Site, args: &[&str], tlssrv: &[&str]) -> Daemon {
+fn activate(site: &Site, args: &[&str], server: &[&str]) -> Daemon {
     let mut command: Command = program("systemd-socket-activate");
     command.current_dir(site.path()).args(args);
     command.arg("--listen").arg(site.file("socket"));
-    command.arg(TLSSRV).args(tlssrv);
+    command.arg(tlssrv_path()).args(server);
     command.stdin(Stdio::null()).stdout(Stdio::null());
     Daemon::start(command.stderr(Stdio::null()))
 }

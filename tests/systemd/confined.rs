@@ -11,10 +11,10 @@ use std::process::Stdio;
 
 use nix::sys::signal::Signal;
 
-use crate::common::programs::{Daemon, missing, program, run};
-use crate::common::{Ended, Server, Site, TLSSRV, eventually, proc};
 use crate::start::word;
 use crate::units::UNITS;
+use tlssrv_testing::programs::{Daemon, missing, program, run};
+use tlssrv_testing::{Ended, Server, Site, eventually, proc, tlssrv_path};
 
 /// What the commands run as: not the user of the engines.
 const USER: &str = "daemon";
@@ -23,7 +23,7 @@ const LISTEN: &str = "[[listen]]\naddress = ";
 /// Whether a test has to be left out.
 fn impossible() -> bool {
     if !nix::unistd::geteuid().is_root() {
-        crate::common::skip("only root gives up privileges");
+        tlssrv_testing::skip("only root gives up privileges");
         return true;
     }
     missing(&["/usr/bin/python3", "setpriv", "systemd-analyze"])
@@ -40,7 +40,7 @@ fn confined(unit: &str, site: Site) -> Server {
 /// The arguments of python3 that run tlssrv in the cage of a unit, from files that everybody may read.
 fn cage(unit: &str, site: &Site) -> [PathBuf; 3] {
     let binary = site.file("tlssrv");
-    fs::copy(TLSSRV, &binary).unwrap();
+    fs::copy(tlssrv_path(), &binary).unwrap();
     let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/systemd");
     let files = [tests.join("confine.py"), Path::new(UNITS).join(unit)];
     let [script, unit] = files.map(|file| {

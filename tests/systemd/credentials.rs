@@ -2,9 +2,9 @@
 
 use std::fs;
 
-use crate::common::pki::{self, KeyType, Valid, write_secret};
-use crate::common::{Dial, Server, Site};
 use crate::start::Start;
+use tlssrv_testing::pki::{self, KeyType, Valid, write_secret};
+use tlssrv_testing::{Dial, Server, Site};
 
 /// A site without a certificate in reach, and a directory as systemd makes them.
 fn site() -> Site {

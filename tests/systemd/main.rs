@@ -10,9 +10,6 @@
     reason = "tests may stop where they stand"
 )]
 
-#[path = "../common/mod.rs"]
-mod common;
-
 mod activate;
 mod confined;
 mod credentials;

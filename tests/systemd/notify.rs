@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 use nix::time::{ClockId, clock_gettime};
 
-use crate::common::programs::run;
-use crate::common::{DEADLINE, Dial, Server, Site, TLSSRV};
 use crate::start::{Start, hosts};
+use tlssrv_testing::programs::run;
+use tlssrv_testing::{DEADLINE, Dial, Server, Site, tlssrv_path};
 
 /// A service manager that listens.
 struct Manager(UnixDatagram);
@@ -123,7 +123,7 @@ fn a_reload_that_is_refused_ends_too_and_the_status_says_why() {
     let (manager, server) = in_site();
     let reload = |table: &str| {
         fs::write(server.site.file("tlssrv.toml"), table).unwrap();
-        let mut command = Command::new(TLSSRV);
+        let mut command = Command::new(tlssrv_path());
         let command = command.args(["--reload", "-f", "tlssrv.toml"]);
         let ran = run(command.current_dir(server.site.path()));
         manager.wait_for("RELOADING=1");

@@ -6,9 +6,9 @@ use std::os::unix::net::{UnixListener, UnixStream};
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 
-use crate::common::programs::run;
-use crate::common::{Client, Dial, Ended, Site, TLSSRV};
 use crate::start::{Start, both, hosts, listener, word};
+use tlssrv_testing::programs::run;
+use tlssrv_testing::{Client, Dial, Ended, Site, tlssrv_path};
 
 #[test]
 fn a_listener_serves_the_sockets_of_its_name() {
@@ -195,7 +195,7 @@ fn to_check_a_table_takes_no_passed_sockets() {
         hosts(&[("a.example", "a")])
     );
     let site = Site::new().with_file("tlssrv.toml", &table);
-    let mut command = std::process::Command::new(TLSSRV);
+    let mut command = std::process::Command::new(tlssrv_path());
     let command = command
         .args(["--check", "-f"])
         .arg(site.file("tlssrv.toml"));
@@ -250,7 +250,7 @@ fn engines_have_no_passed_socket_and_no_variable() {
     let engines = server.engines();
     assert_eq!(engines.len(), 1);
     // 0, 1, 2, the channel, its epoll set, and a connection with its command's side.
-    let count = crate::common::proc::descriptor_count(engines[0]).unwrap();
+    let count = tlssrv_testing::proc::descriptor_count(engines[0]).unwrap();
     assert_eq!(count, 7);
 }
 

@@ -6,14 +6,14 @@ use std::process::Command;
 
 use nix::sys::signal::Signal;
 
-use crate::common::programs::run;
-use crate::common::{Server, TLSSRV, proc};
 use crate::start::{Start, both, hosts, listener, word};
+use tlssrv_testing::programs::run;
+use tlssrv_testing::{Server, proc, tlssrv_path};
 
 /// Has the server read this table; what it says.
 fn reload(server: &Server, table: &str) -> (Option<i32>, String) {
     fs::write(server.site.file("tlssrv.toml"), table).unwrap();
-    let mut command = Command::new(TLSSRV);
+    let mut command = Command::new(tlssrv_path());
     let command = command
         .args(["--reload", "-f", "tlssrv.toml"])
         .current_dir(server.site.path());

@@ -4,8 +4,8 @@ use std::net::TcpListener;
 use std::os::fd::OwnedFd;
 use std::process::{Command, Output, Stdio};
 
-use crate::common::programs::program;
-use crate::common::{Dial, Ended, Server, Site, Socket, TLSSRV};
+use tlssrv_testing::programs::program;
+use tlssrv_testing::{Dial, Ended, Server, Site, Socket, tlssrv_path};
 
 /// What it is started with.
 #[derive(Default)]
@@ -65,7 +65,9 @@ impl Start {
             r#"{descriptors} </dev/null >/dev/null; LISTEN_PID={pid} WATCHDOG_PID=${{WATCHDOG_PID-$$}} exec "$@""#
         );
         let mut command = program("sh");
-        command.args(["-c", &script, "sh", TLSSRV]).args(args);
+        command
+            .args(["-c", &script, "sh", tlssrv_path()])
+            .args(args);
         command.env("LISTEN_FDS", self.sockets.len().to_string());
         command.env("LISTEN_FDNAMES", self.names.join(":"));
         command.envs(self.variables);

@@ -6,8 +6,8 @@ use std::path::Path;
 
 use tempfile::TempDir;
 
-use crate::common::TLSSRV;
-use crate::common::programs::{missing, program, run};
+use tlssrv_testing::programs::{missing, program, run};
+use tlssrv_testing::tlssrv_path;
 
 /// Where the units are.
 pub(crate) const UNITS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/systemd");
@@ -27,7 +27,7 @@ fn units() -> TempDir {
         let text = fs::read_to_string(&path).unwrap();
         let names = [("=tlssrv ", "="), ("=-tlssrv ", "=-")];
         let text = names.iter().fold(text, |text, (name, sign)| {
-            text.replace(name, &format!("{sign}{TLSSRV} "))
+            text.replace(name, &format!("{sign}{} ", tlssrv_path()))
         });
         fs::write(copies.path().join(name), text).unwrap();
     }
@@ -103,7 +103,7 @@ fn the_user_and_the_directories_can_be_made() {
     let at = format!("--root={}", root.path().display());
     let file = |name: &str| Path::new(UNITS).join(name).join("tlssrv.conf");
     if !nix::unistd::geteuid().is_root() {
-        return crate::common::skip("only root makes users and directories for others");
+        return tlssrv_testing::skip("only root makes users and directories for others");
     }
     run(program("systemd-sysusers").arg(&at).arg(file("sysusers.d"))).succeeded();
     let passwd = fs::read_to_string(root.path().join("etc/passwd")).unwrap();

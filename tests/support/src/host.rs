@@ -1,25 +1,25 @@
 //! A configuration of one default host on one port: what most tests need.
 
-use super::{Server, Site};
+use crate::{Server, Site};
 
 /// A server of one host; every line is TOML.
 #[derive(Clone, Copy, Default)]
-pub(crate) struct Host<'a> {
+pub struct Host<'a> {
     /// Lines of the whole file: `engines = 1`.
-    pub(crate) top: &'a str,
+    pub top: &'a str,
     /// Lines under `[log]`.
-    pub(crate) log: &'a str,
+    pub log: &'a str,
     /// Lines under `[limits]`.
-    pub(crate) limits: &'a str,
+    pub limits: &'a str,
     /// Lines under `[[host]]`.
-    pub(crate) host: &'a str,
+    pub host: &'a str,
     /// The command and its arguments.
-    pub(crate) command: &'a [&'a str],
+    pub command: &'a [&'a str],
 }
 
 impl Host<'_> {
     /// The configuration.
-    pub(crate) fn toml(&self) -> String {
+    pub fn toml(&self) -> String {
         let Self {
             top,
             log,
@@ -42,12 +42,12 @@ impl Host<'_> {
     }
 
     /// Starts it.
-    pub(crate) fn start(&self) -> Server {
+    pub fn start(&self) -> Server {
         self.start_in(Site::new())
     }
 
     /// Starts it in a site.
-    pub(crate) fn start_in(&self, site: Site) -> Server {
+    pub fn start_in(&self, site: Site) -> Server {
         Server::with_config_in(site, &self.toml())
     }
 }

@@ -8,18 +8,18 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use tempfile::TempDir;
 
-use super::pki::{self, Certificate, KeyType, Valid};
+use crate::pki::{self, Certificate, KeyType, Valid};
 
 /// The names in `cert.pem` and `rsa.pem`.
-pub(crate) const NAMES: [&str; 3] = ["localhost", "a.example", "*.wild.example"];
+pub const NAMES: [&str; 3] = ["localhost", "a.example", "*.wild.example"];
 
 /// A directory with `cert.pem` (ECDSA, certificate and key in one file, for [`NAMES`]), and what else a
 /// test puts there; it goes when this goes.
-pub(crate) struct Site(TempDir);
+pub struct Site(TempDir);
 
 impl Site {
     /// A directory with `cert.pem`.
-    pub(crate) fn new() -> Self {
+    pub fn new() -> Self {
         static CERTIFICATE: OnceLock<Certificate> = OnceLock::new();
         let site = Self(TempDir::with_prefix("tlssrv-test.").unwrap());
         CERTIFICATE
@@ -33,7 +33,7 @@ impl Site {
 
     /// Adds a certificate of its own for these names, with its key, as `NAME.pem`.
     #[must_use]
-    pub(crate) fn with_certificate(self, name: &str, names: &[&str], key_type: KeyType) -> Self {
+    pub fn with_certificate(self, name: &str, names: &[&str], key_type: KeyType) -> Self {
         pki::certificate_with(names, key_type, Valid::Now)
             .write_combined(&self.file(&format!("{name}.pem")));
         self
@@ -41,23 +41,23 @@ impl Site {
 
     /// Adds a file.
     #[must_use]
-    pub(crate) fn with_file(self, name: &str, text: &str) -> Self {
+    pub fn with_file(self, name: &str, text: &str) -> Self {
         fs::write(self.file(name), text).unwrap();
         self
     }
 
     /// The directory.
-    pub(crate) fn path(&self) -> &Path {
+    pub fn path(&self) -> &Path {
         self.0.path()
     }
 
     /// A file in it.
-    pub(crate) fn file(&self, name: &str) -> PathBuf {
+    pub fn file(&self, name: &str) -> PathBuf {
         self.0.path().join(name)
     }
 
     /// The first certificate in a file.
-    pub(crate) fn certificate(&self, name: &str) -> CertificateDer<'static> {
+    pub fn certificate(&self, name: &str) -> CertificateDer<'static> {
         CertificateDer::from_pem_file(self.file(name)).unwrap()
     }
 }

@@ -8,29 +8,31 @@ use std::path::Path;
 
 use nix::sys::socket::{setsockopt, sockopt};
 
-use super::DEADLINE;
+use crate::DEADLINE;
 
 /// A connected socket, with a limit on how long a read or write may take.
-pub(crate) enum Socket {
+pub enum Socket {
+    /// A TCP socket.
     Tcp(TcpStream),
+    /// A Unix-domain socket.
     Unix(UnixStream),
 }
 
 impl Socket {
     /// Connects.
-    pub(crate) fn connect(address: SocketAddr) -> Self {
+    pub fn connect(address: SocketAddr) -> Self {
         let socket = TcpStream::connect(address).unwrap();
         socket.set_nodelay(true).unwrap();
         Self::from(socket)
     }
 
     /// Connects to a Unix-domain socket.
-    pub(crate) fn connect_unix(path: &Path) -> Self {
+    pub fn connect_unix(path: &Path) -> Self {
         Self::from(UnixStream::connect(path).unwrap())
     }
 
     /// Sends FIN.
-    pub(crate) fn shutdown_write(&self) {
+    pub fn shutdown_write(&self) {
         match self {
             Self::Tcp(socket) => socket.shutdown(Shutdown::Write),
             Self::Unix(socket) => socket.shutdown(Shutdown::Write),
@@ -39,7 +41,7 @@ impl Socket {
     }
 
     /// Sends RST.
-    pub(crate) fn reset(self) {
+    pub fn reset(self) {
         let linger = nix::libc::linger {
             l_onoff: 1,
             l_linger: 0,
@@ -48,7 +50,7 @@ impl Socket {
     }
 
     /// Whether a read or write fails at once instead of waiting.
-    pub(crate) fn set_nonblocking(&self, nonblocking: bool) {
+    pub fn set_nonblocking(&self, nonblocking: bool) {
         match self {
             Self::Tcp(socket) => socket.set_nonblocking(nonblocking),
             Self::Unix(socket) => socket.set_nonblocking(nonblocking),
@@ -57,7 +59,7 @@ impl Socket {
     }
 
     /// Our own address, as the server sees it.
-    pub(crate) fn local_address(&self) -> SocketAddr {
+    pub fn local_address(&self) -> SocketAddr {
         match self {
             Self::Tcp(socket) => socket.local_addr().unwrap(),
             Self::Unix(_) => panic!("a Unix-domain socket has none"),
@@ -65,7 +67,7 @@ impl Socket {
     }
 
     /// Everything that comes until the end, and whether that was FIN or RST.
-    pub(crate) fn read_to_end(&mut self) -> (Vec<u8>, io::Result<()>) {
+    pub fn read_to_end(&mut self) -> (Vec<u8>, io::Result<()>) {
         let mut bytes = Vec::new();
         let result = Read::read_to_end(self, &mut bytes).map(drop);
         (bytes, result)

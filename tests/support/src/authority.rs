@@ -1,6 +1,4 @@
 //! A certification authority for tests: it issues certificates to clients, and revokes them.
-#![allow(dead_code, reason = "each test uses some of it")]
-#![allow(clippy::unwrap_used, reason = "tests may stop where they stand")]
 
 use std::time::{Duration, SystemTime};
 
@@ -10,38 +8,38 @@ use rcgen::{
     KeyUsagePurpose, RevokedCertParams, SanType,
 };
 
-use super::pki::{Certificate, Valid};
+use crate::pki::{Certificate, Valid};
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// One that issues certificates.
-pub(crate) struct Authority(CertifiedIssuer<'static, KeyPair>);
+pub struct Authority(CertifiedIssuer<'static, KeyPair>);
 
 impl Authority {
     /// A root of this name.
-    pub(crate) fn new(name: &str) -> Self {
+    pub fn new(name: &str) -> Self {
         let key = KeyPair::generate().unwrap();
         Self(CertifiedIssuer::self_signed(authority(name), key).unwrap())
     }
 
     /// One that this one has certified.
-    pub(crate) fn intermediate(&self, name: &str) -> Self {
+    pub fn intermediate(&self, name: &str) -> Self {
         let key = KeyPair::generate().unwrap();
         Self(CertifiedIssuer::signed_by(authority(name), key, &self.0).unwrap())
     }
 
     /// Its certificate, in PEM.
-    pub(crate) fn pem(&self) -> String {
+    pub fn pem(&self) -> String {
         self.0.as_ref().pem()
     }
 
     /// A client of this common name, with this serial number, valid now.
-    pub(crate) fn client(&self, name: &str, serial: u8) -> Certificate {
+    pub fn client(&self, name: &str, serial: u8) -> Certificate {
         self.client_with(name, serial, Valid::Now, |_| {})
     }
 
     /// A client that is not quite as others.
-    pub(crate) fn client_with(
+    pub fn client_with(
         &self,
         name: &str,
         serial: u8,
@@ -53,7 +51,7 @@ impl Authority {
     }
 
     /// A client with this key.
-    pub(crate) fn certify(
+    pub fn certify(
         &self,
         key: &KeyPair,
         name: &str,
@@ -80,7 +78,7 @@ impl Authority {
     }
 
     /// A server for these names.
-    pub(crate) fn server(&self, names: &[&str], serial: u8, key: &KeyPair) -> Certificate {
+    pub fn server(&self, names: &[&str], serial: u8, key: &KeyPair) -> Certificate {
         self.certify(key, names[0], serial, Valid::Now, |params| {
             params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
             params.subject_alt_names = names.iter().map(|name| dns(name)).collect();
@@ -88,7 +86,7 @@ impl Authority {
     }
 
     /// What it has revoked, in PEM.
-    pub(crate) fn crl(&self, revoked: &[u8], valid: Valid) -> String {
+    pub fn crl(&self, revoked: &[u8], valid: Valid) -> String {
         let now = SystemTime::now();
         let (from, until) = match valid {
             Valid::Yesterday => (now - 2 * DAY, now - DAY),
@@ -112,13 +110,13 @@ impl Authority {
     }
 
     /// Its key, in PEM: for tools that sign in its name.
-    pub(crate) fn key(&self) -> String {
+    pub fn key(&self) -> String {
         self.0.key().serialize_pem()
     }
 }
 
 /// A dNSName.
-pub(crate) fn dns(name: &str) -> SanType {
+pub fn dns(name: &str) -> SanType {
     SanType::DnsName(name.try_into().unwrap())
 }
 

@@ -10,21 +10,21 @@ use std::time::Instant;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use super::{Client, DEADLINE, Dial, Line, Site, TLSSRV, eventually, proc};
+use crate::{Client, DEADLINE, Dial, Line, Site, eventually, proc, tlssrv_path};
 
 /// A tlssrv that listens. It ends when this goes; nothing else is ever killed.
-pub(crate) struct Server {
+pub struct Server {
     /// Where it was started.
-    pub(crate) site: Site,
+    pub site: Site,
     /// What it listens on, in the order of its lines: `127.0.0.1:4711`, `unix:/tmp/…`.
-    pub(crate) listens: Vec<String>,
+    pub listens: Vec<String>,
     child: Child,
     lines: Arc<Lines>,
 }
 
 /// What a process has written to descriptor 2 so far.
 #[derive(Default)]
-pub(crate) struct Lines {
+pub struct Lines {
     seen: Mutex<Seen>,
     came: Condvar,
 }
@@ -37,38 +37,38 @@ struct Seen {
 
 impl Server {
     /// Starts tlssrv in a [`Site`] of its own, with these arguments. `cert.pem` is there.
-    pub(crate) fn start(args: &[&str]) -> Self {
+    pub fn start(args: &[&str]) -> Self {
         Self::start_in(Site::new(), args)
     }
 
     /// `tlssrv --listen 127.0.0.1:0 -c cert.pem COMMAND…`
-    pub(crate) fn of(command: &[&str]) -> Self {
+    pub fn of(command: &[&str]) -> Self {
         Self::start(&[&["--listen", "127.0.0.1:0", "-c", "cert.pem"], command].concat())
     }
 
     /// Starts tlssrv in a site, with these arguments.
-    pub(crate) fn start_in(site: Site, args: &[&str]) -> Self {
-        Self::run(site, Command::new(TLSSRV).args(args))
+    pub fn start_in(site: Site, args: &[&str]) -> Self {
+        Self::run(site, Command::new(tlssrv_path()).args(args))
     }
 
     /// Starts tlssrv with this configuration, in a site of its own.
-    pub(crate) fn with_config(toml: &str) -> Self {
+    pub fn with_config(toml: &str) -> Self {
         Self::with_config_in(Site::new(), toml)
     }
 
     /// Starts tlssrv with this configuration, in a site.
-    pub(crate) fn with_config_in(site: Site, toml: &str) -> Self {
+    pub fn with_config_in(site: Site, toml: &str) -> Self {
         let site = site.with_file("tlssrv.toml", toml);
         Self::start_in(site, &["-f", "tlssrv.toml"])
     }
 
     /// Runs a command line that starts tlssrv, in a site, and waits until it listens everywhere.
-    pub(crate) fn run(site: Site, command: &mut Command) -> Self {
+    pub fn run(site: Site, command: &mut Command) -> Self {
         Self::run_passing(site, command.stdin(Stdio::null()).stdout(Stdio::null()))
     }
 
     /// As [`Server::run`], with descriptors 0 and 1 as they are set already.
-    pub(crate) fn run_passing(site: Site, command: &mut Command) -> Self {
+    pub fn run_passing(site: Site, command: &mut Command) -> Self {
         let child = command
             .current_dir(site.path())
             .stderr(Stdio::piped())
@@ -111,53 +111,53 @@ impl Server {
     }
 
     /// The process that was started: the monitor.
-    pub(crate) fn pid(&self) -> Pid {
+    pub fn pid(&self) -> Pid {
         Pid::from_raw(self.child.id().try_into().unwrap())
     }
 
     /// The engines, as they are now.
-    pub(crate) fn engines(&self) -> Vec<Pid> {
+    pub fn engines(&self) -> Vec<Pid> {
         let mut engines = proc::children(self.pid());
         engines.retain(|pid| proc::name(*pid).as_deref() == Some("tlssrv"));
         engines
     }
 
     /// The commands, as they are now.
-    pub(crate) fn commands(&self) -> Vec<Pid> {
+    pub fn commands(&self) -> Vec<Pid> {
         let mut commands = proc::children(self.pid());
         commands.retain(|pid| proc::name(*pid).is_some_and(|name| !name.starts_with("tlssrv")));
         commands
     }
 
     /// The address of its first TCP listener.
-    pub(crate) fn address(&self) -> SocketAddr {
+    pub fn address(&self) -> SocketAddr {
         let mut addresses = self.listens.iter().filter_map(|l| l.parse().ok());
         addresses.next().expect("a TCP listener")
     }
 
     /// A client that has asked for this name (none, when it is empty); the handshake is done.
-    pub(crate) fn connect(&self, name: &str) -> Client {
+    pub fn connect(&self, name: &str) -> Client {
         Dial::new().connect(self.address(), name)
     }
 
     /// The first line that this is true of, waited for if it has not come yet.
-    pub(crate) fn wait_for_line(&self, what: &str, mut is: impl FnMut(&str) -> bool) -> String {
+    pub fn wait_for_line(&self, what: &str, mut is: impl FnMut(&str) -> bool) -> String {
         self.lines
             .wait(what, |lines| lines.iter().find(|line| is(line)).cloned())
     }
 
     /// Every line so far.
-    pub(crate) fn lines(&self) -> Vec<String> {
+    pub fn lines(&self) -> Vec<String> {
         self.lines.seen.lock().unwrap().lines.clone()
     }
 
     /// The lines of all connections that have ended so far.
-    pub(crate) fn connection_lines(&self) -> Vec<Line> {
+    pub fn connection_lines(&self) -> Vec<Line> {
         connections(&self.lines())
     }
 
     /// The lines of connections, once there are so many.
-    pub(crate) fn wait_for_connections(&self, count: usize) -> Vec<Line> {
+    pub fn wait_for_connections(&self, count: usize) -> Vec<Line> {
         let what = format!("{count} connection lines");
         self.lines.wait(&what, |lines| {
             let lines = connections(lines);
@@ -166,19 +166,19 @@ impl Server {
     }
 
     /// The line of the only connection that there was.
-    pub(crate) fn wait_for_connection(&self) -> Line {
+    pub fn wait_for_connection(&self) -> Line {
         let mut lines = self.wait_for_connections(1);
         assert_eq!(lines.len(), 1, "{lines:?}");
         lines.remove(0)
     }
 
     /// Sends it a signal.
-    pub(crate) fn signal(&self, signal: Signal) {
+    pub fn signal(&self, signal: Signal) {
         kill(self.pid(), signal).unwrap();
     }
 
     /// Waits for its end.
-    pub(crate) fn wait(&mut self) -> ExitStatus {
+    pub fn wait(&mut self) -> ExitStatus {
         let child = &mut self.child;
         let status = eventually("tlssrv ends", || child.try_wait().unwrap());
         self.lines.wait("its stderr ends", |_| Some(()));
@@ -186,7 +186,7 @@ impl Server {
     }
 
     /// Tells it to stop (SIGTERM), and waits for its end.
-    pub(crate) fn stop(&mut self) -> ExitStatus {
+    pub fn stop(&mut self) -> ExitStatus {
         self.signal(Signal::SIGTERM);
         self.wait()
     }
@@ -213,7 +213,7 @@ impl Drop for Server {
 
 impl Lines {
     /// Collects what comes from here, in the background.
-    pub(crate) fn collect(from: impl Read + Send + 'static) -> Arc<Self> {
+    pub fn collect(from: impl Read + Send + 'static) -> Arc<Self> {
         let lines = Arc::new(Self::default());
         let collected = Arc::clone(&lines);
         std::thread::spawn(move || {
@@ -232,7 +232,7 @@ impl Lines {
     }
 
     /// Looks at all lines whenever there is a new one, until there is what was looked for.
-    pub(crate) fn wait<T>(&self, what: &str, mut look: impl FnMut(&[String]) -> Option<T>) -> T {
+    pub fn wait<T>(&self, what: &str, mut look: impl FnMut(&[String]) -> Option<T>) -> T {
         let until = Instant::now() + DEADLINE;
         let mut seen = self.seen.lock().unwrap();
         loop {

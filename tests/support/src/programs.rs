@@ -12,12 +12,12 @@ const PATIENCE: Duration = Duration::from_secs(150);
 
 /// Whether a test cannot run because one of these programs is not installed, which is said aloud. Where
 /// `TLSSRV_TEST_REQUIRE_ALL` is set, it is a failure.
-pub(crate) fn missing(programs: &[&str]) -> bool {
+pub fn missing(programs: &[&str]) -> bool {
     let mut missing = programs.iter().filter(|program| find(program).is_none());
     let Some(program) = missing.next() else {
         return false;
     };
-    super::skip(&format!("{program} is not installed"));
+    crate::skip(&format!("{program} is not installed"));
     assert!(
         env::var_os("TLSSRV_TEST_REQUIRE_ALL").is_none(),
         "{program} is not installed, and nothing may be left out"
@@ -26,7 +26,7 @@ pub(crate) fn missing(programs: &[&str]) -> bool {
 }
 
 /// Where a program is: in `PATH`, or where daemons are, or what 9base has of Plan 9.
-pub(crate) fn find(program: &str) -> Option<PathBuf> {
+pub fn find(program: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
     let elsewhere = ["/usr/sbin", "/sbin", "/usr/lib/plan9/bin"].map(PathBuf::from);
     env::split_paths(&path)
@@ -36,7 +36,7 @@ pub(crate) fn find(program: &str) -> Option<PathBuf> {
 }
 
 /// A program to run with nothing of our environment but `PATH`.
-pub(crate) fn program(name: &str) -> Command {
+pub fn program(name: &str) -> Command {
     let mut command = Command::new(find(name).unwrap_or_else(|| name.into()));
     command.env_clear().env("LC_ALL", "C.UTF-8");
     if let Some(path) = env::var_os("PATH") {
@@ -47,32 +47,35 @@ pub(crate) fn program(name: &str) -> Command {
 
 /// How a program ended, and what it said.
 #[derive(Debug)]
-pub(crate) struct Ran {
-    pub(crate) status: ExitStatus,
-    pub(crate) stdout: Vec<u8>,
-    pub(crate) stderr: String,
+pub struct Ran {
+    /// The exit status.
+    pub status: ExitStatus,
+    /// Standard output.
+    pub stdout: Vec<u8>,
+    /// Standard error.
+    pub stderr: String,
 }
 
 impl Ran {
     /// What it wrote, when all went well.
-    pub(crate) fn text(self) -> String {
+    pub fn text(self) -> String {
         String::from_utf8(self.succeeded().stdout).unwrap()
     }
 
     /// Itself, when all went well.
-    pub(crate) fn succeeded(self) -> Self {
+    pub fn succeeded(self) -> Self {
         assert!(self.status.success(), "{}: {}", self.status, self.stderr);
         self
     }
 }
 
 /// Runs a program to its end, with nothing to read.
-pub(crate) fn run(command: &mut Command) -> Ran {
+pub fn run(command: &mut Command) -> Ran {
     run_with(command, b"")
 }
 
 /// Runs a program to its end, with this to read, and then end-of-file.
-pub(crate) fn run_with(command: &mut Command, input: &[u8]) -> Ran {
+pub fn run_with(command: &mut Command, input: &[u8]) -> Ran {
     let mut child = command
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -121,11 +124,14 @@ fn wait(child: &mut Child) -> Option<ExitStatus> {
 }
 
 /// A program that runs until this goes.
-pub(crate) struct Daemon(pub(crate) Child);
+pub struct Daemon(
+    /// The process.
+    pub Child,
+);
 
 impl Daemon {
     /// Starts one, whose descriptors are set already.
-    pub(crate) fn start(command: &mut Command) -> Self {
+    pub fn start(command: &mut Command) -> Self {
         Self(command.spawn().unwrap())
     }
 }
@@ -138,6 +144,6 @@ impl Drop for Daemon {
 }
 
 /// Writes to descriptor 2 what the test runner may not hide.
-pub(crate) fn aloud(message: &str) {
+pub fn aloud(message: &str) {
     let _ = writeln!(io::stderr(), "{message}");
 }

@@ -6,7 +6,7 @@ use std::fs;
 use nix::unistd::Pid;
 
 /// The children of a process, zombies too.
-pub(crate) fn children(parent: Pid) -> Vec<Pid> {
+pub fn children(parent: Pid) -> Vec<Pid> {
     let mut children = Vec::new();
     for entry in fs::read_dir("/proc").unwrap().flatten() {
         let name = entry.file_name();
@@ -22,32 +22,34 @@ pub(crate) fn children(parent: Pid) -> Vec<Pid> {
 }
 
 /// The zombies among the children of a process.
-pub(crate) fn zombies(parent: Pid) -> Vec<Pid> {
+pub fn zombies(parent: Pid) -> Vec<Pid> {
     let mut children = children(parent);
     children.retain(|pid| stat(*pid).is_some_and(|stat| stat.state == 'Z'));
     children
 }
 
 /// Waits until each child of a process that has ended has been waited for.
-pub(crate) fn no_zombies(parent: Pid) {
-    super::eventually("no zombies", || zombies(parent).is_empty().then_some(()));
+pub fn no_zombies(parent: Pid) {
+    crate::eventually("no zombies", || zombies(parent).is_empty().then_some(()));
 }
 
 /// Whether there is such a process, and it is no zombie.
-pub(crate) fn runs(pid: Pid) -> bool {
+pub fn runs(pid: Pid) -> bool {
     stat(pid).is_some_and(|stat| stat.state != 'Z')
 }
 
 /// What `/proc/PID/stat` says.
-pub(crate) struct Stat {
-    pub(crate) state: char,
-    pub(crate) parent: Pid,
+pub struct Stat {
+    /// The state: `R`, `S`, `Z` …
+    pub state: char,
+    /// The process ID of the parent.
+    pub parent: Pid,
     /// User and system time, in clock ticks.
-    pub(crate) ticks: u64,
+    pub ticks: u64,
 }
 
 /// `None`: there is no such process.
-pub(crate) fn stat(pid: Pid) -> Option<Stat> {
+pub fn stat(pid: Pid) -> Option<Stat> {
     let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // The name is in parentheses, and may have anything in it.
     let fields: Vec<&str> = text[text.rfind(')')? + 1..].split_whitespace().collect();
@@ -59,18 +61,18 @@ pub(crate) fn stat(pid: Pid) -> Option<Stat> {
 }
 
 /// The name of the program that a process runs, 15 bytes of it.
-pub(crate) fn name(pid: Pid) -> Option<String> {
+pub fn name(pid: Pid) -> Option<String> {
     let name = fs::read_to_string(format!("/proc/{pid}/comm")).ok()?;
     Some(name.trim_end().to_owned())
 }
 
 /// Its arguments, its own name first.
-pub(crate) fn arguments(pid: Pid) -> Vec<String> {
+pub fn arguments(pid: Pid) -> Vec<String> {
     strings(pid, "cmdline")
 }
 
 /// Its environment, as it was when it started.
-pub(crate) fn environment(pid: Pid) -> BTreeMap<String, String> {
+pub fn environment(pid: Pid) -> BTreeMap<String, String> {
     let variable = |variable: String| {
         let (name, value) = variable.split_once('=').unwrap();
         (name.to_owned(), value.to_owned())
@@ -90,7 +92,7 @@ fn strings(pid: Pid, file: &str) -> Vec<String> {
 }
 
 /// The numbers of its open descriptors.
-pub(crate) fn descriptors(pid: Pid) -> BTreeSet<u32> {
+pub fn descriptors(pid: Pid) -> BTreeSet<u32> {
     let entries = fs::read_dir(format!("/proc/{pid}/fd")).unwrap();
     let names = entries.flatten().map(|entry| entry.file_name());
     names
@@ -100,7 +102,7 @@ pub(crate) fn descriptors(pid: Pid) -> BTreeSet<u32> {
 
 /// How many descriptors it has open. Since Linux 6.2 the size of the directory says so, even of a
 /// process that we may not look into.
-pub(crate) fn descriptor_count(pid: Pid) -> Option<usize> {
+pub fn descriptor_count(pid: Pid) -> Option<usize> {
     let directory = format!("/proc/{pid}/fd");
     match fs::metadata(&directory).ok()?.len() {
         0 => Some(fs::read_dir(&directory).ok()?.count()),
@@ -109,7 +111,7 @@ pub(crate) fn descriptor_count(pid: Pid) -> Option<usize> {
 }
 
 /// A line of `/proc/PID/status`: `Uid`, `SigIgn`, `VmRSS` …
-pub(crate) fn status(pid: Pid, key: &str) -> Option<String> {
+pub fn status(pid: Pid, key: &str) -> Option<String> {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let value = |line: &str| {
         let value = line.strip_prefix(key)?.strip_prefix(':')?;
@@ -119,7 +121,7 @@ pub(crate) fn status(pid: Pid, key: &str) -> Option<String> {
 }
 
 /// How much memory it occupies, in KiB.
-pub(crate) fn resident(pid: Pid) -> u64 {
+pub fn resident(pid: Pid) -> u64 {
     let size = status(pid, "VmRSS").unwrap_or_default();
     size.trim_end_matches(" kB").parse().unwrap_or(0)
 }

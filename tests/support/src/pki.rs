@@ -1,6 +1,4 @@
 //! Certificates for tests.
-#![allow(dead_code, reason = "each test uses some of it")]
-#![allow(clippy::unwrap_used, reason = "tests may stop where they stand")]
 
 use std::fs::{self, OpenOptions};
 use std::io::Write;
@@ -11,14 +9,16 @@ use std::time::{Duration, SystemTime};
 use rcgen::{CertificateParams, KeyPair, PKCS_RSA_SHA256, RsaKeySize};
 
 /// A self-signed certificate and its key, in PEM.
-pub(crate) struct Certificate {
-    pub(crate) certificate: String,
-    pub(crate) key: String,
+pub struct Certificate {
+    /// The certificate.
+    pub certificate: String,
+    /// Its private key.
+    pub key: String,
 }
 
 /// What kind of key a certificate has.
 #[derive(Clone, Copy)]
-pub(crate) enum KeyType {
+pub enum KeyType {
     /// ECDSA on P-256.
     Ecdsa,
     /// RSA of 2048 bits.
@@ -27,19 +27,22 @@ pub(crate) enum KeyType {
 
 /// When a certificate is valid.
 #[derive(Clone, Copy)]
-pub(crate) enum Valid {
+pub enum Valid {
+    /// From yesterday until tomorrow.
     Now,
+    /// It expired yesterday.
     Yesterday,
+    /// From tomorrow.
     Tomorrow,
 }
 
 /// A certificate for these names, with an ECDSA key, valid now.
-pub(crate) fn certificate(names: &[&str]) -> Certificate {
+pub fn certificate(names: &[&str]) -> Certificate {
     certificate_with(names, KeyType::Ecdsa, Valid::Now)
 }
 
 /// A certificate for these names.
-pub(crate) fn certificate_with(names: &[&str], key_type: KeyType, valid: Valid) -> Certificate {
+pub fn certificate_with(names: &[&str], key_type: KeyType, valid: Valid) -> Certificate {
     const DAY: Duration = Duration::from_secs(24 * 60 * 60);
     let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
     let mut params = CertificateParams::new(names).unwrap();
@@ -64,19 +67,19 @@ pub(crate) fn certificate_with(names: &[&str], key_type: KeyType, valid: Valid) 
 
 impl Certificate {
     /// Writes `NAME.pem` and, for our eyes only, `NAME.key`.
-    pub(crate) fn write(&self, directory: &Path, name: &str) {
+    pub fn write(&self, directory: &Path, name: &str) {
         fs::write(directory.join(format!("{name}.pem")), &self.certificate).unwrap();
         write_secret(&directory.join(format!("{name}.key")), &self.key);
     }
 
     /// Writes both into one file, for our eyes only.
-    pub(crate) fn write_combined(&self, file: &Path) {
+    pub fn write_combined(&self, file: &Path) {
         write_secret(file, &format!("{}{}", self.certificate, self.key));
     }
 }
 
 /// Writes a file that nobody else can read.
-pub(crate) fn write_secret(file: &Path, text: &str) {
+pub fn write_secret(file: &Path, text: &str) {
     let mut options = OpenOptions::new();
     let mut file = options
         .write(true)

@@ -1,15 +1,13 @@
 //! OCSP responses, by openssl.
-#![allow(dead_code, reason = "each test uses some of it")]
-#![allow(clippy::unwrap_used, reason = "tests may stop where they stand")]
 
 use std::fs;
 use std::path::Path;
 
-use super::programs::{program, run};
+use crate::programs::{program, run};
 
 /// What a CA says of certificates.
 #[derive(Clone, Copy)]
-pub(crate) enum Says<'a> {
+pub enum Says<'a> {
     /// That those with these serial numbers are good; of others, that it does not know them.
     Good(&'a [&'a str]),
     /// That the one with this serial number is revoked.
@@ -19,7 +17,7 @@ pub(crate) enum Says<'a> {
 /// What the CA whose certificate is in a file, and whose key in another one, says of the certificate in a
 /// third one, all in one directory.
 /// `options`: openssl's, such as `-ndays 1`, without which there is no `nextUpdate`.
-pub(crate) fn response(
+pub fn response(
     directory: &Path,
     [ca, key, certificate]: [&str; 3],
     says: Says<'_>,
@@ -53,7 +51,7 @@ pub(crate) fn response(
 }
 
 /// That a certificate that has issued itself is good, today and tomorrow. `key`: the file of its key.
-pub(crate) fn of_self_signed(directory: &Path, certificate: &str, key: &str) -> Vec<u8> {
+pub fn of_self_signed(directory: &Path, certificate: &str, key: &str) -> Vec<u8> {
     let serial = run(program("openssl").current_dir(directory).args([
         "x509",
         "-noout",

@@ -3,13 +3,13 @@
 use std::time::{Duration, Instant};
 
 /// How long anything may take that is expected to happen; far more than it takes on a busy machine.
-pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
+pub const DEADLINE: Duration = Duration::from_secs(30);
 
 /// How often to look again.
 const AGAIN: Duration = Duration::from_millis(5);
 
 /// Looks until there is something; panics with `what` when the deadline passes.
-pub(crate) fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+pub fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     let until = Instant::now() + DEADLINE;
     loop {
         if let Some(found) = look() {

@@ -1,5 +1,4 @@
 //! Examples that are written for users, and what has to be there before they can be tried out.
-#![allow(dead_code, reason = "each test uses some of it")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -10,18 +9,18 @@ use std::process::Command;
 use nix::unistd::{User, geteuid};
 use serde::Deserialize;
 
-use crate::common::authority::Authority;
-use crate::common::ocsp;
-use crate::common::pki::{self, KeyType, Valid};
-use crate::common::programs::run;
-use crate::common::{Site, TLSSRV};
+use crate::authority::Authority;
+use crate::ocsp;
+use crate::pki::{self, KeyType, Valid};
+use crate::programs::run;
+use crate::{Site, tlssrv_path};
 
 /// Fails unless `--check` accepts a table without a warning, where its files, programs and users are there.
 ///
 /// `files`: the directory where its PSK files, scripts and the like are.
-pub(crate) fn assert_passes_check(text: &str, files: &Path) {
+pub fn assert_passes_check(text: &str, files: &Path) {
     let site = site_of(text, files, Programs::Any);
-    let ran = run(Command::new(TLSSRV)
+    let ran = run(Command::new(tlssrv_path())
         .args(["--check", "-f"])
         .arg(site.file("tlssrv.toml")));
     assert_eq!(ran.status.code(), Some(0), "{text}\n{}", ran.stderr);
@@ -30,7 +29,7 @@ pub(crate) fn assert_passes_check(text: &str, files: &Path) {
 
 /// What commands are to be.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Programs {
+pub enum Programs {
     /// What the example says, which is there.
     Real,
     /// Programs of that name that do nothing.
@@ -39,7 +38,7 @@ pub(crate) enum Programs {
 
 /// A site with a table as `tlssrv.toml`, and with what it names: certificates, PSK files with users of this
 /// machine, the scripts that lie in `files`, and programs.
-pub(crate) fn site_of(text: &str, files: &Path, programs: Programs) -> Site {
+pub fn site_of(text: &str, files: &Path, programs: Programs) -> Site {
     let mut text = with_users_of_this_machine(text);
     if programs == Programs::Any {
         text = with_programs_in_bin(&text);
@@ -71,7 +70,7 @@ pub(crate) fn site_of(text: &str, files: &Path, programs: Programs) -> Site {
 }
 
 /// Whether a file's name ends in this.
-pub(crate) fn has_suffix(file: &Path, suffix: &str) -> bool {
+pub fn has_suffix(file: &Path, suffix: &str) -> bool {
     file.extension().is_some_and(|found| found == suffix)
 }
 
@@ -238,7 +237,7 @@ fn one_that_commands_can_be() -> String {
 }
 
 /// The keys that the program knows, by the table that they are part of, which is empty at the top.
-pub(crate) fn known_keys() -> BTreeMap<String, BTreeSet<String>> {
+pub fn known_keys() -> BTreeMap<String, BTreeSet<String>> {
     let mut known = BTreeMap::from([(String::new(), keys_beside(""))]);
     for key in known[""].clone() {
         // A table or an array of tables says what it knows; a value says that it is neither.
@@ -253,9 +252,9 @@ pub(crate) fn known_keys() -> BTreeMap<String, BTreeSet<String>> {
 }
 
 /// What `--check` says of a table that is wrong.
-pub(crate) fn problems_of(text: &str) -> String {
+pub fn problems_of(text: &str) -> String {
     let site = Site::new().with_file("tlssrv.toml", text);
-    let ran = run(Command::new(TLSSRV)
+    let ran = run(Command::new(tlssrv_path())
         .args(["--check", "-f"])
         .arg(site.file("tlssrv.toml")));
     assert_eq!(ran.status.code(), Some(96), "{text}");
@@ -275,7 +274,7 @@ fn keys_beside(header: &str) -> BTreeSet<String> {
 }
 
 /// The options in the text of `--help`.
-pub(crate) fn options_of_help(help: &str) -> BTreeSet<String> {
+pub fn options_of_help(help: &str) -> BTreeSet<String> {
     let (_, options) = help.split_once("\nOptions:\n").unwrap();
     let lines = options.lines().filter(|line| line.starts_with("  "));
     lines
@@ -284,7 +283,7 @@ pub(crate) fn options_of_help(help: &str) -> BTreeSet<String> {
 }
 
 /// The options at the beginning of a line, without their values.
-pub(crate) fn options_in(text: &str) -> Vec<String> {
+pub fn options_in(text: &str) -> Vec<String> {
     let words = text.split([' ', ',', '`']);
     let options = words.filter(|word| word.starts_with('-'));
     options.map(str::to_owned).collect()

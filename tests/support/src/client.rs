@@ -16,31 +16,35 @@ use rustls::{
     SupportedProtocolVersion,
 };
 
-use super::pki::Certificate;
-use super::{DEADLINE, Socket};
+use crate::pki::Certificate;
+use crate::{DEADLINE, Socket};
 
 /// How a client connects; what it keeps between connections are its session tickets.
 #[derive(Clone)]
-pub(crate) struct Dial {
+pub struct Dial {
     config: Arc<ClientConfig>,
 }
 
 /// A connected client, whose handshake is done.
-pub(crate) struct Client {
-    pub(crate) tls: ClientConnection,
-    pub(crate) socket: Socket,
+pub struct Client {
+    /// The TLS side.
+    pub tls: ClientConnection,
+    /// The socket under it.
+    pub socket: Socket,
 }
 
 /// What came until the end.
 #[derive(Debug)]
-pub(crate) struct Received {
-    pub(crate) bytes: Vec<u8>,
-    pub(crate) ended: Ended,
+pub struct Received {
+    /// The plaintext.
+    pub bytes: Vec<u8>,
+    /// How it ended.
+    pub ended: Ended,
 }
 
 /// How the server's side ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Ended {
+pub enum Ended {
     /// close_notify, then FIN.
     CloseNotify,
     /// FIN without close_notify.
@@ -53,17 +57,17 @@ pub(crate) enum Ended {
 
 impl Dial {
     /// TLS 1.3 and 1.2, whatever rustls offers; any certificate will do, but it must be the signer.
-    pub(crate) fn new() -> Self {
+    pub fn new() -> Self {
         Self::offering(rustls::ALL_VERSIONS, &SCHEMES)
     }
 
     /// Only this version.
-    pub(crate) fn version(version: &'static SupportedProtocolVersion) -> Self {
+    pub fn version(version: &'static SupportedProtocolVersion) -> Self {
         Self::offering(&[version], &SCHEMES)
     }
 
     /// Only these versions, verifying only signatures of these kinds.
-    pub(crate) fn offering(
+    pub fn offering(
         versions: &[&'static SupportedProtocolVersion],
         schemes: &[SignatureScheme],
     ) -> Self {
@@ -71,7 +75,7 @@ impl Dial {
     }
 
     /// Only this key exchange.
-    pub(crate) fn group(group: &'static dyn SupportedKxGroup) -> Self {
+    pub fn group(group: &'static dyn SupportedKxGroup) -> Self {
         let provider = CryptoProvider {
             kx_groups: vec![group],
             ..aws_lc_rs::default_provider()
@@ -97,14 +101,14 @@ impl Dial {
 
     /// With this change to its configuration.
     #[must_use]
-    pub(crate) fn with(mut self, change: impl FnOnce(&mut ClientConfig)) -> Self {
+    pub fn with(mut self, change: impl FnOnce(&mut ClientConfig)) -> Self {
         change(Arc::make_mut(&mut self.config));
         self
     }
 
     /// Showing this certificate, where the server asks for one.
     #[must_use]
-    pub(crate) fn showing(self, certificate: &Certificate) -> Self {
+    pub fn showing(self, certificate: &Certificate) -> Self {
         let chain =
             vec![CertificateDer::from_pem_slice(certificate.certificate.as_bytes()).unwrap()];
         let key = PrivateKeyDer::from_pem_slice(certificate.key.as_bytes()).unwrap();
@@ -114,28 +118,28 @@ impl Dial {
 
     /// Offering these protocols (ALPN).
     #[must_use]
-    pub(crate) fn alpn(self, protocols: &[&str]) -> Self {
+    pub fn alpn(self, protocols: &[&str]) -> Self {
         let protocols = protocols.iter().map(|p| p.as_bytes().to_vec()).collect();
         self.with(|config| config.alpn_protocols = protocols)
     }
 
     /// Connects, asks for this name (none, when it is empty), and completes the handshake.
-    pub(crate) fn connect(&self, address: SocketAddr, name: &str) -> Client {
+    pub fn connect(&self, address: SocketAddr, name: &str) -> Client {
         self.over(Socket::connect(address), name)
     }
 
     /// As [`Dial::connect`], over a connected socket.
-    pub(crate) fn over(&self, socket: Socket, name: &str) -> Client {
+    pub fn over(&self, socket: Socket, name: &str) -> Client {
         self.try_over(socket, name).unwrap()
     }
 
     /// As [`Dial::connect`]; a handshake that fails says how the server ended it.
-    pub(crate) fn try_connect(&self, address: SocketAddr, name: &str) -> Result<Client, Ended> {
+    pub fn try_connect(&self, address: SocketAddr, name: &str) -> Result<Client, Ended> {
         self.try_over(Socket::connect(address), name)
     }
 
     /// As [`Dial::over`]; a handshake that fails says how the server ended it.
-    pub(crate) fn try_over(&self, socket: Socket, name: &str) -> Result<Client, Ended> {
+    pub fn try_over(&self, socket: Socket, name: &str) -> Result<Client, Ended> {
         let mut client = self.start(socket, name);
         while client.tls.is_handshaking() {
             if let Err(e) = client.tls.complete_io(&mut client.socket) {
@@ -146,7 +150,7 @@ impl Dial {
     }
 
     /// A client that has not said anything yet.
-    pub(crate) fn start(&self, socket: Socket, name: &str) -> Client {
+    pub fn start(&self, socket: Socket, name: &str) -> Client {
         let dial = match name {
             "" => self.clone().with(|config| config.enable_sni = false),
             _ => self.clone(),
@@ -162,23 +166,23 @@ impl Dial {
 
 impl Client {
     /// Connects, asks for this name (none, when it is empty), and completes the handshake.
-    pub(crate) fn connect(address: SocketAddr, name: &str) -> Self {
+    pub fn connect(address: SocketAddr, name: &str) -> Self {
         Dial::new().connect(address, name)
     }
 
     /// The server's own certificate.
-    pub(crate) fn certificate(&self) -> CertificateDer<'static> {
+    pub fn certificate(&self) -> CertificateDer<'static> {
         let chain = self.tls.peer_certificates().unwrap();
         chain[0].clone().into_owned()
     }
 
     /// Sends these bytes, all of them.
-    pub(crate) fn send(&mut self, bytes: &[u8]) {
+    pub fn send(&mut self, bytes: &[u8]) {
         self.try_send(bytes).unwrap();
     }
 
     /// Sends these bytes; it fails when the server takes no more.
-    pub(crate) fn try_send(&mut self, bytes: &[u8]) -> io::Result<()> {
+    pub fn try_send(&mut self, bytes: &[u8]) -> io::Result<()> {
         for chunk in bytes.chunks(16 * 1024) {
             self.tls.writer().write_all(chunk)?;
             self.flush()?;
@@ -187,13 +191,13 @@ impl Client {
     }
 
     /// Says that nothing more will be sent, and goes on reading.
-    pub(crate) fn close_notify(&mut self) {
+    pub fn close_notify(&mut self) {
         self.tls.send_close_notify();
         self.flush().unwrap();
     }
 
     /// Sends what rustls has ready.
-    pub(crate) fn flush(&mut self) -> io::Result<()> {
+    pub fn flush(&mut self) -> io::Result<()> {
         while self.tls.wants_write() {
             self.tls.write_tls(&mut self.socket)?;
         }
@@ -201,7 +205,7 @@ impl Client {
     }
 
     /// The next `n` bytes.
-    pub(crate) fn read_exactly(&mut self, n: usize) -> Vec<u8> {
+    pub fn read_exactly(&mut self, n: usize) -> Vec<u8> {
         let mut bytes = vec![0; n];
         let mut filled = 0;
         while filled < n {
@@ -215,7 +219,7 @@ impl Client {
     }
 
     /// The next line, without its end.
-    pub(crate) fn read_line(&mut self) -> String {
+    pub fn read_line(&mut self) -> String {
         let mut line = Vec::new();
         loop {
             match self.read_exactly(1)[0] {
@@ -226,7 +230,7 @@ impl Client {
     }
 
     /// Everything until the server ends its side.
-    pub(crate) fn read_to_end(&mut self) -> Received {
+    pub fn read_to_end(&mut self) -> Received {
         let mut bytes = Vec::new();
         let mut chunk = vec![0; 64 * 1024];
         let ended = loop {
@@ -255,7 +259,7 @@ impl Client {
 
     /// Sends everything and reads everything at the same time, with close_notify at the end of the
     /// former.
-    pub(crate) fn exchange(&mut self, bytes: &[u8]) -> Received {
+    pub fn exchange(&mut self, bytes: &[u8]) -> Received {
         self.socket.set_nonblocking(true);
         let (mut unsent, mut closed) = (bytes, false);
         let mut received = Vec::with_capacity(bytes.len());
@@ -306,7 +310,7 @@ impl Client {
     }
 
     /// Takes what the server has sent, or waits for it; answers what must be answered.
-    pub(crate) fn take_more(&mut self) -> io::Result<()> {
+    pub fn take_more(&mut self) -> io::Result<()> {
         self.tls.read_tls(&mut self.socket)?;
         let result = self.tls.process_new_packets();
         // The server may be gone; what it said before counts.

@@ -1,0 +1,62 @@
+//! What the tests of tlssrv share: the program under test started and stopped, clients, certificates, and
+//! the programs of others that tests talk to.
+#![forbid(unsafe_code)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::print_stderr,
+    clippy::new_without_default,
+    reason = "what helps tests fails as tests do: by a panic"
+)]
+
+pub mod authority;
+pub mod client;
+pub mod examples;
+pub mod host;
+pub mod line;
+pub mod ocsp;
+pub mod pki;
+pub mod proc;
+pub mod programs;
+pub mod server;
+pub mod site;
+pub mod socket;
+pub mod wait;
+
+use std::env;
+use std::path::PathBuf;
+use std::sync::LazyLock;
+
+pub use client::{Client, Dial, Ended, Received};
+pub use host::Host;
+pub use line::Line;
+pub use server::Server;
+pub use site::Site;
+pub use socket::Socket;
+pub use wait::{DEADLINE, eventually};
+
+/// The program under test, by its path.
+///
+/// Since Cargo 1.94 tests are told where it is; before that it lies one directory above that of the test
+/// program itself.
+pub fn tlssrv_path() -> &'static str {
+    static PROGRAM: LazyLock<String> = LazyLock::new(|| {
+        let told = env::var_os("CARGO_BIN_EXE_tlssrv").map(PathBuf::from);
+        let program = told.unwrap_or_else(|| {
+            let test = env::current_exe().unwrap();
+            let deps = test.parent().unwrap();
+            deps.with_file_name("tlssrv")
+        });
+        assert!(program.is_file(), "no {}: `cargo build`", program.display());
+        program.into_os_string().into_string().unwrap()
+    });
+    &PROGRAM
+}
+
+/// Says that a test leaves something out, and why: to descriptor 2 itself, because what a test that
+/// passes prints is not shown.
+pub fn skip(why: &str) {
+    let thread = std::thread::current();
+    programs::aloud(&format!("SKIPPED {}: {why}", thread.name().unwrap_or("?")));
+}
