@@ -8,7 +8,7 @@ use crate::tls::names::{suite_name, version_name};
 use crate::types::{ClientCertificate, HandshakeInfo, PskIdentity, Text};
 
 /// What a command is told about its connection.
-pub struct Told<'a> {
+pub struct ConnectionInfo<'a> {
     /// Its id, as in the log.
     pub id: &'a str,
     /// The first name of its host.
@@ -18,7 +18,7 @@ pub struct Told<'a> {
     /// The name of the remote system (`-r`).
     pub remote_name: Option<&'a str>,
     /// What the handshake found out.
-    pub facts: &'a HandshakeInfo,
+    pub handshake: &'a HandshakeInfo,
 }
 
 /// Every variable that there may be.
@@ -79,7 +79,7 @@ pub fn left_out(facts: &HandshakeInfo) -> Vec<String> {
 }
 
 /// The variables, each unset where it has no value.
-pub fn variables(told: &Told<'_>) -> Vec<CString> {
+pub fn variables(told: &ConnectionInfo<'_>) -> Vec<CString> {
     let mut variables = Vec::with_capacity(NAMES.len());
     let mut set = |name: &str, value: &str| {
         debug_assert!(is_ours(name), "{name}");
@@ -104,7 +104,7 @@ pub fn variables(told: &Told<'_>) -> Vec<CString> {
     if let Some(name) = told.remote_name {
         set("TCPREMOTEHOST", name);
     }
-    let facts = told.facts;
+    let facts = told.handshake;
     if let Some(version) = facts.version.and_then(version_name) {
         set("SSL_PROTOCOL", version);
     }

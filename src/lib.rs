@@ -38,7 +38,7 @@ pub use exit::Exit;
 use cli::{Load, Request, Task};
 use complain::{complain, stderr_is_the_connection};
 use config::{Form, Problems};
-use monitor::{Origin, Question};
+use monitor::{LoadArguments, Question};
 use systemd::{Notifier, Systemd};
 use types::Severity;
 
@@ -117,9 +117,12 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> Exit {
         Task::Check => answer(&format!("{}\n", loaded.summary())),
         Task::Explain { name, offered } => answer(&loaded.explain(name.as_ref(), &offered)),
         Task::Run => match form {
-            Form::Server => {
-                monitor::serve(loaded.config, Origin { source, options }, sockets, notifier)
-            }
+            Form::Server => monitor::serve(
+                loaded.config,
+                LoadArguments { source, options },
+                sockets,
+                notifier,
+            ),
             Form::OneConnection => monitor::inetd(loaded.config),
         },
     }

@@ -51,9 +51,9 @@ pub enum ToEngine {
     },
     /// Session ticket keys from now on. An engine is born with those of its day.
     TicketKeys(TicketKeys),
-    /// Somebody wants to know how much each connection has moved: [`ToMonitor::Moved`] and then
-    /// [`ToMonitor::Reported`] is the answer.
-    Report,
+    /// Somebody wants to know how much each connection has moved: [`ToMonitor::Traffic`] and then
+    /// [`ToMonitor::TrafficReported`] is the answer.
+    ReportTraffic,
     /// No more connections come; leave when the last one has ended.
     Drain,
 }
@@ -64,14 +64,14 @@ pub enum ToMonitor {
     /// The engine has given up what it had to, and can serve.
     Ready,
     /// The PROXY header of a client has come.
-    Proxied {
+    ProxyHeader {
         /// Which connection.
         id: ConnectionId,
         /// The client's address and the one that it connected to; `None`: it says nothing of them.
         addresses: Option<(SocketAddr, SocketAddr)>,
     },
     /// A client has chosen a host that has a limit of its own: may it have it?
-    Chosen {
+    HostChosen {
         /// Which connection.
         id: ConnectionId,
         /// The host.
@@ -84,7 +84,7 @@ pub enum ToMonitor {
         /// Its host.
         host: HostId,
         /// What the handshake found out.
-        facts: HandshakeInfo,
+        handshake: HandshakeInfo,
         /// From accept to the end of the handshake, in microseconds.
         handshake_us: u32,
     },
@@ -98,12 +98,12 @@ pub enum ToMonitor {
         /// Which connection.
         id: ConnectionId,
         /// How it went.
-        report: Report,
+        summary: Summary,
     },
     /// How much connections have moved so far; of many connections it takes several.
-    Moved(Vec<Moved>),
-    /// Each connection has been in a [`ToMonitor::Moved`] since the monitor has asked.
-    Reported,
+    Traffic(Vec<Traffic>),
+    /// Each connection has been in a [`ToMonitor::Traffic`] since the monitor has asked.
+    TrafficReported,
     /// Something for the log.
     Log {
         /// How much it matters.
@@ -115,9 +115,9 @@ pub enum ToMonitor {
     },
 }
 
-/// How much a connection has moved so far, as its [`Report`] will count it.
+/// How much a connection has moved so far, as its [`Summary`] will count it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Moved {
+pub struct Traffic {
     /// Which connection.
     pub id: ConnectionId,
     /// Plaintext bytes from the client that the command's side took.
@@ -127,15 +127,15 @@ pub struct Moved {
 }
 
 /// The most of them in one message: a number takes up to ten bytes.
-pub const MOVED_AT_A_TIME: usize = 500;
+pub const TRAFFIC_PER_MESSAGE: usize = 500;
 
 /// How a connection went.
 #[derive(Debug, Serialize, Deserialize)]
-pub struct Report {
+pub struct Summary {
     /// The host, where one was chosen.
     pub host: Option<HostId>,
     /// What is known of the client, unless [`ToMonitor::Open`] has said it.
-    pub facts: Option<HandshakeInfo>,
+    pub handshake: Option<HandshakeInfo>,
     /// Plaintext bytes from the client that the command's side took.
     pub received: u64,
     /// Plaintext bytes from the command that went to the client.
@@ -144,12 +144,12 @@ pub struct Report {
     pub end: End,
 }
 
-impl Report {
+impl Summary {
     /// Of a connection that nothing is known of.
     pub fn unknown(end: End) -> Self {
         Self {
             host: None,
-            facts: None,
+            handshake: None,
             received: 0,
             sent: 0,
             end,

@@ -15,7 +15,7 @@ use super::io::{self, Plain};
 use super::relay::{Moved, Relay, Turn};
 use super::{Ready, Shared, Wanted};
 use crate::config::OnTruncation;
-use crate::message::{self, End, Report, bounded};
+use crate::message::{self, End, Summary, bounded};
 use crate::tls::alert;
 use crate::tls::buffer::Buffer;
 use crate::tls::hello::{ClientHello, HelloReader};
@@ -125,7 +125,7 @@ pub(super) enum Next {
     /// Tell the monitor to kill the command.
     Kill,
     /// Tell the monitor that it is over.
-    Close(Report),
+    Close(Summary),
 }
 
 impl Connection {
@@ -156,12 +156,12 @@ impl Connection {
     }
 
     /// How much it has moved so far.
-    pub(super) fn report_moved(&self) -> message::Moved {
+    pub(super) fn report_moved(&self) -> message::Traffic {
         let moved = match &self.state {
             State::Relay(relay) => relay.moved,
             _ => self.moved,
         };
-        message::Moved {
+        message::Traffic {
             id: self.id,
             received: moved.up,
             sent: moved.down,
@@ -407,10 +407,10 @@ impl Connection {
         Next::Close(self.report(end))
     }
 
-    fn report(&self, end: End) -> Report {
-        Report {
+    fn report(&self, end: End) -> Summary {
+        Summary {
             host: self.host,
-            facts: Some(self.facts.clone()),
+            handshake: Some(self.facts.clone()),
             received: self.moved.up,
             sent: self.moved.down,
             end,

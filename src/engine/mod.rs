@@ -15,7 +15,9 @@ use std::time::Instant;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
 
 use crate::config::{Config, Trace};
-use crate::message::{End, MOVED_AT_A_TIME, Report, ToEngine, ToMonitor, bounded, decode, encode};
+use crate::message::{
+    End, Summary, TRAFFIC_PER_MESSAGE, ToEngine, ToMonitor, bounded, decode, encode,
+};
 use crate::process::{Channel, Received};
 use crate::tls::buffer::Buffer;
 use crate::tls::tickets::TicketKeyRing;
@@ -219,8 +221,11 @@ impl Running<'_> {
                 }
                 // Descriptors are missing: this process has as many as it may have.
                 (Some(ToEngine::Accepted { id, .. }), None, None) => {
-                    let report = Report::unknown(End::Refused);
-                    self.tell(&ToMonitor::Closed { id, report });
+                    let report = Summary::unknown(End::Refused);
+                    self.tell(&ToMonitor::Closed {
+                        id,
+                        summary: report,
+                    });
                 }
                 (
                     Some(
@@ -238,7 +243,7 @@ impl Running<'_> {
                     // Keys that AWS-LC refuses leave the old ones in place.
                     let _ = self.tickets.set(&keys);
                 }
-                (Some(ToEngine::Report), None, None) => self.report(),
+                (Some(ToEngine::ReportTraffic), None, None) => self.report(),
                 (Some(ToEngine::Drain), None, None) => self.draining = true,
                 _ => return Err(nix::errno::Errno::EPROTO),
             }
@@ -250,10 +255,10 @@ impl Running<'_> {
     fn report(&mut self) {
         let entries = self.connections.values();
         let moved: Vec<_> = entries.map(|e| e.connection.report_moved()).collect();
-        for some in moved.chunks(MOVED_AT_A_TIME) {
-            self.tell(&ToMonitor::Moved(some.to_vec()));
+        for some in moved.chunks(TRAFFIC_PER_MESSAGE) {
+            self.tell(&ToMonitor::Traffic(some.to_vec()));
         }
-        self.tell(&ToMonitor::Reported);
+        self.tell(&ToMonitor::TrafficReported);
     }
 
     fn accept(&mut self, id: ConnectionId, socket: OwnedFd, listener: ListenerId) {
@@ -320,9 +325,9 @@ impl Running<'_> {
         }
         match next {
             Next::Wait => {}
-            Next::Proxied { addresses } => self.tell(&ToMonitor::Proxied { id, addresses }),
+            Next::Proxied { addresses } => self.tell(&ToMonitor::ProxyHeader { id, addresses }),
             Next::Ask { host } => {
-                self.tell(&ToMonitor::Chosen { id, host });
+                self.tell(&ToMonitor::HostChosen { id, host });
             }
             Next::Open {
                 host,
@@ -333,14 +338,17 @@ impl Running<'_> {
                 self.tell(&ToMonitor::Open {
                     id,
                     host,
-                    facts,
+                    handshake: facts,
                     handshake_us,
                 });
             }
             Next::Kill => self.tell(&ToMonitor::Kill { id }),
             Next::Close(report) => {
                 self.connections.remove(&id); // closes its descriptors, which leave epoll by that
-                self.tell(&ToMonitor::Closed { id, report });
+                self.tell(&ToMonitor::Closed {
+                    id,
+                    summary: report,
+                });
                 return;
             }
         }

@@ -1,248 +1,187 @@
-//! The privileged side: it accepts, starts commands, watches engines and children, and writes the
-//! log. It never reads a byte from the network.
+//! The privileged side: it accepts clients, starts commands, watches engines and children, and writes
+//! the log. It never reads a byte from the network.
+//!
+//! Each room owns its state. Its methods take what they need, and return what is to happen; only the loop
+//! here, and `connections.rs` beside it, carry that out.
 #![forbid(unsafe_code)]
 
 mod clients;
-mod connection;
-mod control;
-mod dial;
-mod engines;
-mod event;
-mod inquiry;
-mod launch;
-mod limits;
-mod listener;
-mod manager;
-mod numbers;
-mod pool;
+mod connections;
+mod generation;
+mod lifecycle;
+mod listeners;
+mod programs;
 mod reload;
-mod reporting;
-mod resolver;
-mod socket;
-mod staples;
+mod report;
+mod service;
 mod start;
-mod status;
-mod stop;
-mod talk;
+mod token;
+mod violation;
+mod workers;
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::rc::Rc;
-use std::sync::Arc;
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant, SystemTime};
 
 use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollEvent, EpollTimeout};
 use nix::sys::signal::Signal;
-use nix::unistd::Pid;
 
+use crate::config::{Found, Lookups, Name};
 use crate::exit::Exit;
 use crate::log::Logger;
+use crate::message::{End, Summary, ToEngine};
 use crate::process::Signals;
-use crate::systemd::Passed;
-use crate::tls::tickets::TicketKeys;
-use crate::types::{ConnectionId, Severity};
-use connection::Connection;
-pub use control::{Question, ask};
-use dial::Dials;
-use engines::{Blueprint, Slot};
-use event::Source;
-use launch::Commands;
-use limits::Admission;
-use listener::Listener;
-use manager::Manager;
-use pool::Pool;
-pub use reload::Origin;
-use resolver::Names;
-pub use start::{inetd, serve};
+use crate::types::Severity;
+use clients::Clients;
+use generation::Generations;
+use lifecycle::{Lifecycle, Stage};
+use listeners::{AcceptError, Listeners};
+use programs::Programs;
+use reload::{Candidate, Reload, Requested, Setback};
+use report::{AdminClient, Present, ReloadResult, Report, ReporterEvent, Waiter};
+use service::Service;
+use token::Token;
+use workers::Engines;
 
-use control::{Asker, Control, Slow};
-use inquiry::Inquiry;
-use numbers::Numbers;
-use reload::Candidate;
-use reporting::Reporting;
+pub use reload::LoadArguments;
+pub use report::{Question, ask};
+pub use start::{inetd, serve};
 
 /// Events taken from the kernel at a time.
 const EVENTS: usize = 256;
-/// Clients accepted, or messages of one engine taken, before others get their turn.
+/// Clients accepted, or messages of one engine taken, before other descriptors get their turn.
 const BATCH: usize = 32;
+/// Time that commands have to end when they are told to end at once.
+const LAST_GRACE: Duration = Duration::from_secs(1);
 
+/// The monitor: its rooms, and the loop that connects them.
 struct Monitor {
-    /// What clients are accepted for now.
-    blueprint: Arc<Blueprint>,
     logger: Logger,
     epoll: Epoll,
     signals: Signals,
-    listeners: Vec<Listener>,
-    /// The sockets that we were started with, whether or not somebody listens on them now.
-    passed: Vec<Rc<Passed>>,
-    /// Who is told how it goes.
-    manager: Manager,
-    /// Whether the listeners are in the epoll set.
-    listening: bool,
-    /// Nobody is accepted before: something had run out.
-    exhausted_until: Option<Instant>,
-    /// Where all of it was read; `None`: it is not read anew.
-    origin: Option<Origin>,
-    /// A new configuration, until an engine of it can serve.
-    candidate: Option<Candidate>,
-    /// Who asked for it, and waits.
-    askers: Vec<Asker>,
-    /// Who has asked for the one after it, if that was asked for at all.
-    next_reload: Option<Vec<Asker>>,
-    controls: Vec<Control>,
-    /// What is counted for those who ask.
-    numbers: Numbers,
-    /// Where metrics are asked for.
-    reporting: Reporting,
-    /// What the engines are asked now.
-    inquiry: Option<Inquiry>,
-    /// Those who take long answers slowly, the oldest first.
-    slow: BTreeMap<u64, Slow>,
-    next_slow: u64,
-    /// Engines, by places that are never used twice.
-    slots: BTreeMap<usize, Slot>,
-    next_place: usize,
-    keys: TicketKeys,
-    rotate_at: Instant,
-    /// When the first of the OCSP responses runs out that are stapled.
-    staples_until: Option<SystemTime>,
-    commands: Commands,
-    connections: HashMap<ConnectionId, Connection>,
-    admission: Admission,
-    pool: Pool,
-    dials: Dials,
-    names: Names,
-    /// How many of them there may be at a time.
-    room: usize,
-    children: HashMap<Pid, ConnectionId>,
-    /// Connections whose clients have ended and whose commands have not, oldest first, with the time
-    /// at which their line is written all the same.
-    outlived: VecDeque<(Instant, ConnectionId)>,
-    next_id: ConnectionId,
-    stop: Stop,
-    /// How the connection that ended last ended; until then, that none has.
-    last_exit: Exit,
-    /// Whether an engine has ever been ready to serve.
-    ready: bool,
-    /// Why it has to stop, where nobody told it to.
-    failed: Option<Exit>,
-}
-
-/// How far the end is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stop {
-    /// It serves.
-    No,
-    /// Nobody is accepted any more; what runs ends by itself.
-    Draining,
-    /// What runs is ended.
-    Now,
+    lifecycle: Lifecycle,
+    service: Service,
+    listeners: Listeners,
+    clients: Clients,
+    engines: Engines,
+    programs: Programs,
+    generations: Generations,
+    reload: Reload,
+    report: Report,
 }
 
 impl Monitor {
-    /// The loop, until nothing is left to do.
+    /// Runs the loop until nothing is left to do.
     fn run(&mut self) -> Exit {
         let mut events = vec![EpollEvent::empty(); EVENTS];
         loop {
             let now = Instant::now();
             self.deadlines(now);
-            if self.is_done() {
+            if !self.lifecycle.is_serving() && self.clients.len() == 0 {
                 break;
             }
-            self.set_listening(now);
-            self.report_metrics(now);
+            self.listen(now);
             let timeout = self.timeout(now);
             let count = match self.epoll.wait(&mut events, timeout) {
                 Ok(count) => count,
                 Err(Errno::EINTR) => 0,
                 Err(e) => {
-                    self.logger
-                        .say(Severity::Err, &format!("unable to wait for events: {e}"));
+                    let line = format!("unable to wait for events: {e}");
+                    self.logger.say(Severity::Err, &line);
                     return Exit::System;
                 }
             };
             for event in events.get(..count).unwrap_or_default() {
-                match Source::of(event.data()) {
-                    Source::Signals => self.take_signals(),
-                    Source::Control => self.asked(),
-                    Source::Reporter => self.hear_reporter(),
-                    Source::Metrics(index) => self.accept_metrics(index),
-                    Source::Asker(number) => self.send_more(number),
-                    Source::Listener(index) => self.accept(index),
-                    Source::Engine(index) => self.hear(index),
-                    Source::Stderr(id) => self.read_stderr(id),
-                    Source::Dial(id) => self.dialled(id),
-                    Source::Resolver => self.hear_resolver(),
-                }
+                self.handle(Token::from(*event));
             }
         }
-        // They have nothing left to do.
-        for slot in self.slots.values_mut() {
-            slot.bury(Instant::now());
-        }
-        self.resolve_no_more();
-        if let Some(line) = self.admission.last_report() {
+        self.engines.end_all(Instant::now());
+        self.stop_lookup();
+        if let Some(line) = self.clients.last_refusals() {
             self.logger.say(Severity::Info, &line);
         }
-        self.reporting.bury();
+        self.report.reporter.end();
         self.logger.finish();
-        self.failed.unwrap_or(Exit::Success)
+        self.lifecycle.exit()
     }
 
-    fn is_done(&self) -> bool {
-        self.stop != Stop::No && self.connections.is_empty()
+    /// Gives an event to the room that owns its descriptor.
+    fn handle(&mut self, token: Token) {
+        match token {
+            Token::Signals => self.take_signals(),
+            Token::Control => self.accept_admin_clients(),
+            Token::AdminClient(number) => self.report.control.send_more(number),
+            Token::Reporter => self.serve_reporter(),
+            Token::MetricsListener(index) => {
+                if let Err(e) = self.report.reporter.accept(index, BATCH, &self.epoll) {
+                    self.pause(&format!("unable to accept who asks for metrics: {e}"));
+                }
+            }
+            Token::Listener(index) => self.accept(index),
+            Token::Engine(engine) => self.serve_engine(engine),
+            Token::Stderr(id) => self.clients.read_stderr(id, &mut self.logger),
+            Token::Dial(id) => {
+                let dialled = self.programs.dial_ready(id, &self.epoll);
+                self.dialled(id, dialled);
+            }
+            Token::Resolver => {
+                let result = self.programs.read_names(&self.epoll);
+                self.looked_up(result);
+            }
+        }
     }
 
     /// Does what is due at this time.
     fn deadlines(&mut self, now: Instant) {
         self.logger.tick(now);
-        if let Some(line) = self.admission.report(now) {
+        if let Some(line) = self.clients.report_refusals(now) {
             self.logger.say(Severity::Info, &line);
         }
         self.start_engines(now);
-        self.tell_manager(now);
-        self.dial_deadlines(now);
-        self.resolve(now);
-        self.answer_inquiry(now);
-        if now >= self.rotate_at {
-            self.rotate_keys(now);
+        self.service.tick(self.clients.len(), now);
+        while let Some((id, dialled)) = self.programs.expire_dial(&self.epoll, now) {
+            self.dialled(id, dialled);
         }
-        self.watch_staples(SystemTime::now());
-        while let Some(&(when, id)) = self.outlived.front() {
-            if when > now {
-                break;
-            }
-            self.outlived.pop_front();
-            if self.stop == Stop::Now {
-                self.signal_commands(Signal::SIGKILL);
+        if self.lifecycle.is_serving() {
+            self.refresh_names(now);
+        }
+        self.answer_waiters(now);
+        if now >= self.generations.rotation_due() {
+            self.rotate_tickets(now);
+        }
+        for line in self.generations.expired_staples(SystemTime::now()) {
+            self.logger.say(Severity::Warning, &line);
+        }
+        while let Some(id) = self.clients.expired(now) {
+            if self.lifecycle.stage() == Stage::Stopping {
+                self.clients.signal_commands(Signal::SIGKILL);
             }
             self.conclude(id);
         }
     }
 
+    /// The time to wait for events.
     fn timeout(&self, now: Instant) -> EpollTimeout {
-        let outlived = self.outlived.front().map(|(when, _)| *when);
-        // While draining none is started.
-        let slots = self.slots.values().filter(|_| self.stop == Stop::No);
-        let engines = slots.filter_map(Slot::due).min();
-        let next = [
-            outlived,
-            engines,
-            self.exhausted_until,
+        // While draining, no engine is started and no name is looked up.
+        let serving = |due: Option<Instant>| due.filter(|_| self.lifecycle.is_serving());
+        let due = [
+            self.clients.due(),
+            serving(self.engines.due()),
+            self.lifecycle.paused_until(),
             self.logger.next_tick(),
-            self.admission.next_report(),
-            self.manager_due(),
-            self.dials.due(),
-            self.names.due().filter(|_| self.stop == Stop::No),
-            self.reporting.due(now),
-            self.inquiry.as_ref().map(|inquiry| inquiry.until),
-            Some(self.rotate_at),
+            self.clients.refusals_due(),
+            self.service.due(self.clients.len()),
+            self.programs.dial_due(),
+            serving(self.programs.names_due()),
+            self.report.reporter.due(now),
+            self.report.stats.due(),
+            Some(self.generations.rotation_due()),
         ];
-        let wait = next
+        let wait = due
             .into_iter()
             .flatten()
             .min()
-            .map_or(Duration::MAX, |when| when.saturating_duration_since(now));
+            .map_or(Duration::MAX, |due| due.saturating_duration_since(now));
         let milliseconds = u16::try_from(wait.as_millis().saturating_add(1)).unwrap_or(60_000);
         EpollTimeout::from(milliseconds)
     }
@@ -252,10 +191,267 @@ impl Monitor {
             match signal {
                 Signal::SIGCHLD => self.reap(),
                 Signal::SIGUSR1 => self.logger.reopen(),
-                Signal::SIGHUP if self.origin.is_some() => self.reload(None),
+                Signal::SIGHUP if self.reload.is_possible() => self.begin_reload(None),
                 Signal::SIGHUP => {}
                 signal => self.stop_further(signal),
             }
+        }
+    }
+
+    fn say_all(&mut self, severity: Severity, lines: Vec<String>) {
+        for line in lines {
+            self.logger.say(severity, &line);
+        }
+    }
+
+    // Accepting.
+
+    /// Waits for clients while there is an engine to serve them, and for clients of the metrics; for neither
+    /// while accepting is paused.
+    fn listen(&mut self, now: Instant) {
+        if self.lifecycle.resume(now) {
+            // Their edge-triggered event has come and gone.
+            self.accept_admin_clients();
+        }
+        let paused = self.lifecycle.is_paused();
+        let lines = match !paused && self.lifecycle.is_serving() && self.has_engine() {
+            true => self.listeners.register(&self.epoll),
+            false => self.listeners.unregister(&self.epoll),
+        };
+        self.say_all(Severity::Err, lines);
+
+        let (reporter, generation) = (&mut self.report.reporter, self.generations.current());
+        if let Err(e) = reporter.start_due(generation, &self.epoll, now) {
+            let line = format!("unable to start the reporter of metrics: {e}");
+            self.logger.say(Severity::Err, &line);
+        }
+        let lines = match paused {
+            true => reporter.pause(&self.epoll),
+            false => reporter.listen(&self.epoll),
+        };
+        self.say_all(Severity::Err, lines);
+    }
+
+    fn has_engine(&self) -> bool {
+        self.engines.least_loaded(&self.generations).is_some()
+    }
+
+    /// Why new clients are not served; `None`: they are.
+    fn unready(&self) -> Option<&'static str> {
+        if !self.lifecycle.is_serving() {
+            return Some("stopping");
+        }
+        let serves = self.lifecycle.is_ready() && self.has_engine();
+        (!serves).then_some("no engine")
+    }
+
+    fn accept(&mut self, index: usize) {
+        for _ in 0..BATCH {
+            match self.listeners.accept(index) {
+                Ok((listener, incoming)) => self.admit(listener, incoming),
+                Err(AcceptError::Empty) => break,
+                Err(AcceptError::Exhausted(e)) => {
+                    return self.pause(&format!("unable to accept a client: {e}"));
+                }
+            }
+        }
+    }
+
+    /// Pauses accepting, because descriptors or memory have run out.
+    fn pause(&mut self, why: &str) {
+        let wait = lifecycle::PAUSE.as_millis();
+        let line = format!("{why}; trying again in {wait} ms");
+        self.logger.say(Severity::Err, &line);
+        self.lifecycle.pause(Instant::now());
+    }
+
+    // Reports.
+
+    fn accept_admin_clients(&mut self) {
+        while let Some(accepted) = self.report.control.accept() {
+            match accepted {
+                Ok((Question::Reload, client)) => self.begin_reload(Some(client)),
+                Ok((Question::Status, client)) => self.request_stats(Waiter::Status(client)),
+                Err(why) => return self.pause(&why),
+            }
+        }
+    }
+
+    fn serve_reporter(&mut self) {
+        for _ in 0..BATCH {
+            let unready = self.unready();
+            match self.report.reporter.receive(unready, &self.epoll) {
+                ReporterEvent::Nothing => break,
+                ReporterEvent::Answered => {}
+                ReporterEvent::Request(id) => self.request_stats(Waiter::Metrics(id)),
+                ReporterEvent::Lost(line) => self.logger.say(Severity::Err, &line),
+            }
+        }
+    }
+
+    /// Lets a client wait for up-to-date numbers.
+    fn request_stats(&mut self, waiter: Waiter) {
+        let now = Instant::now();
+        let busy = || self.engines.busy();
+        for engine in self.report.stats.request(waiter, busy, now) {
+            self.send(engine, &ToEngine::ReportTraffic, Vec::new());
+        }
+        self.answer_waiters(now);
+    }
+
+    /// Answers the clients that wait for numbers, if the engines have answered or have had their time.
+    fn answer_waiters(&mut self, now: Instant) {
+        if !self.report.stats.is_complete(now) {
+            return;
+        }
+        let present = Present {
+            config: &self.generations.current().config,
+            clients: &self.clients,
+            engines: self.engines.alive(),
+            unready: self.unready(),
+        };
+        if let Err(e) = self.report.answer_waiters(&present, &self.epoll, now) {
+            let line = format!("unable to write metrics: {e}");
+            self.logger.say(Severity::Err, &line);
+        }
+    }
+
+    // Reload.
+
+    /// Begins to load the configuration again, for a signal or for a client that waits for the result.
+    fn begin_reload(&mut self, client: Option<AdminClient>) {
+        let waits_for_names = self.programs.reload_waits();
+        if self.reload.request(client, waits_for_names) == Requested::Later {
+            return;
+        }
+        if !self.lifecycle.is_serving() || !self.lifecycle.is_ready() {
+            return self.reload_failed(&[(Severity::Err, "unable to reload: not serving".into())]);
+        }
+        self.service.reloading();
+        self.load(BTreeMap::new());
+    }
+
+    /// Loads the configuration, with the addresses of names that have been looked up.
+    fn load(&mut self, found: BTreeMap<Name, Found>) {
+        let metrics = self.report.reporter.listeners();
+        let lookups = Lookups::Done(&found);
+        let prepared = (self.reload).prepare(lookups, &self.generations, &self.listeners, metrics);
+        match prepared {
+            Ok((candidate, warnings)) => {
+                self.reload.tell(&warnings, &mut self.logger);
+                let now = Instant::now();
+                self.engines.add(&candidate.generation, now);
+                self.reload.set_candidate(candidate);
+                self.start_engines(now);
+            }
+            Err(Setback::Wrong(problems)) => self.reload_failed(&problems),
+            Err(Setback::Unresolved(names)) => {
+                let config = &self.generations.current().config;
+                let programs = &mut self.programs;
+                let begun = programs.look_up_for_reload(names, found, config, &self.epoll);
+                if let Err(e) = begun {
+                    let line = format!("unable to look names up: {e}");
+                    self.reload_failed(&[(Severity::Err, line)]);
+                }
+            }
+        }
+    }
+
+    /// Makes a candidate the current generation.
+    fn take_over(&mut self, candidate: Candidate) {
+        let generation = candidate.generation;
+        let retired = self.generations.replace(generation.clone());
+        self.clients.set_capacity(candidate.capacity);
+        let config = &generation.config;
+        self.programs.configure(config, Instant::now());
+        if let Some(logger) = candidate.logger {
+            self.logger.finish();
+            self.logger = logger;
+        }
+        let mut lines = self.listeners.adopt(candidate.listeners, &self.epoll);
+        let reporter = &mut self.report.reporter;
+        lines.extend(reporter.adopt(candidate.metrics, &generation, &self.epoll));
+        self.say_all(Severity::Notice, lines);
+        self.report.metrics.configure(config);
+        for engine in self.engines.retire(&retired) {
+            self.send(engine, &ToEngine::Drain, Vec::new());
+        }
+        self.finish_reload("reloaded", ReloadResult::Ok);
+    }
+
+    /// Gives up the candidate, because one of its engines cannot start.
+    fn candidate_failed(&mut self, why: &str) {
+        if let Some(candidate) = self.reload.take_candidate() {
+            self.engines.remove(&candidate.generation, Instant::now());
+            let line = format!("unable to start an engine: {why}");
+            self.reload_failed(&[(Severity::Err, line)]);
+        }
+    }
+
+    fn reload_failed(&mut self, problems: &[(Severity, String)]) {
+        self.reload.tell(problems, &mut self.logger);
+        self.service.reload_failed(problems);
+        let line = "not reloaded: the old configuration stays";
+        self.finish_reload(line, ReloadResult::Failed);
+    }
+
+    fn finish_reload(&mut self, line: &str, result: ReloadResult) {
+        self.logger.say(result.severity(), line);
+        self.report.metrics.reloaded(result);
+        self.reload.finish(line, result);
+        self.service.reloaded(self.clients.len());
+        if self.reload.begin_next() {
+            self.begin_reload(None);
+        }
+    }
+
+    // Stop.
+
+    fn stop_further(&mut self, signal: Signal) {
+        let stage = self.lifecycle.stage();
+        if stage == Stage::Serving {
+            self.begin_stop();
+        }
+        let line = match stage {
+            Stage::Serving => "no more clients; connections that go on to their end",
+            Stage::Draining => "connections that are ended",
+            Stage::Stopping => return,
+        };
+        let line = format!("{signal}: {line}: {}", self.clients.len());
+        self.logger.say(Severity::Notice, &line);
+        if stage == Stage::Draining {
+            self.stop_now();
+        }
+    }
+
+    /// Accepts no more clients.
+    fn begin_stop(&mut self) {
+        self.lifecycle.enter(Stage::Draining);
+        self.listeners.close(&self.epoll);
+        self.service.stopping(self.clients.len());
+        self.stop_lookup();
+        for engine in self.engines.ids() {
+            self.send(engine, &ToEngine::Drain, Vec::new());
+        }
+    }
+
+    /// Ends every connection and every command.
+    fn stop_now(&mut self) {
+        self.lifecycle.enter(Stage::Stopping);
+        let now = Instant::now();
+        self.engines.end_all(now);
+        self.clients.signal_commands(Signal::SIGTERM);
+        for id in self.clients.ids() {
+            self.client_ended(id, Summary::unknown(End::Reset), now);
+        }
+        self.clients.expire_all(now + LAST_GRACE);
+    }
+
+    /// Ends a look-up of names, which no client needs any more.
+    fn stop_lookup(&mut self) {
+        if self.programs.stop_lookup(&self.epoll) {
+            let line = "unable to reload: told to stop".to_owned();
+            self.reload_failed(&[(Severity::Err, line)]);
         }
     }
 }

@@ -11,6 +11,7 @@ mod jail;
 mod passed;
 mod signals;
 mod spawn;
+mod wait;
 
 pub use channel::{Channel, MAX_DESCRIPTORS, Received};
 pub use descriptors::{Standard, null_standard, raise_descriptor_limit, take_standard};
@@ -19,3 +20,4 @@ pub use jail::{Jail, JailError};
 pub use passed::{take_passed, take_variable};
 pub use signals::Signals;
 pub use spawn::{Launch, LaunchError, Launcher, Step};
+pub use wait::{exit_text, reap};

@@ -23,6 +23,10 @@ impl fmt::Display for ConnectionId {
     }
 }
 
+/// An engine process. One monitor never uses a number twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct EngineId(pub u64);
+
 /// Defines an id that is an index into a list of the configuration.
 macro_rules! index {
     ($(#[$doc:meta])* $name:ident) => {
@@ -41,6 +45,12 @@ macro_rules! index {
             /// The index, from 0.
             pub fn index(self) -> usize {
                 self.0 as usize
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.fmt(f)
             }
         }
     };

@@ -14,7 +14,7 @@ mod stdio;
 
 pub use client_certificate::{ClientCertificate, InvalidText, Text};
 pub use handshake_info::HandshakeInfo;
-pub use id::{ConnectionId, HostId, ListenerId};
+pub use id::{ConnectionId, EngineId, HostId, ListenerId};
 pub use name_pattern::{InvalidPattern, NamePattern, server_name};
 pub use psk_identity::{InvalidPskIdentity, PskIdentity};
 pub use server_name::{InvalidName, ServerName};

@@ -5,7 +5,7 @@ use std::fs;
 use std::io::Write;
 use std::net::{SocketAddr, TcpListener};
 
-use tlssrv::environment::{NAMES, Told, variables};
+use tlssrv::environment::{ConnectionInfo, NAMES, variables};
 use tlssrv::types::HandshakeInfo;
 use tlssrv::types::PskIdentity;
 use tlssrv::types::ServerName;
@@ -35,12 +35,12 @@ fn the_page_has_the_variables_of_commands_and_no_others() {
 #[test]
 fn each_variable_of_a_connection_is_there_where_it_has_a_value() {
     let address: SocketAddr = "192.0.2.7:40112".parse().unwrap();
-    let told = Told {
+    let told = ConnectionInfo {
         id: "1.1",
         host: Some("a.example"),
         addresses: Some((address, address)),
         remote_name: Some("remote"),
-        facts: &HandshakeInfo {
+        handshake: &HandshakeInfo {
             server_name: ServerName::parse(b"a.example").ok(),
             alpn: Some("imap".to_owned()),
             version: Some(0x0304),

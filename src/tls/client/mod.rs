@@ -1,6 +1,6 @@
 //! Client certificates: who may come with one, and what the log and the command are told of it.
 //!
-//! Only engines parse what a client has sent. The monitor gets [`ClientCertificate`]: facts that an
+//! Only engines parse what a client has sent. The monitor gets `ClientCertificate`: facts that an
 //! engine vouches for, as it vouches for a PSK identity.
 #![forbid(unsafe_code)]
 

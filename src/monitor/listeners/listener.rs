@@ -1,4 +1,4 @@
-//! Sockets that clients connect to.
+//! One listening socket: bind, accept.
 #![forbid(unsafe_code)]
 
 use std::fmt;
@@ -20,17 +20,17 @@ use crate::config::Address;
 use crate::systemd::{Passed, PassedClient as Client};
 use crate::types::ListenerId;
 
-/// A socket that listens.
+/// A listening socket.
 pub(super) struct Listener {
-    /// Its place in the configuration.
-    pub(super) index: ListenerId,
-    place: Place,
+    /// The `[[listen]]` that it belongs to.
+    pub(super) id: ListenerId,
+    address: BindAddress,
     socket: Socket,
 }
 
-/// Where one socket listens, as the configuration says it: with port 0, if that is what it says.
+/// The address of one listening socket as the configuration gives it: a port may be 0.
 #[derive(Clone, PartialEq, Eq)]
-pub(super) enum Place {
+pub(super) enum BindAddress {
     Tcp(SocketAddr),
     Unix(PathBuf),
     Passed(Rc<Passed>),
@@ -39,50 +39,51 @@ pub(super) enum Place {
 enum Socket {
     Tcp(TcpListener),
     Unix(UnixListener, PathBuf),
-    /// Somebody else's as well; it outlives its listener.
+    /// A socket of the service manager. It stays open after the listener is dropped.
     Passed(Rc<Passed>),
 }
 
-/// A client, as accept(2) gives it.
-pub(super) struct Accepted {
-    pub(super) socket: OwnedFd,
-    /// Its address and ours; none over a Unix-domain socket.
-    pub(super) addresses: Option<(SocketAddr, SocketAddr)>,
+/// A connection that accept(2) has returned.
+pub(in crate::monitor) struct Incoming {
+    /// The socket, non-blocking.
+    pub(in crate::monitor) socket: OwnedFd,
+    /// The addresses of the client and of this end; `None` for a Unix-domain socket.
+    pub(in crate::monitor) addresses: Option<(SocketAddr, SocketAddr)>,
 }
 
-/// What accept(2) said instead of giving a client.
-pub(super) enum Refusal {
-    /// Nobody is there, or the client has gone already.
-    Nobody,
-    /// The process or the system has run out of something; it is best to wait.
+/// Why accept(2) returned no connection.
+pub(in crate::monitor) enum AcceptError {
+    /// No client waits, or the client has gone already.
+    Empty,
+    /// Descriptors or memory have run out; it is best to wait.
     Exhausted(io::Error),
 }
 
 impl Listener {
-    /// Where the sockets of a `[[listen]]` are; `passed` are those that we were started with.
-    pub(super) fn places(address: &Address, passed: &[Rc<Passed>]) -> Vec<Place> {
+    /// The addresses of the sockets of a `[[listen]]`; `passed`: sockets of the service manager.
+    pub(super) fn addresses(address: &Address, passed: &[Rc<Passed>]) -> Vec<BindAddress> {
         match address {
             Address::Inetd => Vec::new(),
             Address::Systemd(name) => {
                 let wanted = |socket: &&Rc<Passed>| name.as_ref().is_none_or(|n| *n == socket.name);
                 let sockets = passed.iter().filter(wanted);
-                sockets.cloned().map(Place::Passed).collect()
+                sockets.cloned().map(BindAddress::Passed).collect()
             }
-            Address::Unix(path) => vec![Place::Unix(path.clone())],
-            Address::Tcp(addresses) => addresses.iter().copied().map(Place::Tcp).collect(),
+            Address::Unix(path) => vec![BindAddress::Unix(path.clone())],
+            Address::Tcp(addresses) => addresses.iter().copied().map(BindAddress::Tcp).collect(),
         }
     }
 
     /// Binds a socket.
     ///
     /// Errors: the address, and what the kernel said.
-    pub(super) fn bind(index: ListenerId, place: Place) -> Result<Self, String> {
-        let socket = match &place {
-            Place::Passed(socket) => Socket::Passed(Rc::clone(socket)),
-            Place::Unix(path) => bind_unix(path)
+    pub(super) fn bind(id: ListenerId, address: BindAddress) -> Result<Self, String> {
+        let socket = match &address {
+            BindAddress::Passed(socket) => Socket::Passed(Rc::clone(socket)),
+            BindAddress::Unix(path) => bind_unix(path)
                 .map(|listener| Socket::Unix(listener, path.clone()))
                 .map_err(|e| format!("unable to listen on unix:{}: {e}", path.display()))?,
-            Place::Tcp(address) => match bind_tcp(*address) {
+            BindAddress::Tcp(address) => match bind_tcp(*address) {
                 // `:PORT` on a system without IPv6.
                 Err(Errno::EAFNOSUPPORT) if address.ip().is_unspecified() => {
                     bind_tcp((Ipv4Addr::UNSPECIFIED, address.port()).into())
@@ -93,25 +94,25 @@ impl Listener {
             .map_err(|e| format!("unable to listen on {address}: {}", e.desc()))?,
         };
         Ok(Self {
-            index,
-            place,
+            id,
+            address,
             socket,
         })
     }
 
-    /// Whether it listens there.
-    pub(super) fn is_at(&self, place: &Place) -> bool {
-        self.place == *place
+    /// Whether the socket was bound to this address.
+    pub(super) fn is_at(&self, address: &BindAddress) -> bool {
+        self.address == *address
     }
 
-    /// Takes the next client; its socket is non-blocking.
-    pub(super) fn accept(&self) -> Result<Accepted, Refusal> {
+    /// Accepts the next connection.
+    pub(super) fn accept(&self) -> Result<Incoming, AcceptError> {
         let client = match &self.socket {
             Socket::Tcp(listener) => listener.accept().map(|(s, peer)| Client::Tcp(s, peer)),
             Socket::Unix(listener, _) => listener.accept().map(|(s, _)| Client::Unix(s)),
             Socket::Passed(passed) => passed.accept(),
         };
-        client.and_then(Accepted::try_from).map_err(refusal)
+        client.and_then(Incoming::try_from).map_err(accept_error)
     }
 }
 
@@ -138,7 +139,7 @@ impl AsFd for Listener {
     }
 }
 
-impl TryFrom<Client> for Accepted {
+impl TryFrom<Client> for Incoming {
     type Error = io::Error;
 
     fn try_from(client: Client) -> io::Result<Self> {
@@ -165,7 +166,7 @@ impl TryFrom<Client> for Accepted {
 impl Drop for Listener {
     fn drop(&mut self) {
         if let Socket::Unix(_, path) = &self.socket {
-            // Somebody may have removed it; then there is nothing to do.
+            // It may have been removed before.
             let _ = std::fs::remove_file(path);
         }
     }
@@ -193,7 +194,7 @@ fn bind_tcp(address: SocketAddr) -> Result<TcpListener, Errno> {
     Ok(fd.into())
 }
 
-/// Binds a path; what a server that has died left there is removed first.
+/// Binds a path. A socket that a dead server left there is removed first.
 fn bind_unix(path: &Path) -> io::Result<UnixListener> {
     let is_socket = std::fs::symlink_metadata(path).is_ok_and(|m| m.file_type().is_socket());
     if is_socket
@@ -206,11 +207,11 @@ fn bind_unix(path: &Path) -> io::Result<UnixListener> {
     Ok(listener)
 }
 
-fn refusal(e: io::Error) -> Refusal {
+fn accept_error(e: io::Error) -> AcceptError {
     match e.raw_os_error().map(Errno::from_raw) {
         Some(Errno::EMFILE | Errno::ENFILE | Errno::ENOBUFS | Errno::ENOMEM) => {
-            Refusal::Exhausted(e)
+            AcceptError::Exhausted(e)
         }
-        _ => Refusal::Nobody,
+        _ => AcceptError::Empty,
     }
 }

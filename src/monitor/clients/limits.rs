@@ -1,6 +1,7 @@
-//! Who may connect now: so many in total, so many from one source, and so many of them in a second.
+//! Admission control: limits on open connections in total, per source and per host, and on new ones
+//! per second.
 //!
-//! A client over a limit costs no more than an accept(2) and a close(2), and a line in the log each second.
+//! A client over a limit costs no more than an accept(2), a close(2) and a share of one log line per second.
 #![forbid(unsafe_code)]
 
 use std::collections::HashMap;
@@ -9,49 +10,49 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::time::{Duration, Instant};
 
 use crate::config::Limits;
+use crate::monitor::generation::HostKey;
 
-/// How long refusals are counted before the log gets the sum.
+/// Time for which refusals are counted before the log gets the sum.
 const REPORT: Duration = Duration::from_secs(1);
-/// Sources without a connection that are kept before somebody looks for those to forget.
+/// Number of known sources from which on idle ones are forgotten.
 const IDLE_SOURCES: usize = 1024;
 
-/// Where a client comes from: an IPv4 address, or the /64 of an IPv6 address, since whoever has one has
-/// all of it (RFC 6177 §2).
+/// The network that a client connects from: an IPv4 address, or the /64 of an IPv6 address, since a site
+/// has a whole /64 at least (RFC 6177 §2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Source(IpAddr);
 
-/// A limit that a client is over.
+/// The limit for which a client is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Over {
+pub(in crate::monitor) enum LimitExceeded {
     Connections,
     PerSource,
     PerSourceRate,
-    /// No limit: it is no load balancer, where only those may connect.
+    /// Not a limit: the client is no load balancer, and the listener accepts only those.
     ProxyFrom,
 }
 
-/// The clients of all sources.
-pub(super) struct Admission {
+/// A host that has as many connections as its own limit allows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::monitor) struct HostFull;
+
+/// Counts of open and refused connections.
+pub(super) struct AdmissionControl {
     sources: HashMap<Source, Usage>,
-    /// Clients of the hosts that have a limit of their own.
-    hosts: HashMap<Seats, usize>,
+    /// Open connections of the hosts that have a limit of their own.
+    hosts: HashMap<HostKey, usize>,
     refused: Refused,
 }
 
-/// A host, as its limit knows it in one configuration and in the next: its label, and how many hosts before
-/// it have the same.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Seats(String, usize);
-
-/// What a source has.
+/// Connections of one source.
 struct Usage {
     open: usize,
-    /// The second that `new` counts.
+    /// Start of the second in which `new` counts.
     second: Instant,
     new: u32,
 }
 
-/// Refusals that the log has not been told of.
+/// Refusals that are not in the log yet.
 #[derive(Default)]
 struct Refused {
     counts: [u64; 4],
@@ -71,16 +72,16 @@ impl Source {
     }
 }
 
-impl Over {
-    pub(super) const ALL: [Self; 4] = [
+impl LimitExceeded {
+    pub(in crate::monitor) const ALL: [Self; 4] = [
         Self::Connections,
         Self::PerSource,
         Self::PerSourceRate,
         Self::ProxyFrom,
     ];
 
-    /// Its key in `[limits]`, or in `[[listen]]`.
-    pub(super) fn name(self) -> &'static str {
+    /// The key in `[limits]`, or in `[[listen]]`.
+    pub(in crate::monitor) fn name(self) -> &'static str {
         match self {
             Self::Connections => "connections",
             Self::PerSource => "per-source",
@@ -99,21 +100,7 @@ impl fmt::Display for Source {
     }
 }
 
-impl Seats {
-    /// Those of hosts with these labels.
-    pub(super) fn of<'a>(labels: impl Iterator<Item = &'a str>) -> Vec<Self> {
-        let mut known = HashMap::new();
-        labels
-            .map(|label| {
-                let count = known.entry(label).or_insert(0_usize);
-                *count += 1;
-                Self(label.to_owned(), *count - 1)
-            })
-            .collect()
-    }
-}
-
-impl Admission {
+impl AdmissionControl {
     pub(super) fn new() -> Self {
         Self {
             sources: HashMap::new(),
@@ -122,18 +109,20 @@ impl Admission {
         }
     }
 
-    /// Lets a client in, or says which limit it is over; who is let in is to be given back by
-    /// [`Admission::release`]. `open` are those that there are, of `room`; a Unix-domain socket is no source.
+    /// Admits a client; [`AdmissionControl::release`] undoes it. `open` and `capacity`: present and largest
+    /// number of connections. A client of a Unix-domain socket has no source.
+    ///
+    /// Errors: the limit that the client is over.
     pub(super) fn admit(
         &mut self,
         source: Option<Source>,
-        (open, room): (usize, usize),
+        (open, capacity): (usize, usize),
         limits: &Limits,
         now: Instant,
-    ) -> Result<(), Over> {
-        let over = match open < room {
+    ) -> Result<(), LimitExceeded> {
+        let over = match open < capacity {
             true => source.and_then(|source| self.enter(source, limits, now)),
-            false => Some(Over::Connections),
+            false => Some(LimitExceeded::Connections),
         };
         if let Some(over) = over {
             self.refuse(over, source, now);
@@ -141,14 +130,15 @@ impl Admission {
         over.map_or(Ok(()), Err)
     }
 
-    /// Lets a client stay that was let in without a source, now that there is one, or says which limit it is
-    /// over.
+    /// Counts a source for a client that was admitted without one.
+    ///
+    /// Errors: the limit that the source is over.
     pub(super) fn identify(
         &mut self,
         source: Source,
         limits: &Limits,
         now: Instant,
-    ) -> Result<(), Over> {
+    ) -> Result<(), LimitExceeded> {
         let over = self.enter(source, limits, now);
         if let Some(over) = over {
             self.refuse(over, Some(source), now);
@@ -156,12 +146,12 @@ impl Admission {
         over.map_or(Ok(()), Err)
     }
 
-    /// Counts a client that is not let in.
-    pub(super) fn refuse(&mut self, over: Over, source: Option<Source>, now: Instant) {
+    /// Counts a client that is refused.
+    pub(super) fn refuse(&mut self, over: LimitExceeded, source: Option<Source>, now: Instant) {
         self.refused.count(over, source, now);
     }
 
-    fn enter(&mut self, source: Source, limits: &Limits, now: Instant) -> Option<Over> {
+    fn enter(&mut self, source: Source, limits: &Limits, now: Instant) -> Option<LimitExceeded> {
         if self.sources.len() >= IDLE_SOURCES && self.sources.len() == self.sources.capacity() {
             self.sources
                 .retain(|_, usage| usage.open > 0 || !usage.is_past(now));
@@ -176,28 +166,31 @@ impl Admission {
             usage.new = 0;
         }
         if limits.per_source.is_some_and(|most| usage.open >= most) {
-            return Some(Over::PerSource);
+            return Some(LimitExceeded::PerSource);
         }
         if limits.per_source_rate.is_some_and(|most| usage.new >= most) {
-            return Some(Over::PerSourceRate);
+            return Some(LimitExceeded::PerSourceRate);
         }
         usage.open += 1;
         usage.new += 1;
         None
     }
 
-    /// Lets a client in to a host that takes so many, or not.
-    pub(super) fn reserve(&mut self, host: &Seats, most: usize) -> bool {
+    /// Counts a connection of a host that takes `most`.
+    ///
+    /// Errors: the host has as many already.
+    pub(super) fn enter_host(&mut self, host: &HostKey, most: usize) -> Result<(), HostFull> {
         let open = self.hosts.get(host).copied().unwrap_or_default();
-        if open < most {
-            self.hosts.insert(host.clone(), open + 1);
+        if open >= most {
+            return Err(HostFull);
         }
-        open < most
+        self.hosts.insert(host.clone(), open + 1);
+        Ok(())
     }
 
-    /// A client that was let in is gone, and so is its place at a host.
-    pub(super) fn release(&mut self, source: Option<Source>, reserved: Option<&Seats>) {
-        if let Some(host) = reserved
+    /// Forgets a connection of a source and of a host.
+    pub(super) fn release(&mut self, source: Option<Source>, host: Option<&HostKey>) {
+        if let Some(host) = host
             && let Some(open) = self.hosts.get_mut(host)
         {
             *open = open.saturating_sub(1);
@@ -210,17 +203,17 @@ impl Admission {
         }
     }
 
-    /// When the log is to be told of refusals.
+    /// Time of the next line about refusals.
     pub(super) fn next_report(&self) -> Option<Instant> {
         self.refused.report
     }
 
-    /// What it has not been told when everything ends.
+    /// The line about refusals that are not in the log yet.
     pub(super) fn last_report(&mut self) -> Option<String> {
         self.report(self.refused.report?)
     }
 
-    /// What the log is to be told now.
+    /// The line about refusals, if one is due.
     pub(super) fn report(&mut self, now: Instant) -> Option<String> {
         self.refused.report.filter(|when| *when <= now)?;
         Some(std::mem::take(&mut self.refused).to_string())
@@ -234,13 +227,13 @@ impl Usage {
 }
 
 impl Refused {
-    fn count(&mut self, over: Over, source: Option<Source>, now: Instant) {
+    fn count(&mut self, over: LimitExceeded, source: Option<Source>, now: Instant) {
         let [connections, per_source, per_source_rate, proxy_from] = &mut self.counts;
         *match over {
-            Over::Connections => connections,
-            Over::PerSource => per_source,
-            Over::PerSourceRate => per_source_rate,
-            Over::ProxyFrom => proxy_from,
+            LimitExceeded::Connections => connections,
+            LimitExceeded::PerSource => per_source,
+            LimitExceeded::PerSourceRate => per_source_rate,
+            LimitExceeded::ProxyFrom => proxy_from,
         } += 1;
         self.last = source.or(self.last);
         self.report = self.report.or(now.checked_add(REPORT));
@@ -253,7 +246,11 @@ impl fmt::Display for Refused {
             [0, 0, 0, _] => write!(f, "refused clients that are no load balancer:")?,
             _ => write!(f, "refused clients over a limit:")?,
         }
-        for (over, count) in Over::ALL.iter().zip(self.counts).filter(|(_, n)| *n > 0) {
+        for (over, count) in LimitExceeded::ALL
+            .iter()
+            .zip(self.counts)
+            .filter(|(_, n)| *n > 0)
+        {
             write!(f, " {}={count}", over.name())?;
         }
         match self.last {
@@ -272,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn an_ipv6_network_is_one_source_and_a_mapped_address_is_that_of_ipv4() {
+    fn a_64_of_ipv6_is_one_source_and_a_mapped_address_is_its_ipv4_address() {
         assert_eq!(source("2001:db8::1"), source("2001:db8::ffff:0:0:1"));
         assert_ne!(source("2001:db8::1"), source("2001:db8:0:1::1"));
         assert_eq!(source("::ffff:192.0.2.7"), source("192.0.2.7"));
@@ -287,23 +284,23 @@ mod tests {
             per_source_rate: Some(3),
             ..Limits::default()
         };
-        let (mut admission, now) = (Admission::new(), Instant::now());
+        let (mut admission, now) = (AdmissionControl::new(), Instant::now());
         let (one, other) = (Some(source("192.0.2.1")), Some(source("192.0.2.2")));
         let room = (0, 10);
         assert_eq!(admission.admit(one, room, &limits, now), Ok(()));
         assert_eq!(admission.admit(one, room, &limits, now), Ok(()));
         assert_eq!(
             admission.admit(one, room, &limits, now),
-            Err(Over::PerSource)
+            Err(LimitExceeded::PerSource)
         );
         assert_eq!(admission.admit(other, room, &limits, now), Ok(()));
         admission.release(one, None);
         assert_eq!(admission.admit(one, room, &limits, now), Ok(()));
         admission.release(one, None);
         let over = admission.admit(one, room, &limits, now);
-        assert_eq!(over, Err(Over::PerSourceRate));
+        assert_eq!(over, Err(LimitExceeded::PerSourceRate));
         let over = admission.admit(one, (10, 10), &limits, now);
-        assert_eq!(over, Err(Over::Connections));
+        assert_eq!(over, Err(LimitExceeded::Connections));
         let later = now + Duration::from_secs(1);
         assert_eq!(admission.admit(one, room, &limits, later), Ok(()));
         assert_eq!(admission.report(now), None);
@@ -317,9 +314,9 @@ mod tests {
     }
 
     #[test]
-    fn sources_that_are_gone_are_forgotten() {
+    fn idle_sources_are_forgotten() {
         let limits = Limits::default();
-        let (mut admission, mut now) = (Admission::new(), Instant::now());
+        let (mut admission, mut now) = (AdmissionControl::new(), Instant::now());
         for network in 0..100_000_u32 {
             let source = Some(Source::of(
                 Ipv6Addr::from_bits(u128::from(network) << 64).into(),

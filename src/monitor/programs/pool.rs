@@ -1,7 +1,7 @@
-//! The backends of all hosts: how busy each is, and which are left alone because they have failed.
+//! The choice of a backend: connections of each, and the back-off time after a failure.
 //!
-//! What is known of a backend is known by its address, so that it holds for every host that has it, and
-//! from one configuration to the next.
+//! Backends are known by their addresses, so that one state holds for every host that has the backend,
+//! and from one configuration to the next.
 #![forbid(unsafe_code)]
 
 use std::collections::HashMap;
@@ -9,63 +9,62 @@ use std::time::{Duration, Instant};
 
 use crate::config::Target;
 
-/// How long a backend that has failed once is left alone.
+/// Back-off time after the first failure.
 const MIN_WAIT: Duration = Duration::from_millis(100);
-/// How long one is left alone that keeps failing.
+/// Longest back-off time.
 const MAX_WAIT: Duration = Duration::from_secs(30);
-/// Idle backends that are remembered before somebody looks for those to forget.
+/// Number of known backends from which on idle ones are forgotten.
 const IDLE: usize = 1024;
 
-/// What is known of backends.
+/// The states of all backends.
 #[derive(Default)]
 pub(super) struct Pool {
     states: HashMap<Target, State>,
-    /// Counts choices.
+    /// Number of choices so far.
     clock: u64,
 }
 
-/// The better comes first.
+/// Order of preference; the best comes first.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Standing {
     Good,
-    /// It has failed, and its while is not over until then.
-    LeftAlone(Instant),
-    /// It has failed, and somebody tries whether it is back.
+    /// The backend has failed, and its back-off time ends then.
+    BackingOff(Instant),
+    /// The backend has failed, and a connection tries whether it is back.
     Tried,
 }
 
 #[derive(Default)]
 struct State {
-    /// Connections that it has of us, and those that are being made.
+    /// Number of connections, those that are being made included.
     open: usize,
-    /// When it was last chosen.
+    /// Number of the last choice of this backend.
     chosen: u64,
     away: Option<Away>,
 }
 
 /// A backend that has failed.
 struct Away {
-    /// It comes after all others before.
+    /// End of the back-off time.
     until: Instant,
     wait: Duration,
-    /// When it failed last.
+    /// Time of the last failure.
     failed: Instant,
-    /// Until when somebody tries whether it is back.
+    /// Time until which a connection tries whether the backend is back.
     tried: Option<Instant>,
 }
 
 impl Pool {
-    /// Takes the best of these: the one with the fewest connections, and among equals the one that was
-    /// chosen longest ago. `None`: there are none.
+    /// Chooses the backend with the fewest connections, and among equals the one that was chosen longest
+    /// ago. `None`: there are no backends.
     ///
-    /// One that has failed comes after all others for its while, and then one client tries it for as long
-    /// as that may `take`, while others still have a better choice. Where there is nothing better it is
-    /// taken nevertheless: a client that is turned away without a try loses more than a backend that is
-    /// tried.
+    /// A backend that has failed comes after all others during its back-off time. Then one client tries it
+    /// for at most `timeout`, while others still prefer the rest. Without a better choice a backend is
+    /// chosen even then: a client that is refused without a try loses more than a backend that is tried.
     pub(super) fn choose<'a>(
         &mut self,
         targets: impl Iterator<Item = &'a Target>,
-        take: Duration,
+        timeout: Duration,
         now: Instant,
     ) -> Option<Target> {
         if self.states.len() >= IDLE && self.states.len() == self.states.capacity() {
@@ -82,13 +81,13 @@ impl Pool {
         state.open += 1;
         state.chosen = self.clock;
         if let Some(away) = &mut state.away {
-            away.tried = Some(now + take);
+            away.tried = Some(now + timeout);
         }
         Some(target.clone())
     }
 
-    /// A backend that was chosen at `since` has failed. How long it is left alone, if it did not count as
-    /// one that has failed before.
+    /// Notes that a backend that was chosen at `since` has failed; the back-off time, if it had not failed
+    /// before.
     pub(super) fn failed(
         &mut self,
         target: &Target,
@@ -106,7 +105,7 @@ impl Pool {
             });
             return Some(MIN_WAIT);
         };
-        // Those that were on their way when it failed first say nothing new.
+        // Attempts that were under way at the first failure tell nothing new.
         if since >= away.failed {
             away.wait = (away.wait * 2).min(MAX_WAIT);
             away.until = now + away.wait;
@@ -115,13 +114,13 @@ impl Pool {
         None
     }
 
-    /// A backend that was chosen has accepted; whether it had failed before.
+    /// Notes that a chosen backend has accepted; whether it had failed before.
     pub(super) fn connected(&mut self, target: &Target) -> bool {
         let state = self.states.get_mut(target);
         state.is_some_and(|state| state.away.take().is_some())
     }
 
-    /// Whoever chose a backend at `since` doesn't wait for it any more; what became of that, nobody knows.
+    /// Gives up an attempt of which the result is unknown. The backend was chosen at `since`.
     pub(super) fn give_up(&mut self, target: &Target, since: Instant) {
         self.release(target);
         let state = self.states.get_mut(target);
@@ -132,7 +131,7 @@ impl Pool {
         }
     }
 
-    /// A connection to a backend that was chosen is no more.
+    /// Forgets a connection to a backend.
     pub(super) fn release(&mut self, target: &Target) {
         if let Some(state) = self.states.get_mut(target) {
             state.open = state.open.saturating_sub(1);
@@ -144,7 +143,7 @@ impl State {
     fn standing(&self, now: Instant) -> Standing {
         match &self.away {
             Some(away) if away.tried.is_some_and(|until| now < until) => Standing::Tried,
-            Some(away) if now < away.until => Standing::LeftAlone(away.until),
+            Some(away) if now < away.until => Standing::BackingOff(away.until),
             _ => Standing::Good,
         }
     }
@@ -154,17 +153,17 @@ impl State {
 mod tests {
     use super::*;
 
-    const TAKE: Duration = Duration::from_secs(5);
+    const TIMEOUT: Duration = Duration::from_secs(5);
 
     fn targets<const N: usize>() -> [Target; N] {
         std::array::from_fn(|n| Target::Unix(n.to_string().into()))
     }
 
     #[test]
-    fn the_one_with_the_fewest_connections_is_chosen_and_equals_take_turns() {
+    fn the_backend_with_the_fewest_connections_is_chosen_and_equals_take_turns() {
         let (mut pool, now, [a, b]) = (Pool::default(), Instant::now(), targets());
         let each = [a.clone(), b.clone()];
-        let choose = |pool: &mut Pool| pool.choose(each.iter(), TAKE, now).unwrap();
+        let choose = |pool: &mut Pool| pool.choose(each.iter(), TIMEOUT, now).unwrap();
         assert_eq!(choose(&mut pool), a, "in the order of the file");
         assert_eq!(choose(&mut pool), b);
         pool.release(&b);
@@ -175,16 +174,16 @@ mod tests {
     }
 
     #[test]
-    fn one_that_fails_is_left_alone_for_a_growing_while() {
+    fn a_failed_backend_is_skipped_for_a_time_that_grows() {
         let (mut pool, mut now, [bad, good]) = (Pool::default(), Instant::now(), targets());
         let each = [bad.clone(), good];
         let mut waits = Vec::new();
         for round in 0..12 {
-            assert_eq!(pool.choose(each.iter(), TAKE, now), Some(bad.clone()));
+            assert_eq!(pool.choose(each.iter(), TIMEOUT, now), Some(bad.clone()));
             assert_eq!(pool.failed(&bad, now, now).is_some(), round == 0);
             let failed = now;
             loop {
-                let chosen = pool.choose(each.iter(), TAKE, now).unwrap();
+                let chosen = pool.choose(each.iter(), TIMEOUT, now).unwrap();
                 if chosen == bad {
                     pool.give_up(&bad, now);
                     break;
@@ -195,7 +194,7 @@ mod tests {
         }
         assert_eq!(waits[..5], [100, 200, 400, 800, 1600]);
         assert_eq!(waits[10..], [30_000, 30_000]);
-        assert_eq!(pool.choose(each.iter(), TAKE, now), Some(bad.clone()));
+        assert_eq!(pool.choose(each.iter(), TIMEOUT, now), Some(bad.clone()));
         assert!(pool.connected(&bad), "it is back");
         assert!(!pool.connected(&bad));
         pool.release(&bad);
@@ -203,26 +202,29 @@ mod tests {
     }
 
     #[test]
-    fn where_all_have_failed_each_is_tried_the_one_whose_turn_comes_first_before() {
+    fn when_all_backends_have_failed_the_one_whose_back_off_ends_first_is_tried() {
         let (mut pool, now, each) = (Pool::default(), Instant::now(), targets::<2>());
         let later = now + Duration::from_millis(1);
         for (target, failed) in each.iter().zip([later, now]) {
-            assert_eq!(pool.choose(each.iter(), TAKE, now).as_ref(), Some(target));
+            assert_eq!(
+                pool.choose(each.iter(), TIMEOUT, now).as_ref(),
+                Some(target)
+            );
             pool.failed(target, now, failed);
         }
-        let tried = pool.choose(each.iter(), TAKE, later);
+        let tried = pool.choose(each.iter(), TIMEOUT, later);
         assert_eq!(tried.as_ref(), Some(&each[1]));
-        let tried = pool.choose(each.iter(), TAKE, later);
+        let tried = pool.choose(each.iter(), TIMEOUT, later);
         assert_eq!(tried.as_ref(), Some(&each[0]));
-        assert!(pool.choose(each.iter(), TAKE, later).is_some());
-        assert_eq!(pool.choose([].iter(), TAKE, later), None);
+        assert!(pool.choose(each.iter(), TIMEOUT, later).is_some());
+        assert_eq!(pool.choose([].iter(), TIMEOUT, later), None);
     }
 
     #[test]
-    fn many_that_fail_together_have_failed_once() {
+    fn failures_at_the_same_time_count_once() {
         let (mut pool, now, each) = (Pool::default(), Instant::now(), targets::<1>());
         for _ in 0..100 {
-            assert!(pool.choose(each.iter(), TAKE, now).is_some());
+            assert!(pool.choose(each.iter(), TIMEOUT, now).is_some());
         }
         let later = now + Duration::from_millis(1);
         for place in 0..100 {
@@ -233,10 +235,10 @@ mod tests {
     }
 
     #[test]
-    fn one_at_a_time_tries_whether_it_is_back() {
+    fn one_connection_at_a_time_tries_whether_a_backend_is_back() {
         let (mut pool, now, [bad, good]) = (Pool::default(), Instant::now(), targets());
         let each = [bad.clone(), good.clone()];
-        let choose = |pool: &mut Pool, now| pool.choose(each.iter(), TAKE, now).unwrap();
+        let choose = |pool: &mut Pool, now| pool.choose(each.iter(), TIMEOUT, now).unwrap();
         assert_eq!(choose(&mut pool, now), bad);
         assert_eq!(choose(&mut pool, now), good);
         pool.failed(&bad, now, now);
@@ -244,10 +246,10 @@ mod tests {
         assert_eq!(choose(&mut pool, due), bad);
         assert_eq!(choose(&mut pool, due), good);
         assert_eq!(choose(&mut pool, due), good, "however many it has");
-        // Who tried it has gone, or is not heard of again.
+        // The client that tried the backend has gone, or gets no answer.
         pool.give_up(&bad, due);
         assert_eq!(choose(&mut pool, due), bad);
         assert_eq!(choose(&mut pool, due), good);
-        assert_eq!(choose(&mut pool, due + TAKE), bad);
+        assert_eq!(choose(&mut pool, due + TIMEOUT), bad);
     }
 }

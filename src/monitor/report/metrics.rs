@@ -1,5 +1,7 @@
-//! What is counted for `/metrics`. Labels are words of ours, of the configuration, or names that a standard
-//! has given; never what a stranger sent, so that nobody but the operator decides how many series there are.
+//! The metrics that `/metrics` and `--status` show.
+//!
+//! Labels are fixed words, words of the configuration, or names of a standard; never what a stranger sent,
+//! so that only the operator decides how many series there are.
 #![forbid(unsafe_code)]
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -10,22 +12,22 @@ use prometheus::{
     IntGaugeVec, Opts, Registry, TextEncoder,
 };
 
-use super::connection::{Connection, exit_text};
-use super::limits::Over;
 use crate::config::{Config, Host};
+use crate::monitor::clients::{Client, Clients, LimitExceeded};
+use crate::process::exit_text;
 use crate::tls::names::{suite_name, version_name};
 use crate::tls::server_certificate::Validity;
-use crate::types::HandshakeInfo;
+use crate::types::Severity;
 
-/// Seconds that a handshake may take: from one round trip nearby to the default limit.
+/// Buckets of handshake times, in seconds: from a round trip nearby to the default limit.
 const HANDSHAKE: [f64; 13] = [
     0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
 ];
-/// Seconds that the start of a command may take.
+/// Buckets of launch times, in seconds.
 const LAUNCH: [f64; 13] = [
     0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0,
 ];
-/// How a connection may end.
+/// Outcomes of a connection.
 const OUTCOMES: [&str; 9] = [
     "closed",
     "truncated",
@@ -38,8 +40,8 @@ const OUTCOMES: [&str; 9] = [
     "launch",
 ];
 
-/// What is counted. Every series of a host that is configured is there from the start, as a rate needs it.
-pub(super) struct Numbers {
+/// The metrics. Every series of a configured host exists from the start, as a rate needs it.
+pub(in crate::monitor) struct Metrics {
     registry: Registry,
     accepted: IntCounterVec,
     refused: IntCounterVec,
@@ -51,45 +53,73 @@ pub(super) struct Numbers {
     launch_time: HistogramVec,
     exits: IntCounterVec,
     reloads: IntCounterVec,
-    pub(super) restarts: IntCounter,
+    restarts: IntCounter,
     open: IntGaugeVec,
     commands: IntGaugeVec,
     expiry: IntGaugeVec,
     engines: IntGauge,
     ready: IntGauge,
-    pub(super) started: SystemTime,
+    started: SystemTime,
 }
 
-/// What is not counted but looked up when somebody asks.
-pub(super) struct Present<'a> {
-    pub(super) config: &'a Config,
-    pub(super) connections: Vec<&'a Connection>,
-    /// Engines that live, those that finish old connections among them.
-    pub(super) engines: usize,
-    /// Whether new clients are served.
-    pub(super) ready: bool,
+/// The result of a reload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::monitor) enum ReloadResult {
+    /// A new configuration is in use.
+    Ok,
+    /// The old configuration stays.
+    Failed,
 }
 
-/// What `--status` says of a host.
+impl ReloadResult {
+    /// The severity of the log line about it.
+    pub(in crate::monitor) fn severity(self) -> Severity {
+        match self {
+            Self::Ok => Severity::Notice,
+            Self::Failed => Severity::Err,
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// Values that are looked up when somebody asks for the metrics or for the status.
+pub(in crate::monitor) struct Present<'a> {
+    /// The current configuration.
+    pub(in crate::monitor) config: &'a Config,
+    /// The clients.
+    pub(in crate::monitor) clients: &'a Clients,
+    /// Number of engines that live, retired ones included.
+    pub(in crate::monitor) engines: usize,
+    /// Why new clients are not served; `None`: they are.
+    pub(in crate::monitor) unready: Option<&'static str>,
+}
+
+/// Totals of one host for `--status`.
 #[derive(Default)]
 pub(super) struct Totals {
     pub(super) ended: u64,
     pub(super) failed: u64,
     pub(super) handshakes: u64,
-    /// Seconds that a handshake took; `None`: there was none.
+    /// Mean time of a handshake in seconds; `None`: there was none.
     pub(super) handshake_mean: Option<f64>,
     pub(super) received: u64,
     pub(super) sent: u64,
 }
 
-impl Numbers {
-    /// Nothing has been counted.
+impl Metrics {
+    /// Metrics of a server that starts.
     ///
-    /// Errors: none, unless a name below is no name for a metric.
-    pub(super) fn new() -> Result<Self, Error> {
+    /// Errors: none, unless a name below is not valid for a metric.
+    pub(in crate::monitor) fn new() -> Result<Self, Error> {
         let registry = Registry::new_custom(Some("tlssrv".into()), None)?;
         let new = New(&registry);
-        let numbers = Self {
+        let metrics = Self {
             accepted: new.counters(
                 "connections_accepted_total",
                 "Clients accepted, by listener.",
@@ -166,18 +196,18 @@ impl Numbers {
             "start_time_seconds",
             "When tlssrv was started, in seconds since 1970-01-01 UTC.",
         )?;
-        started.set(unix_time(numbers.started));
-        for limit in Over::ALL {
-            numbers.refused.with_label_values(&["", limit.name()]);
+        started.set(unix_time(metrics.started));
+        for limit in LimitExceeded::ALL {
+            metrics.refused.with_label_values(&["", limit.name()]);
         }
-        for result in ["ok", "failed"] {
-            numbers.reloads.with_label_values(&[result]);
+        for result in [ReloadResult::Ok, ReloadResult::Failed] {
+            metrics.reloads.with_label_values(&[result.name()]);
         }
-        Ok(numbers)
+        Ok(metrics)
     }
 
-    /// A configuration is the current one from now on. What was counted for hosts that it has no more, stays.
-    pub(super) fn configured(&self, config: &Config) {
+    /// Creates the series of a configuration. Series of hosts that it does not have stay.
+    pub(in crate::monitor) fn configure(&self, config: &Config) {
         for listener in &config.listeners {
             self.accepted.with_label_values(&[listener.name.as_str()]);
         }
@@ -202,7 +232,7 @@ impl Numbers {
                 let place = i32::to_string(&place);
                 let gauge = [host.label.as_str(), &place];
                 let gauge = self.expiry.with_label_values(&gauge);
-                // Two hosts may have one label: the certificate that expires first is the one that matters.
+                // Several hosts may have one label: the certificate that expires first counts.
                 let expiry = unix_time(expiry);
                 let known = Some(gauge.get()).filter(|known| *known != 0);
                 gauge.set(known.map_or(expiry, |known| known.min(expiry)));
@@ -210,24 +240,29 @@ impl Numbers {
         }
     }
 
-    pub(super) fn accepted(&self, listener: &str) {
+    /// Counts a client that is accepted.
+    pub(in crate::monitor) fn accepted(&self, listener: &str) {
         self.accepted.with_label_values(&[listener]).inc();
     }
 
-    pub(super) fn refused(&self, limit: Over) {
+    /// Counts a client that is refused because of a limit of the server.
+    pub(in crate::monitor) fn refused(&self, limit: LimitExceeded) {
         self.refused.with_label_values(&["", limit.name()]).inc();
     }
 
-    pub(super) fn refused_by(&self, host: &Host) {
-        let labels = [host.label.as_str(), HOST];
+    /// Counts a client that is refused because of the limit of a host.
+    pub(in crate::monitor) fn refused_by_host(&self, host: &str) {
+        let labels = [host, HOST];
         self.refused.with_label_values(&labels).inc();
     }
 
-    /// A handshake is complete, and took so long.
-    pub(super) fn handshake(&self, host: &str, auth: &str, facts: &HandshakeInfo, time: Duration) {
-        let version = facts.version.and_then(version_name).unwrap_or_default();
-        let suite = facts.suite.and_then(suite_name).unwrap_or_default();
-        let resumed = match facts.resumed {
+    /// Counts a complete handshake, and the time that it took.
+    pub(in crate::monitor) fn handshake(&self, client: &Client, time: Duration) {
+        let (host, info) = (client.host_label(), client.handshake());
+        let auth = client.auth().unwrap_or_default();
+        let version = info.version.and_then(version_name).unwrap_or_default();
+        let suite = info.suite.and_then(suite_name).unwrap_or_default();
+        let resumed = match info.resumed {
             Some(true) => "true",
             _ => "false",
         };
@@ -240,20 +275,21 @@ impl Numbers {
         self.handshake_time.with_label_values(&[host])
     }
 
-    /// What a client is connected to was started, in so much time.
-    pub(super) fn launched(&self, host: &str, time: Duration) {
+    /// Counts the start of a command, or a connection to a backend, and the time that it took.
+    pub(in crate::monitor) fn launched(&self, host: &str, time: Duration) {
         let histogram = self.launch_time.with_label_values(&[host]);
         histogram.observe(time.as_secs_f64());
     }
 
-    pub(super) fn exited(&self, host: &str, status: WaitStatus) {
+    /// Counts a command that has ended.
+    pub(in crate::monitor) fn exited(&self, host: &str, status: WaitStatus) {
         if let Some(status) = exit_text(status) {
             self.exits.with_label_values(&[host, &status]).inc();
         }
     }
 
-    /// So many more bytes went up and down.
-    pub(super) fn moved(&self, host: &str, received: u64, sent: u64) {
+    /// Counts plaintext bytes from clients and to them.
+    pub(in crate::monitor) fn traffic(&self, host: &str, received: u64, sent: u64) {
         for (counters, bytes) in [(&self.received, received), (&self.sent, sent)] {
             if bytes > 0 {
                 counters.with_label_values(&[host]).inc_by(bytes);
@@ -261,27 +297,43 @@ impl Numbers {
         }
     }
 
-    /// A connection is over.
-    pub(super) fn ended(&self, connection: &Connection) {
-        let labels = [connection.host_label(), connection.outcome()];
+    /// Counts a connection that has ended.
+    pub(in crate::monitor) fn ended(&self, client: &Client) {
+        let labels = [client.host_label(), client.outcome()];
         self.ended.with_label_values(&labels).inc();
     }
 
-    pub(super) fn reloaded(&self, result: &str) {
-        self.reloads.with_label_values(&[result]).inc();
+    /// Counts a reload.
+    pub(in crate::monitor) fn reloaded(&self, result: ReloadResult) {
+        self.reloads.with_label_values(&[result.name()]).inc();
     }
 
-    /// How often it was reloaded with this result.
-    pub(super) fn reloads(&self, result: &str) -> u64 {
-        self.reloads.with_label_values(&[result]).get()
+    /// Counts engines that were started in the place of dead ones.
+    pub(in crate::monitor) fn restarted(&self, engines: u64) {
+        self.restarts.inc_by(engines);
     }
 
-    /// How many were over this limit of all.
-    pub(super) fn over(&self, limit: Over) -> u64 {
+    /// Number of engines that were started in the place of dead ones.
+    pub(super) fn restarts(&self) -> u64 {
+        self.restarts.get()
+    }
+
+    /// Time since the start of the server.
+    pub(super) fn uptime(&self) -> Duration {
+        self.started.elapsed().unwrap_or_default()
+    }
+
+    /// Number of reloads with this result.
+    pub(super) fn reloads(&self, result: ReloadResult) -> u64 {
+        self.reloads.with_label_values(&[result.name()]).get()
+    }
+
+    /// Number of clients that were refused because of a limit of the server.
+    pub(super) fn refusals(&self, limit: LimitExceeded) -> u64 {
         self.refused.with_label_values(&["", limit.name()]).get()
     }
 
-    /// What was counted for a host.
+    /// Totals of a host; with an empty label, of connections without a host.
     pub(super) fn totals(&self, host: &str) -> Totals {
         let ended = OUTCOMES.map(|outcome| self.ended.with_label_values(&[host, outcome]).get());
         let [closed, ..] = ended;
@@ -307,10 +359,10 @@ impl Numbers {
         }
     }
 
-    /// All of it, as Prometheus reads it (text format 0.0.4).
+    /// The metrics in the text format of Prometheus, version 0.0.4.
     ///
     /// Errors: none, unless a family is empty in a way that the crate rules out.
-    pub(super) fn text(&self, present: &Present<'_>) -> Result<String, Error> {
+    pub(in crate::monitor) fn text(&self, present: &Present<'_>) -> Result<String, Error> {
         self.open.reset();
         self.commands.reset();
         let labels = present.config.hosts.iter().map(|host| host.label.as_str());
@@ -319,26 +371,26 @@ impl Numbers {
             self.commands.with_label_values(&[label]);
         }
         self.open.with_label_values(&[""]);
-        for connection in &present.connections {
-            let label = [connection.host_label()];
-            if connection.is_served() {
+        for (_, client) in present.clients.iter() {
+            let label = [client.host_label()];
+            if client.is_open() {
                 self.open.with_label_values(&label).inc();
             }
-            if connection.runs() {
+            if client.runs() {
                 self.commands.with_label_values(&label).inc();
             }
         }
         self.engines
             .set(i64::try_from(present.engines).unwrap_or(i64::MAX));
-        self.ready.set(present.ready.into());
+        self.ready.set(present.unready.is_none().into());
         TextEncoder::new().encode_to_string(&self.registry.gather())
     }
 }
 
-/// The limit of a host, among those of all.
+/// Name of the limit of a host.
 const HOST: &str = "host";
 
-/// When the certificates of a host expire, in their order; those whose dates cannot be read are none.
+/// Expiry times of the certificates of a host, in their order, without those that cannot be read.
 pub(super) fn expiries(host: &Host) -> impl Iterator<Item = SystemTime> {
     let leaves = host
         .identities
@@ -352,7 +404,7 @@ fn unix_time(time: SystemTime) -> i64 {
     i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
 }
 
-/// Makes metrics of a registry.
+/// Creates metrics in a registry.
 struct New<'a>(&'a Registry);
 
 impl New<'_> {

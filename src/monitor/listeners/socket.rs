@@ -1,5 +1,4 @@
-//! What the kernel is to do with a client's socket: how much it keeps, and when it asks whether the client is
-//! still there.
+//! Socket options of connections: kernel buffers and TCP keep-alive.
 #![forbid(unsafe_code)]
 
 use std::os::fd::AsFd;
@@ -10,11 +9,11 @@ use nix::sys::socket::sockopt::{RcvBuf, SndBuf, TcpKeepIdle, TcpKeepInterval};
 
 use crate::config::{KeepAlive, Limits};
 
-/// Sets what the configuration says; for the rest the socket stays as it was accepted.
+/// Sets the options that `[limits]` gives; the others stay as the socket has them.
 ///
-/// Nothing fails: a client that is gone already needs none of it, and one of a Unix-domain socket is kept alive
-/// by the kernel itself.
-pub(super) fn limit(socket: &impl AsFd, limits: &Limits) {
+/// Errors are ignored: a connection that is gone needs no options, and a Unix-domain socket needs no
+/// keep-alive.
+pub(in crate::monitor) fn apply_limits(socket: &impl AsFd, limits: &Limits) {
     if let Some(bytes) = limits.send_buffer {
         let _ = setsockopt(socket, SndBuf, &bytes);
     }
@@ -34,6 +33,5 @@ pub(super) fn limit(socket: &impl AsFd, limits: &Limits) {
     }
 }
 
-/// What lies between one question and the next where the first comes later than that, as Linux has it
-/// (tcp(7)).
+/// Longest time between two keep-alive probes; it is Linux's default (tcp(7)).
 const INTERVAL: Duration = Duration::from_secs(75);

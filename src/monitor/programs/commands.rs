@@ -1,4 +1,4 @@
-//! A host's program → a running command, and the ends of it that we keep.
+//! Commands: a host's program → a running command, and the descriptors of it that the monitor keeps.
 #![forbid(unsafe_code)]
 
 use std::env;
@@ -18,26 +18,27 @@ use crate::process::{Launch, LaunchError, Launcher, Step};
 use crate::resolve;
 use crate::types::Stdio;
 
-/// A running command.
-pub(super) struct Launched {
-    /// Who it is.
-    pub(super) pid: Pid,
-    /// What the engine relays: a socket, or the pipes that the command writes and reads. Non-blocking.
-    pub(super) plaintext: Vec<OwnedFd>,
-    /// What it writes to descriptor 2, where that goes into the log. Non-blocking.
-    pub(super) stderr: Option<PipeReader>,
+/// A command that has been started.
+pub(in crate::monitor) struct Launched {
+    /// The process id.
+    pub(in crate::monitor) pid: Pid,
+    /// The engine's end of the plaintext: a socket, or the pipes that the command writes and reads.
+    /// Non-blocking.
+    pub(in crate::monitor) plaintext: Vec<OwnedFd>,
+    /// The reading end of standard error, where that goes into the log. Non-blocking.
+    pub(in crate::monitor) stderr: Option<PipeReader>,
 }
 
-/// Starts commands, each on descriptors of its own.
+/// Starts commands.
 pub(super) struct Commands {
     launcher: Launcher,
     null: File,
-    /// Whether descriptor 2 of ours may be given to commands.
+    /// Whether tlssrv's own standard error is the connection, so that no command may inherit it.
     stderr_is_connection: bool,
 }
 
 impl Commands {
-    /// Commands get back `descriptor_limit`; where descriptor 2 is the connection, they don't get that.
+    /// `descriptor_limit`: the limits of open descriptors that commands get.
     ///
     /// Errors: those of opening `/dev/null`.
     pub(super) fn new(
@@ -51,7 +52,7 @@ impl Commands {
         })
     }
 
-    /// Starts a program in a role, with these variables beside the role's own.
+    /// Starts a program in a role, with these variables added to those of the role.
     ///
     /// Errors: the step that failed; nothing is left of the command then.
     pub(super) fn start(
@@ -95,11 +96,9 @@ impl Commands {
             stderr: log,
         })
     }
-}
 
-impl Commands {
-    /// Has a process of these credentials look up names; its process id, and the pipe that it writes what it
-    /// finds into. Non-blocking.
+    /// Starts a process with these credentials that looks up names; its process id, and the pipe that it
+    /// writes the addresses to. Non-blocking.
     ///
     /// Errors: the step that failed.
     pub(super) fn look_up(
@@ -107,7 +106,7 @@ impl Commands {
         names: &[Name],
         credentials: Option<&Credentials>,
     ) -> Result<(Pid, PipeReader), LaunchError> {
-        // No NUL can be in any of them.
+        // None of these texts can have a NUL.
         let text = |text: &[u8]| CString::new(text).unwrap_or_default();
         let mut argv = vec![text(resolve::NAME.as_bytes())];
         argv.extend(names.iter().map(|name| text(name.to_string().as_bytes())));
@@ -120,7 +119,7 @@ impl Commands {
             stdio: Stdio::Pipe,
             stderr: Stderr::Null,
         };
-        // What RES_OPTIONS and its like said when the configuration was loaded holds here too.
+        // RES_OPTIONS and the like hold here as they did when the configuration was loaded.
         let environment: Vec<CString> = env::vars_os()
             .map(|(name, value)| text(&[name.as_bytes(), b"=", value.as_bytes()].concat()))
             .collect();
@@ -138,8 +137,8 @@ impl Commands {
     }
 }
 
-/// Our ends, which are non-blocking, and the command's descriptors 0 and 1; without the latter 0 is
-/// both.
+/// The engine's ends of the plaintext, which are non-blocking, and the command's standard input and output;
+/// without the latter, `stdin` is both.
 struct Plaintext {
     ours: Vec<OwnedFd>,
     stdin: OwnedFd,

@@ -1,0 +1,386 @@
+//! What the monitor does for connections: it admits clients, carries out what engines ask for, starts
+//! commands, dials backends, and concludes.
+#![forbid(unsafe_code)]
+
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::clients::{Client, PlaintextSide, Remains};
+use super::generation::NoRandomness;
+use super::listeners::Incoming;
+use super::programs::{Dialled, LookupResult, Outcome, Request};
+use super::token::Token;
+use super::violation::Violation;
+use super::workers::FromEngine;
+use super::{BATCH, Monitor};
+use crate::config::{Answer, Backends, Program, RunAs, Target};
+use crate::environment::left_out;
+use crate::exit::Exit;
+use crate::message::{End, MAX_TEXT, Summary, ToEngine, ToMonitor, Transport};
+use crate::process::reap;
+use crate::types::{ConnectionId, EngineId, HostId, ListenerId, Severity};
+
+impl Monitor {
+    /// Admits a client, and gives it to the engine with the fewest connections.
+    pub(super) fn admit(&mut self, listener: ListenerId, incoming: Incoming) {
+        let Some(engine) = self.engines.least_loaded(&self.generations) else {
+            return;
+        };
+        let generation = self.generations.current();
+        let now = Instant::now();
+        match (self.clients).admit(listener, &incoming, engine, generation, now) {
+            Ok(id) => {
+                if let Some(name) = generation.listener_name(listener) {
+                    self.report.metrics.accepted(name);
+                }
+                self.engines.add_connection(engine);
+                let message = ToEngine::Accepted { id, listener };
+                self.send(engine, &message, vec![incoming.socket]);
+            }
+            Err(limit) => {
+                self.service.count_refused();
+                self.report.metrics.refused(limit);
+            }
+        }
+    }
+
+    /// Takes messages from an engine.
+    pub(super) fn serve_engine(&mut self, engine: EngineId) {
+        for _ in 0..BATCH {
+            let carried_out = match self.engines.receive(engine) {
+                FromEngine::Nothing => break,
+                FromEngine::Message(message) => self.carry_out(engine, message),
+                FromEngine::Violation(violation) => Err(violation),
+                FromEngine::Closed => return self.lose_engine(engine, None),
+            };
+            if let Err(violation) = carried_out {
+                return self.lose_engine(engine, Some(violation));
+            }
+        }
+        self.engines.flush(engine, &self.epoll);
+    }
+
+    /// Does what an engine asks for.
+    fn carry_out(&mut self, engine: EngineId, message: ToMonitor) -> Result<(), Violation> {
+        let now = Instant::now();
+        match message {
+            ToMonitor::Ready => self.engine_ready(engine),
+            ToMonitor::Log { severity, id, line } => {
+                if line.len() > MAX_TEXT {
+                    return Err(Violation::LongText);
+                }
+                let line = match id {
+                    Some(id) => format!("id={} {line}", Client::name_of(id)),
+                    None => line,
+                };
+                self.logger.say(severity, &line);
+            }
+            ToMonitor::ProxyHeader { id, addresses } => {
+                let admitted = self.clients.proxy_header(engine, id, addresses, now)?;
+                if let Err(limit) = admitted {
+                    self.service.count_refused();
+                    self.report.metrics.refused(limit);
+                }
+                self.send(engine, &decision(id, &admitted), Vec::new());
+            }
+            ToMonitor::HostChosen { id, host } => {
+                let admitted = self.clients.host_chosen(engine, id, host)?;
+                if let (Err(_), Some(client)) = (admitted, self.clients.get(id))
+                    && let Some(host) = client.generation().host(host)
+                {
+                    self.report.metrics.refused_by_host(&host.label);
+                }
+                self.send(engine, &decision(id, &admitted), Vec::new());
+            }
+            ToMonitor::Open {
+                id,
+                host,
+                handshake,
+                handshake_us,
+            } => {
+                let client = (self.clients).open(engine, id, host, handshake, handshake_us)?;
+                let time = Duration::from_micros(handshake_us.into());
+                self.report.metrics.handshake(client, time);
+                let generation = Arc::clone(client.generation());
+                match generation.host(host).map(|host| &host.answer) {
+                    Some(Answer::Command { program, run_as }) => self.launch(id, program, run_as),
+                    Some(Answer::Backends(backends)) => self.dial(id, host, backends),
+                    None => {}
+                }
+            }
+            ToMonitor::Traffic(traffic) => {
+                for traffic in traffic {
+                    self.clients.check(engine, traffic.id)?;
+                    self.count_traffic(traffic.id, traffic.received, traffic.sent);
+                }
+            }
+            ToMonitor::TrafficReported => self.stats_answered(engine),
+            ToMonitor::Kill { id } => self.clients.kill(engine, id)?,
+            ToMonitor::Closed { id, mut summary } => {
+                let deadline = self.clients.closed(engine, id, &mut summary, now)?;
+                self.engines.remove_connection(engine);
+                self.client_ended(id, summary, deadline);
+            }
+        }
+        Ok(())
+    }
+
+    /// Starts the command of a client.
+    fn launch(&mut self, id: ConnectionId, program: &Program, run_as: &RunAs) {
+        let Some(client) = self.clients.get(id) else {
+            return;
+        };
+        let engine = client.engine();
+        let Some(role) = run_as.role(client.handshake()) else {
+            return self.refuse(id, engine, PlaintextSide::NoUser);
+        };
+        for line in left_out(client.handshake()) {
+            let line = format!("id={} {line}", client.name());
+            self.logger.say(Severity::Info, &line);
+        }
+        let begun = Instant::now();
+        match (self.programs).start(program, role, client.variables()) {
+            Ok(launched) => {
+                let metrics = &self.report.metrics;
+                metrics.launched(client.host_label(), begun.elapsed());
+                let registered = |pipe: &_| {
+                    let event = Token::Stderr(id).readable();
+                    self.epoll.add(pipe, event).is_ok()
+                };
+                let stderr = launched.stderr.filter(registered);
+                self.clients.command_started(id, launched.pid, stderr);
+                let stdio = program.stdio;
+                self.send(engine, &ToEngine::Opened { id, stdio }, launched.plaintext);
+            }
+            Err(e) => self.refuse(id, engine, PlaintextSide::LaunchFailed(e)),
+        }
+    }
+
+    /// Tells an engine that a client gets neither a command nor a backend.
+    fn refuse(&mut self, id: ConnectionId, engine: EngineId, plaintext: PlaintextSide) {
+        self.clients.set_plaintext(id, plaintext);
+        self.send(engine, &ToEngine::Refused { id }, Vec::new());
+    }
+
+    /// Connects a client to a backend.
+    fn dial(&mut self, id: ConnectionId, host: HostId, backends: &Backends) {
+        let Some(client) = self.clients.get(id) else {
+            return;
+        };
+        let version = backends.proxy;
+        let request = Request {
+            generation: Arc::clone(client.generation()),
+            host,
+            header: version.map_or_else(Vec::new, |version| client.proxy_header(version)),
+        };
+        self.clients.set_plaintext(id, PlaintextSide::Dialling);
+        let dialled = self.programs.dial(id, request, &self.epoll);
+        self.dialled(id, dialled);
+    }
+
+    /// Takes what has become of a client that waits for a backend.
+    pub(super) fn dialled(&mut self, id: ConnectionId, dialled: Dialled) {
+        for change in dialled.changes {
+            change.log(&mut self.logger);
+        }
+        let (Some(outcome), Some(client)) = (dialled.outcome, self.clients.get(id)) else {
+            return;
+        };
+        let engine = client.engine();
+        match outcome {
+            Outcome::Connected {
+                target,
+                socket,
+                time,
+            } => {
+                self.report.metrics.launched(client.host_label(), time);
+                let transport = match target {
+                    Target::Tcp(_) => Transport::Tcp,
+                    Target::Unix(_) => Transport::Unix,
+                };
+                let message = ToEngine::Connected { id, transport };
+                (self.clients).set_plaintext(id, PlaintextSide::Connected(target));
+                self.send(engine, &message, vec![socket]);
+            }
+            Outcome::Failed(why) => {
+                self.clients
+                    .set_plaintext(id, PlaintextSide::NoBackend(why));
+                self.send(engine, &ToEngine::Refused { id }, Vec::new());
+            }
+        }
+    }
+
+    /// Looks up the names that are due.
+    pub(super) fn refresh_names(&mut self, now: Instant) {
+        let config = &self.generations.current().config;
+        match self.programs.refresh_names(config, &self.epoll, now) {
+            Ok(result) => self.looked_up(result),
+            Err(e) => {
+                let line = format!("unable to look names up: {e}; the old addresses stay");
+                self.logger.say(Severity::Err, &line);
+            }
+        }
+    }
+
+    /// Uses the result of a look-up.
+    pub(super) fn looked_up(&mut self, result: LookupResult) {
+        match result {
+            LookupResult::Pending => {}
+            LookupResult::Refreshed(changes) => {
+                for change in changes {
+                    change.log(&mut self.logger);
+                }
+            }
+            LookupResult::ForReload(found) => self.load(found),
+        }
+    }
+
+    /// Counts what a connection has moved by now.
+    fn count_traffic(&mut self, id: ConnectionId, received: u64, sent: u64) {
+        if let Some((host, received, sent)) = self.clients.count_traffic(id, received, sent) {
+            self.report.metrics.traffic(host, received, sent);
+        }
+    }
+
+    /// Notes that a client has ended. Its command may go on until `deadline` before the line is written.
+    pub(super) fn client_ended(&mut self, id: ConnectionId, summary: Summary, deadline: Instant) {
+        self.programs.hang_up(id, &self.epoll);
+        self.count_traffic(id, summary.received, summary.sent);
+        match self.clients.end(id, summary, deadline) {
+            Remains::Command => {}
+            Remains::Nothing => self.conclude(id),
+        }
+    }
+
+    /// Notes which children have ended.
+    pub(super) fn reap(&mut self) {
+        while let Some((pid, status)) = reap() {
+            self.engines.exited(pid, status);
+            self.programs.exited(pid);
+            self.report.reporter.exited(pid, status);
+            // A child that is none of these was there before the monitor.
+            if let Some((id, client)) = self.clients.command_exited(pid, status) {
+                (self.report.metrics).exited(client.host_label(), status);
+                if !client.is_open() {
+                    self.conclude(id);
+                }
+            }
+        }
+    }
+
+    /// Writes the line of a connection, and forgets it.
+    pub(super) fn conclude(&mut self, id: ConnectionId) {
+        let Some(client) = self.clients.conclude(id, &mut self.logger) else {
+            return;
+        };
+        self.report.metrics.ended(&client);
+        match client.plaintext() {
+            PlaintextSide::Running(_) | PlaintextSide::Exited(..) => self.service.count_served(),
+            PlaintextSide::Connected(target) => {
+                self.service.count_served();
+                self.programs.release(target);
+            }
+            _ => {}
+        }
+    }
+
+    /// Notes that an engine can serve. If it is the first one of the candidate, the candidate takes over.
+    fn engine_ready(&mut self, engine: EngineId) {
+        let generation = self.engines.generation(engine);
+        let candidate = generation.and_then(|of| self.reload.take_candidate_of(of));
+        if let Some(candidate) = candidate {
+            self.take_over(candidate);
+        }
+        if self.lifecycle.set_ready() {
+            for listener in self.listeners.iter() {
+                let line = format!("listening on {listener}");
+                self.logger.say(Severity::Notice, &line);
+            }
+            self.service.ready(self.clients.len());
+        }
+    }
+
+    /// Starts the engines that are due. While draining, a dead engine is not replaced: there is no new work.
+    pub(super) fn start_engines(&mut self, now: Instant) {
+        if !self.lifecycle.is_serving() {
+            return;
+        }
+        let started = (self.engines).start_due(&self.generations, &self.epoll, now);
+        self.report.metrics.restarted(started.restarts);
+        self.say_all(Severity::Err, started.failures);
+        if let Some(e) = started.candidate {
+            self.candidate_failed(e.desc());
+        }
+    }
+
+    /// Ends an engine that is gone, or has broken the protocol, and its connections.
+    fn lose_engine(&mut self, engine: EngineId, violation: Option<Violation>) {
+        let now = Instant::now();
+        let Some(lost) = self.engines.end(engine, now) else {
+            return;
+        };
+        let why = match violation {
+            Some(violation) => format!("it broke the protocol: {violation}"),
+            None => lost.how,
+        };
+        if !lost.retired && !self.generations.is_current(&lost.generation) {
+            return self.candidate_failed(&why);
+        }
+        let ids = self.clients.of_engine(engine);
+        if (self.lifecycle.is_serving() && !lost.retired) || !ids.is_empty() {
+            let (pid, count) = (lost.pid, ids.len());
+            let line = format!("engine {pid} ended: {why}; connections lost with it: {count}");
+            self.logger.say(Severity::Err, &line);
+        }
+        for id in ids {
+            // For the command, the client has vanished.
+            self.clients.kill_command(id);
+            if let Some(deadline) = self.clients.get(id).map(|client| client.deadline(now)) {
+                self.client_ended(id, Summary::unknown(End::Reset), deadline);
+            }
+        }
+        self.stats_answered(engine);
+        if !self.lifecycle.is_ready() && self.lifecycle.is_serving() {
+            self.logger.say(Severity::Err, "no engine can start");
+            self.lifecycle.fail(Exit::CannotStart);
+            self.begin_stop();
+        }
+    }
+
+    fn stats_answered(&mut self, engine: EngineId) {
+        self.report.stats.answered(engine);
+        self.answer_waiters(Instant::now());
+    }
+
+    /// Renews the ticket keys of all engines whose keys are not from a file.
+    pub(super) fn rotate_tickets(&mut self, now: Instant) {
+        let engines = self.engines.with_random_tickets();
+        let generations = engines.iter().map(|(_, generation)| generation);
+        match self.generations.rotate_tickets(generations, now) {
+            Ok(keys) => {
+                let message = ToEngine::TicketKeys(keys.clone());
+                for (engine, _) in engines {
+                    self.send(engine, &message, Vec::new());
+                }
+            }
+            Err(NoRandomness) => self.logger.say(
+                Severity::Err,
+                "unable to make new ticket keys: no randomness; the old ones stay",
+            ),
+        }
+    }
+
+    /// Sends a message to an engine, if it lives.
+    pub(super) fn send(&mut self, engine: EngineId, message: &ToEngine, with: Vec<OwnedFd>) {
+        self.engines.send(engine, message, with, &self.epoll);
+    }
+}
+
+/// The answer to an engine that asks whether a client is admitted.
+fn decision<E>(id: ConnectionId, admitted: &Result<(), E>) -> ToEngine {
+    match admitted {
+        Ok(()) => ToEngine::Admitted { id },
+        Err(_) => ToEngine::Refused { id },
+    }
+}

@@ -1,0 +1,325 @@
+//! The names of backends, and their present addresses.
+//!
+//! A process of its own (`src/resolve.rs`) looks the names up again and again, within a limited time. A
+//! name that it does not find keeps its old addresses.
+#![forbid(unsafe_code)]
+
+use std::collections::BTreeMap;
+use std::io::{ErrorKind, PipeReader, Read};
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use nix::sys::epoll::Epoll;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use super::change::Change;
+use super::commands::Commands;
+use crate::config::{Answer, Backend, Backends, Config, Found, Name, Target};
+use crate::monitor::token::Token;
+use crate::process::LaunchError;
+use crate::resolve::{Nonsense, read};
+use crate::types::Severity;
+
+/// Time that all names of one look-up may take together.
+const TIMEOUT: Duration = Duration::from_secs(60);
+/// Bytes of output about one name: its addresses at their longest.
+const MAX_OUTPUT: usize = 8 * 1024;
+
+/// The names of all backends.
+pub(super) struct Resolver {
+    names: BTreeMap<Name, Addresses>,
+    lookup: Option<Lookup>,
+}
+
+/// The addresses of a name.
+struct Addresses {
+    present: Vec<SocketAddr>,
+    /// Time between two look-ups; `None`: the name is never looked up again.
+    every: Option<Duration>,
+    due: Option<Instant>,
+    /// Whether the last look-up failed.
+    failing: bool,
+}
+
+/// A process that looks names up.
+struct Lookup {
+    pid: Pid,
+    /// Whether the process has been waited for: another process may have its id then.
+    ended: bool,
+    names: Vec<Name>,
+    purpose: Purpose,
+    pipe: PipeReader,
+    output: Vec<u8>,
+    until: Instant,
+}
+
+/// The purpose of a look-up.
+enum Purpose {
+    /// The present addresses of names in use.
+    Refresh,
+    /// A reload that waits for names. It has these already.
+    Reload(BTreeMap<Name, Found>),
+}
+
+/// What a look-up has come to.
+#[must_use]
+pub(in crate::monitor) enum LookupResult {
+    /// It goes on, or there is none.
+    Pending,
+    /// Names whose addresses have changed, or cannot be found.
+    Refreshed(Vec<Change>),
+    /// The names that a reload waits for.
+    ForReload(BTreeMap<Name, Found>),
+}
+
+impl Resolver {
+    /// The names of a configuration, with the addresses that they had when it was loaded.
+    pub(super) fn of(config: &Config, now: Instant) -> Self {
+        let mut resolver = Self {
+            names: BTreeMap::new(),
+            lookup: None,
+        };
+        resolver.replace(config, now);
+        resolver
+    }
+
+    /// Replaces the names by those of another configuration.
+    pub(super) fn replace(&mut self, config: &Config, now: Instant) {
+        self.names.clear();
+        for host in config.hosts.iter() {
+            let Answer::Backends(backends) = &host.answer else {
+                continue;
+            };
+            for backend in &backends.each {
+                let Backend::Named(name, addresses) = backend else {
+                    continue;
+                };
+                let known = self.names.entry(name.clone()).or_insert_with(|| Addresses {
+                    present: addresses.clone(),
+                    every: None,
+                    due: None,
+                    failing: false,
+                });
+                // The shortest time of all hosts counts.
+                known.every = [known.every, backends.resolve].into_iter().flatten().min();
+                known.due = known.every.and_then(|every| now.checked_add(every));
+            }
+        }
+    }
+
+    /// The present addresses of the backends of a host.
+    pub(super) fn targets(&self, backends: &Backends) -> Vec<Target> {
+        let mut targets = Vec::with_capacity(backends.each.len());
+        for backend in &backends.each {
+            match backend {
+                Backend::At(target) => targets.push(target.clone()),
+                Backend::Named(name, loaded) => {
+                    let known = self.names.get(name).map(|known| &known.present);
+                    let addresses = known.unwrap_or(loaded).iter();
+                    targets.extend(addresses.copied().map(Target::Tcp));
+                }
+            }
+        }
+        targets
+    }
+
+    /// Time of the next [`Resolver::refresh`].
+    pub(super) fn due(&self) -> Option<Instant> {
+        match &self.lookup {
+            Some(lookup) => Some(lookup.until),
+            None => self.names.values().filter_map(|known| known.due).min(),
+        }
+    }
+
+    /// Whether a reload waits for names.
+    pub(super) fn has_reload(&self) -> bool {
+        let lookup = self.lookup.as_ref();
+        lookup.is_some_and(|lookup| matches!(lookup.purpose, Purpose::Reload(_)))
+    }
+
+    /// Notes that a child process has ended, if it looked up names.
+    pub(super) fn exited(&mut self, pid: Pid) {
+        if let Some(lookup) = self.lookup.as_mut().filter(|lookup| lookup.pid == pid) {
+            lookup.ended = true;
+        }
+    }
+
+    /// Ends a look-up that has taken too long, or looks up the names that are due.
+    ///
+    /// Errors: the process cannot be started; the old addresses stay.
+    pub(super) fn refresh(
+        &mut self,
+        config: &Config,
+        commands: &mut Commands,
+        epoll: &Epoll,
+        now: Instant,
+    ) -> Result<LookupResult, LaunchError> {
+        if self.due().is_none_or(|due| due > now) {
+            return Ok(LookupResult::Pending);
+        }
+        if self.lookup.is_some() {
+            return Ok(self.finish(epoll));
+        }
+        let due = self.names.iter_mut();
+        let due = due.filter(|(_, known)| known.due.is_some_and(|due| due <= now));
+        let mut names: Vec<(bool, Name)> = due
+            .map(|(name, known)| {
+                known.due = known.every.and_then(|every| now.checked_add(every));
+                (known.failing, name.clone())
+            })
+            .collect();
+        // Names that failed last time may take long; they come last.
+        names.sort();
+        let names = names.into_iter().map(|(_, name)| name).collect();
+        self.start(names, Purpose::Refresh, config, commands, epoll)?;
+        Ok(LookupResult::Pending)
+    }
+
+    /// Looks up names that a reload lacks; `found` are those that it has already.
+    ///
+    /// Errors: the process cannot be started.
+    pub(super) fn look_up_for_reload(
+        &mut self,
+        names: Vec<Name>,
+        found: BTreeMap<Name, Found>,
+        config: &Config,
+        commands: &mut Commands,
+        epoll: &Epoll,
+    ) -> Result<(), LaunchError> {
+        // The names of a look-up under way are among these, or no longer wanted.
+        self.end(epoll);
+        self.start(names, Purpose::Reload(found), config, commands, epoll)
+    }
+
+    /// Reads the output of a look-up.
+    pub(super) fn read(&mut self, epoll: &Epoll) -> LookupResult {
+        let Some(lookup) = &mut self.lookup else {
+            return LookupResult::Pending;
+        };
+        let mut chunk = [0; MAX_OUTPUT];
+        match lookup.pipe.read(&mut chunk) {
+            Ok(n @ 1..) => {
+                let most = lookup.names.len().saturating_mul(MAX_OUTPUT);
+                lookup.output.extend(chunk.get(..n).unwrap_or_default());
+                match lookup.output.len() > most {
+                    true => self.finish(epoll),
+                    false => LookupResult::Pending,
+                }
+            }
+            Err(e) if [ErrorKind::Interrupted, ErrorKind::WouldBlock].contains(&e.kind()) => {
+                LookupResult::Pending
+            }
+            Ok(_) | Err(_) => self.finish(epoll),
+        }
+    }
+
+    /// Ends a look-up, because no client will need its addresses. Returns whether a reload waited for it.
+    pub(super) fn stop(&mut self, epoll: &Epoll) -> bool {
+        let lookup = self.end(epoll);
+        lookup.is_some_and(|lookup| matches!(lookup.purpose, Purpose::Reload(_)))
+    }
+
+    fn start(
+        &mut self,
+        names: Vec<Name>,
+        purpose: Purpose,
+        config: &Config,
+        commands: &mut Commands,
+        epoll: &Epoll,
+    ) -> Result<(), LaunchError> {
+        let credentials = config.engine_credentials.as_ref();
+        let (pid, pipe) = commands.look_up(&names, credentials)?;
+        // Without memory for the registration, the output is read when the time is over.
+        let _ = epoll.add(&pipe, Token::Resolver.readable());
+        self.lookup = Some(Lookup {
+            pid,
+            ended: false,
+            names,
+            purpose,
+            pipe,
+            output: Vec::new(),
+            until: Instant::now() + TIMEOUT,
+        });
+        Ok(())
+    }
+
+    fn end(&mut self, epoll: &Epoll) -> Option<Lookup> {
+        let lookup = self.lookup.take()?;
+        let _ = epoll.delete(&lookup.pipe);
+        if !lookup.ended {
+            // It may have ended by itself. Nobody has waited for it, so its process id is still its own.
+            let _ = kill(lookup.pid, Signal::SIGKILL);
+        }
+        Some(lookup)
+    }
+
+    /// Ends a look-up, and uses what it has found.
+    fn finish(&mut self, epoll: &Epoll) -> LookupResult {
+        let Some(lookup) = self.end(epoll) else {
+            return LookupResult::Pending;
+        };
+        let names = lookup.names;
+        let found = read(&lookup.output, names.len()).unwrap_or_else(|Nonsense| {
+            let reason = "what was found makes no sense".to_owned();
+            vec![Some(Err(reason)); names.len()]
+        });
+        let found = found
+            .into_iter()
+            .map(|found| found.unwrap_or_else(|| Err("it took too long".to_owned())));
+        let found = names.into_iter().zip(found);
+        match lookup.purpose {
+            Purpose::Refresh => LookupResult::Refreshed(
+                found
+                    .filter_map(|(name, found)| self.update(&name, found))
+                    .collect(),
+            ),
+            Purpose::Reload(mut known) => {
+                known.extend(found.map(|(name, found)| {
+                    let present = self.names.get(&name).map(|known| known.present.clone());
+                    let found = found.or_else(|reason| present.ok_or(reason));
+                    (name, found)
+                }));
+                LookupResult::ForReload(known)
+            }
+        }
+    }
+
+    /// Takes the result for one name.
+    fn update(&mut self, name: &Name, found: Found) -> Option<Change> {
+        // Another configuration may have come meanwhile, without this name.
+        let known = self.names.get_mut(name)?;
+        let sorted = |addresses: &[SocketAddr]| {
+            let mut addresses = addresses.to_vec();
+            addresses.sort();
+            addresses
+        };
+        let (severity, state) = match found {
+            Ok(addresses) => {
+                let changed = sorted(&addresses) != sorted(&known.present);
+                let failing = std::mem::take(&mut known.failing);
+                if !changed && !failing {
+                    return None;
+                }
+                if changed {
+                    known.present = addresses;
+                }
+                let addresses: Vec<String> =
+                    known.present.iter().map(ToString::to_string).collect();
+                (Severity::Notice, format!("at {}", addresses.join(", ")))
+            }
+            Err(_) if known.failing => return None,
+            Err(reason) => {
+                known.failing = true;
+                let line = format!("unable to look it up: {reason}; its old addresses stay");
+                (Severity::Warning, line)
+            }
+        };
+        Some(Change {
+            severity,
+            backend: name.to_string(),
+            state,
+            kind: "names",
+        })
+    }
+}

@@ -1,0 +1,328 @@
+//! The reporter in the monitor: its process, and the sockets where metrics are asked for.
+//!
+//! The monitor accepts the clients and gives them to the reporter, which reads their requests. The monitor
+//! only says what the reporter is to answer.
+#![forbid(unsafe_code)]
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::panic;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use nix::sys::epoll::{Epoll, EpollFlags};
+use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::{WaitStatus, waitpid};
+use nix::unistd::Pid;
+
+use crate::message::{MAX_TEXT, bounded, decode, encode};
+use crate::monitor::generation::Generation;
+use crate::monitor::listeners::{AcceptError, Listeners, Plan};
+use crate::monitor::token::Token;
+use crate::process::{Channel, Forked, Jail, Received, exit_now, fork_engine};
+use crate::reporter::{self, MOST_QUESTIONS, PART, Page, RequestId, ToReporter, Verdict};
+
+/// Wait before the next start after a reporter has died.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// The reporter, and the sockets for its clients.
+pub(in crate::monitor) struct Reporter {
+    listeners: Listeners,
+    process: Option<Process>,
+    /// Earliest start of the next process.
+    not_before: Option<Instant>,
+    /// Number of requests that wait for the metrics.
+    waiting: usize,
+}
+
+/// A reporter process that lives.
+struct Process {
+    pid: Pid,
+    channel: Channel,
+    interest: EpollFlags,
+    /// The generation that it was forked with.
+    generation: Arc<Generation>,
+    /// Exit status, once the process has been waited for: another process may have its id then.
+    ended: Option<WaitStatus>,
+}
+
+/// Result of [`Reporter::receive`].
+pub(in crate::monitor) enum ReporterEvent {
+    /// Nothing for now, or there is no reporter.
+    Nothing,
+    /// A request that is answered already.
+    Answered,
+    /// A client asks for the metrics.
+    Request(RequestId),
+    /// The reporter is gone, or was ended; a line for the log.
+    Lost(String),
+}
+
+impl Reporter {
+    /// A reporter for clients of these sockets, not started.
+    pub(super) fn new(listeners: Listeners) -> Self {
+        Self {
+            listeners,
+            process: None,
+            not_before: None,
+            waiting: 0,
+        }
+    }
+
+    /// The sockets for clients.
+    pub(in crate::monitor) fn listeners(&self) -> &Listeners {
+        &self.listeners
+    }
+
+    /// Time of the next [`Reporter::start_due`]; `None`: a reporter lives, or none is wanted.
+    pub(in crate::monitor) fn due(&self, now: Instant) -> Option<Instant> {
+        let wanted = self.process.is_none() && !self.listeners.is_empty();
+        wanted.then(|| self.not_before.unwrap_or(now))
+    }
+
+    /// Starts the reporter if it is due.
+    ///
+    /// Errors: those of fork(2), socketpair(2) and `epoll_ctl(2)`.
+    pub(in crate::monitor) fn start_due(
+        &mut self,
+        generation: &Arc<Generation>,
+        epoll: &Epoll,
+        now: Instant,
+    ) -> nix::Result<()> {
+        if self.due(now).is_none_or(|due| due > now) {
+            return Ok(());
+        }
+        let started = self.start(generation, epoll);
+        if started.is_err() {
+            self.not_before = now.checked_add(PAUSE);
+        }
+        started
+    }
+
+    fn start(&mut self, generation: &Arc<Generation>, epoll: &Epoll) -> nix::Result<()> {
+        let (ours, theirs) = Channel::pair()?;
+        let pid = match fork_engine(theirs)? {
+            Forked::Engine(channel) => run(generation, channel),
+            Forked::Monitor(pid) => pid,
+        };
+        // If this fails, the process ends by itself with its channel.
+        epoll.add(&ours, Token::Reporter.readable())?;
+        self.process = Some(Process {
+            pid,
+            channel: ours,
+            interest: EpollFlags::EPOLLIN,
+            generation: Arc::clone(generation),
+            ended: None,
+        });
+        Ok(())
+    }
+
+    /// Registers the sockets for clients while the reporter takes clients, unless accepting is paused.
+    /// Returns a line for each failure.
+    pub(in crate::monitor) fn listen(&mut self, epoll: &Epoll) -> Vec<String> {
+        match self.takes_clients() {
+            true => self.listeners.register(epoll),
+            false => self.listeners.unregister(epoll),
+        }
+    }
+
+    /// Removes the sockets for clients from the epoll set. Returns a line for each failure.
+    pub(in crate::monitor) fn pause(&mut self, epoll: &Epoll) -> Vec<String> {
+        self.listeners.unregister(epoll)
+    }
+
+    /// Gives the reporter the clients of a socket, at most so many.
+    ///
+    /// Errors: descriptors or memory have run out.
+    pub(in crate::monitor) fn accept(
+        &mut self,
+        index: usize,
+        most: usize,
+        epoll: &Epoll,
+    ) -> io::Result<()> {
+        for _ in 0..most {
+            if !self.takes_clients() {
+                break;
+            }
+            match self.listeners.accept(index) {
+                Ok((_, client)) => {
+                    self.send(&ToReporter::Accepted, vec![client.socket], epoll);
+                }
+                Err(AcceptError::Empty) => break,
+                Err(AcceptError::Exhausted(e)) => return Err(e),
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the reporter takes one more client: not while it is behind.
+    fn takes_clients(&self) -> bool {
+        let process = self.process.as_ref();
+        process.is_some_and(|process| !process.channel.wants_write())
+    }
+
+    /// Receives a message from the reporter, if it takes messages; from one that is gone, its last messages.
+    /// Requests for health and readiness are answered at once; `unready`: why new clients are not served.
+    pub(in crate::monitor) fn receive(
+        &mut self,
+        unready: Option<&str>,
+        epoll: &Epoll,
+    ) -> ReporterEvent {
+        let gone = self.flush(epoll).is_err();
+        let Some(process) = &mut self.process else {
+            return ReporterEvent::Nothing;
+        };
+        if process.channel.wants_write() && !gone {
+            return ReporterEvent::Nothing;
+        }
+        let message = match process.channel.receive() {
+            Ok(Received::Empty) => return ReporterEvent::Nothing,
+            Ok(Received::Message(bytes, descriptors)) if descriptors.is_empty() => {
+                decode::<reporter::FromReporter>(bytes)
+            }
+            Ok(Received::Message(..)) => None,
+            Ok(Received::Closed) | Err(_) => return self.lose("it is gone"),
+        };
+        let (id, page) = match message {
+            Some(reporter::FromReporter::Asked { id, page }) => (id, page),
+            Some(reporter::FromReporter::Failed(why)) if why.len() <= MAX_TEXT => {
+                return self.lose(&why);
+            }
+            _ => return self.lose("it broke the protocol"),
+        };
+        let (verdict, text) = match (page, unready) {
+            (Page::Metrics, _) if self.waiting >= MOST_QUESTIONS => {
+                return self.lose("it asks too much");
+            }
+            (Page::Metrics, _) => {
+                self.waiting += 1;
+                return ReporterEvent::Request(id);
+            }
+            (Page::Health, _) => (Verdict::Good, "ok"),
+            (Page::Readiness, None) => (Verdict::Good, "ready"),
+            (Page::Readiness, Some(why)) => (Verdict::Unavailable, why),
+        };
+        self.answer(id, verdict, &format!("{text}\n"), epoll);
+        ReporterEvent::Answered
+    }
+
+    /// Answers a request for the metrics.
+    pub(in crate::monitor) fn answer_metrics(&mut self, id: RequestId, text: &str, epoll: &Epoll) {
+        self.waiting = self.waiting.saturating_sub(1);
+        self.answer(id, Verdict::Good, text, epoll);
+    }
+
+    /// Answers a request.
+    fn answer(&mut self, id: RequestId, verdict: Verdict, mut text: &str, epoll: &Epoll) {
+        while !text.is_empty() {
+            let (part, rest) = text.split_at(text.floor_char_boundary(PART));
+            let text_of_part = part.to_owned();
+            let message = ToReporter::Part {
+                id,
+                text: text_of_part,
+            };
+            self.send(&message, Vec::new(), epoll);
+            text = rest;
+        }
+        self.send(&ToReporter::End { id, verdict }, Vec::new(), epoll);
+    }
+
+    fn send(&mut self, message: &ToReporter, descriptors: Vec<OwnedFd>, epoll: &Epoll) {
+        if let Some(process) = &mut self.process {
+            // That the reporter is gone is found out by the end of its channel.
+            let _ = process.channel.send(encode(message), descriptors);
+            let _ = self.flush(epoll);
+        }
+    }
+
+    /// Errors: the reporter is gone.
+    fn flush(&mut self, epoll: &Epoll) -> nix::Result<()> {
+        let Some(process) = &mut self.process else {
+            return Ok(());
+        };
+        let flushed = process.channel.flush();
+        // While the reporter does not take answers, it need not ask.
+        let interest = match process.channel.wants_write() {
+            true => EpollFlags::EPOLLOUT,
+            false => EpollFlags::EPOLLIN,
+        };
+        if interest != process.interest {
+            process.interest = interest;
+            let mut event = Token::Reporter.event(interest);
+            let _ = epoll.modify(&process.channel, &mut event);
+        }
+        flushed
+    }
+
+    /// Notes that a child process has ended, if it was the reporter.
+    pub(in crate::monitor) fn exited(&mut self, pid: Pid, status: WaitStatus) {
+        if let Some(process) = self.process.as_mut().filter(|process| process.pid == pid) {
+            process.ended = Some(status);
+        }
+    }
+
+    /// Uses the planned sockets from now on. The reporter stays if a new one would be the same. Returns a
+    /// line for each socket that is new or closed.
+    pub(in crate::monitor) fn adopt(
+        &mut self,
+        plan: Plan,
+        generation: &Generation,
+        epoll: &Epoll,
+    ) -> Vec<String> {
+        let lines = self.listeners.adopt(plan, epoll);
+        let credentials = &generation.config.engine_credentials;
+        let process = self.process.as_ref();
+        let same = process
+            .is_some_and(|process| process.generation.config.engine_credentials == *credentials);
+        if !same || self.listeners.is_empty() {
+            self.end();
+            self.not_before = None;
+        }
+        lines
+    }
+
+    /// Ends the reporter, if it has not ended by itself.
+    pub(in crate::monitor) fn end(&mut self) -> Option<Pid> {
+        let process = self.process.take()?;
+        self.waiting = 0;
+        drop(process.channel);
+        if process.ended.is_none() {
+            let _ = kill(process.pid, Signal::SIGKILL);
+            let _ = waitpid(process.pid, None);
+        }
+        Some(process.pid)
+    }
+
+    fn lose(&mut self, why: &str) -> ReporterEvent {
+        let Some(pid) = self.end() else {
+            return ReporterEvent::Nothing;
+        };
+        self.not_before = Instant::now().checked_add(PAUSE);
+        ReporterEvent::Lost(format!("reporter of metrics {pid} ended: {why}"))
+    }
+}
+
+/// Runs a reporter, and ends the process.
+fn run(generation: &Generation, mut channel: Channel) -> ! {
+    let failed = |why: String| encode(&reporter::FromReporter::Failed(bounded(why)));
+    let last_words = channel.last_words();
+    panic::set_hook(Box::new(move |panic| {
+        last_words(&failed(panic.to_string()));
+    }));
+    // The jail does not allow this system call.
+    let _ = nix::sys::prctl::set_name(c"tlssrv-metrics");
+    let jail = Jail {
+        credentials: generation.config.engine_credentials.as_ref(),
+    };
+    if let Err(e) = jail.enter() {
+        let _ = channel.send(failed(e.to_string()), Vec::new());
+        exit_now(97);
+    }
+    match reporter::run(channel) {
+        Ok(()) => exit_now(0),
+        Err(e) => {
+            last_words(&failed(e.desc().to_owned()));
+            exit_now(111)
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! What an engine may not say.
+//!
+//! An engine meets strangers, so the monitor takes each of its messages as hostile. An engine that
+//! breaks the protocol is ended, and the log names the cause.
+#![forbid(unsafe_code)]
+
+use std::fmt;
+
+use crate::types::{ConnectionId, HostId};
+
+/// A message that breaks the protocol between an engine and the monitor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Violation {
+    /// The datagram is not a message.
+    Malformed,
+    /// The message carries descriptors.
+    Descriptors,
+    /// A text is longer than `MAX_TEXT`.
+    LongText,
+    /// No open connection has this id.
+    UnknownConnection(ConnectionId),
+    /// Another engine serves this connection.
+    ForeignConnection(ConnectionId),
+    /// The connection has ended before.
+    EndedConnection(ConnectionId),
+    /// A PROXY header comes twice, or on a listener that expects none.
+    UnexpectedHeader(ConnectionId),
+    /// The PROXY header is still to come.
+    MissingHeader(ConnectionId),
+    /// No host of the configuration has this id.
+    UnknownHost(ConnectionId, HostId),
+    /// The engine asks for admission to a host that has no limit of its own, or asks twice.
+    UnexpectedHost(ConnectionId, HostId),
+    /// The host has a limit of its own, and has not admitted the connection.
+    NotAdmitted(ConnectionId, HostId),
+    /// The host cannot have authenticated the client in this way.
+    ImpossibleIdentity(ConnectionId, HostId),
+    /// A command or backend was requested before.
+    OpenedTwice(ConnectionId),
+    /// The host does not kill commands.
+    UnexpectedKill(ConnectionId),
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Malformed => write!(f, "malformed message"),
+            Self::Descriptors => write!(f, "message with descriptors"),
+            Self::LongText => write!(f, "log line that is too long"),
+            Self::UnknownConnection(id) => write!(f, "connection {id} is not open"),
+            Self::ForeignConnection(id) => write!(f, "connection {id} is another engine's"),
+            Self::EndedConnection(id) => write!(f, "connection {id} has ended"),
+            Self::UnexpectedHeader(id) => write!(f, "connection {id} expects no PROXY header"),
+            Self::MissingHeader(id) => write!(f, "connection {id} has no PROXY header yet"),
+            Self::UnknownHost(id, host) => {
+                write!(f, "connection {id} chose host {host}, which does not exist")
+            }
+            Self::UnexpectedHost(id, host) => {
+                write!(f, "connection {id} needs no admission to host {host}")
+            }
+            Self::NotAdmitted(id, host) => {
+                write!(f, "connection {id} was not admitted to host {host}")
+            }
+            Self::ImpossibleIdentity(id, host) => {
+                write!(
+                    f,
+                    "connection {id} has an identity that host {host} cannot verify"
+                )
+            }
+            Self::OpenedTwice(id) => write!(f, "connection {id} was opened before"),
+            Self::UnexpectedKill(id) => write!(f, "connection {id} has no command to kill"),
+        }
+    }
+}
