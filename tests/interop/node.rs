@@ -12,7 +12,10 @@ pub(crate) fn node(server: &Server, offer: &Offer) -> Command {
     let address = server.address();
     let mut command = program("node");
     command
-        .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/peers/node.js"))
+        .arg(concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/tests/interop/node.js"
+        ))
         .args([address.ip().to_string(), address.port().to_string()])
         .args([offer.suite.version().name(), offer.suite.openssl_name()])
         .args([&offer.key.identity, &offer.key.digits])

@@ -11,8 +11,10 @@
 
 mod completions;
 mod connection;
+mod examples;
 mod exits;
 mod keys;
+mod kubernetes;
 mod options;
 mod page;
 

@@ -56,7 +56,7 @@ impl Compiled {
 
     /// Other runs of the tests may do the same at the same time: each has a file of its own.
     fn compile(&self) -> PathBuf {
-        let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/peers");
+        let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/interop");
         let directory = Path::new(env!("CARGO_TARGET_TMPDIR"));
         let executable = directory.join(format!("peer-{}", self.name));
         let unnamed = directory.join(format!("peer-{}.{}", self.name, id()));

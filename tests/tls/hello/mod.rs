@@ -1,6 +1,4 @@
 //! The ClientHello reader: against real clients, against whatever else may come, and against rustls.
-// Tests, and what helps them, may stop where they stand.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::print_stderr)]
 
 mod build;
 mod clients;
@@ -38,7 +36,7 @@ fn read_byte_by_byte(bytes: &[u8]) -> Result<ClientHello, HelloError> {
 
 /// The record of `tests/vectors/tls12-illustrated.txt`.
 fn illustrated() -> Vec<u8> {
-    let text = include_str!("../vectors/tls12-illustrated.txt");
+    let text = include_str!("../../vectors/tls12-illustrated.txt");
     let hex = text
         .lines()
         .find_map(|line| line.strip_prefix("client_hello_record = "))

@@ -7,8 +7,8 @@ use rustls::server::Acceptor;
 use tlssrv::tls::hello::{ClientHello, HelloError, HelloReader, Progress};
 use tlssrv::types::ServerName;
 
-use crate::build::{Hello, records};
-use crate::clients::rustls_client;
+use super::build::{Hello, records};
+use super::clients::rustls_client;
 
 /// What became of some bytes.
 #[derive(Debug, PartialEq)]
@@ -71,7 +71,7 @@ fn check_agreement(bytes: &[u8]) -> Result<(), TestCaseError> {
 
 fn real_hellos() -> impl Strategy<Value = Vec<u8>> {
     prop_oneof![
-        Just(crate::illustrated()),
+        Just(super::illustrated()),
         Just(rustls_client("imap.example.com")),
         Just(Hello::go("go.example").record()),
         Just(Hello::browser("www.example.com").record()),
@@ -127,7 +127,7 @@ proptest! {
 
     #[test]
     fn any_bytes_in_a_handshake_record_get_an_answer(body in prop::collection::vec(any::<u8>(), 0..600)) {
-        check_agreement(&crate::build::record(&body))?;
+        check_agreement(&super::build::record(&body))?;
     }
 
     #[test]
@@ -148,7 +148,7 @@ proptest! {
         // Record and message lengths stay right, so that more of the mutations reach the fields.
         let mut body = bytes[9..].to_vec();
         mutate(&mut body, mutations);
-        let record = crate::build::record(&body);
+        let record = super::build::record(&body);
         check_agreement(&record)?;
         check_agreement(&records(&record[5..].chunks(cut).collect::<Vec<_>>()))?;
     }

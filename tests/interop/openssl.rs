@@ -57,7 +57,7 @@ fn s_client(server: &Server, offer: &Offer) -> Command {
 }
 
 /// A session with the key of `Key::bob`.
-const SESSION: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/peers/bob384.pem");
+const SESSION: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/interop/bob384.pem");
 
 #[test]
 fn openssl_speaks_tls13_in_every_suite() {

@@ -1,12 +1,4 @@
 //! The manifest for Kubernetes holds together, and its table is one that tlssrv takes.
-#![forbid(unsafe_code)]
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::print_stderr,
-    reason = "tests may stop where they stand"
-)]
 
 use std::collections::BTreeMap;
 use std::fs;
