@@ -4,13 +4,12 @@
 //! ECDSA P-256 certificate, or its traffic less than 0.9 of rustls's. Only the server's side is timed.
 #![forbid(unsafe_code)]
 #![allow(
-    dead_code,
     clippy::unwrap_used,
     clippy::indexing_slicing,
     clippy::cast_possible_truncation,
     clippy::cast_precision_loss,
     clippy::print_stdout,
-    reason = "a measurement stops where it stands, and prints; it uses some of the tests' client"
+    reason = "a measurement stops where it stands, and prints"
 )]
 
 use std::hint::black_box;
@@ -29,11 +28,10 @@ use tlssrv::tls::psk::{self, Keys, Modes};
 use tlssrv::tls::session::{Session, Stage};
 use tlssrv::types::PskIdentity;
 
-#[path = "../tests/psk/client/mod.rs"]
-mod client;
-
-use client::hash::Hash;
-use client::hello::{Hello, Psk};
+use tlssrv_testing::raw;
+use tlssrv_testing::raw::groups::Share;
+use tlssrv_testing::raw::hash::Hash;
+use tlssrv_testing::raw::hello::{Hello, Psk};
 
 /// Handshakes, or chunks of plaintext, between two looks at the clock's sum.
 const BATCH: usize = 200;
@@ -274,7 +272,7 @@ impl PreShared {
     }
 
     fn pair(&self) -> Pair {
-        let shares = vec![client::groups::Share::new(self.group)];
+        let shares = vec![Share::new(self.group)];
         let hello = Hello::new(&[0x1301])
             .compatible()
             .server_name("localhost")
@@ -283,7 +281,7 @@ impl PreShared {
             .modes(&[1])
             .shares(&shares)
             .keys(std::slice::from_ref(&self.key));
-        let client = client::Client::new(hello, shares, std::slice::from_ref(&self.key));
+        let client = raw::Client::new(hello, shares, std::slice::from_ref(&self.key));
         let start = Instant::now();
         let session = Session::psk(Arc::clone(&self.server));
         Pair {
@@ -294,7 +292,7 @@ impl PreShared {
     }
 }
 
-impl Client for client::Client {
+impl Client for raw::Client {
     fn take(&mut self, ciphertext: &[u8]) -> Vec<u8> {
         if ciphertext.is_empty() {
             return self.start();

@@ -1,5 +1,10 @@
 //! A ClientHello, made by hand.
 
+use tlssrv_testing::raw;
+use tlssrv_testing::raw::bytes::{list16, vector16};
+use tlssrv_testing::raw::codes::{extension, group, record as typ};
+use tlssrv_testing::raw::transcript::Transcript;
+
 /// A ClientHello, to be made wrong in one way or another.
 pub(crate) struct Hello {
     pub(crate) version: u16,
@@ -22,38 +27,19 @@ impl Hello {
 
     /// The handshake message.
     fn message(&self) -> Vec<u8> {
-        let words = |words: &[u16]| {
-            words
-                .iter()
-                .flat_map(|w| w.to_be_bytes())
-                .collect::<Vec<u8>>()
-        };
-        let mut extensions = Vec::new();
-        let mut extension = |typ: u16, body: &[u8]| {
-            extensions.extend(typ.to_be_bytes());
-            extensions.extend(sized16(body));
-        };
-        let name = [&[0][..], &sized16(self.name)].concat();
-        extension(0, &sized16(&name)); // server_name
-        extension(10, &sized16(&words(&[0x0017, 0x001d]))); // supported_groups
-        extension(13, &sized16(&words(&[0x0403, 0x0804]))); // signature_algorithms
+        let name = [&[0][..], &vector16(self.name)].concat();
+        let mut hello = raw::hello::Hello::new(self.suites)
+            .but(|hello| hello.version = self.version)
+            .with(extension::SERVER_NAME, &vector16(&name))
+            .groups(&[group::SECP256R1, group::X25519])
+            .with(extension::SIGNATURE_ALGORITHMS, &list16(&[0x0403, 0x0804]));
         if !self.versions.is_empty() {
-            extension(43, &sized8(&words(self.versions))); // supported_versions
-            extension(51, &sized16(&[])); // key_share
+            hello = hello.versions(self.versions).raw_shares(&[]);
         }
         if self.padding > 0 {
-            extension(21, &vec![0; self.padding]);
+            hello = hello.with(extension::PADDING, &vec![0; self.padding]);
         }
-        let body = [
-            &self.version.to_be_bytes()[..],
-            &[7; 32],
-            &sized8(&[]),
-            &sized16(&words(self.suites)),
-            &sized8(&[0]),
-            &sized16(&extensions),
-        ]
-        .concat();
-        handshake(&body)
+        hello.message(&Transcript::default())
     }
 
     /// In records of this many bytes.
@@ -67,22 +53,7 @@ impl Hello {
     }
 }
 
-fn sized8(bytes: &[u8]) -> Vec<u8> {
-    [&[u8::try_from(bytes.len()).unwrap()][..], bytes].concat()
-}
-
-fn sized16(bytes: &[u8]) -> Vec<u8> {
-    let length = u16::try_from(bytes.len()).unwrap();
-    [&length.to_be_bytes()[..], bytes].concat()
-}
-
-/// A message of type `client_hello`.
-fn handshake(body: &[u8]) -> Vec<u8> {
-    let length = u32::try_from(body.len()).unwrap().to_be_bytes();
-    [&[1], &length[1..], body].concat()
-}
-
 /// A record of type `handshake`.
 pub(crate) fn record(fragment: &[u8]) -> Vec<u8> {
-    [&[22, 3, 1][..], &sized16(fragment)].concat()
+    raw::bytes::record(typ::HANDSHAKE, 0x0301, fragment)
 }

@@ -2,6 +2,7 @@
 
 use crate::offer::Suite;
 use tlssrv_testing::pki::write_secret;
+use tlssrv_testing::vectors::digits_of;
 use tlssrv_testing::{Server, Site};
 
 /// A key, as a client has it.
@@ -60,10 +61,10 @@ impl Key {
     }
 
     fn new(identity: &str, secret: impl IntoIterator<Item = u8>) -> Self {
-        let digits = secret.into_iter().map(|byte| format!("{byte:02x}"));
+        let secret: Vec<u8> = secret.into_iter().collect();
         Self {
             identity: identity.to_owned(),
-            digits: digits.collect(),
+            digits: digits_of(&secret),
             hash: "",
         }
     }

@@ -1,11 +1,11 @@
 //! Who does not have the key learns nothing: neither which identities there are, nor what is wrong.
 
-use crate::client::codes::{alert, group, record, suite};
-use crate::client::hash::Hash;
-use crate::client::hello::{Binder, Offer, Psk};
-use crate::client::{Client, profiles};
 use crate::server::{Pair, Server};
 use crate::setup::{host, key, key384, lax_host};
+use tlssrv_testing::raw::codes::{alert, group, record, suite};
+use tlssrv_testing::raw::hash::Hash;
+use tlssrv_testing::raw::hello::{Binder, Offer, Psk};
+use tlssrv_testing::raw::{Client, profiles};
 
 /// A name that the server does not know.
 fn stranger() -> Psk {

@@ -1,9 +1,9 @@
 //! Handshakes of clients of the world, in the shapes that their libraries give them.
 
-use crate::client::codes::{TLS12, TLS13, group, record, suite};
-use crate::client::{Client, Step, profiles};
 use crate::server::{Pair, Server};
 use crate::setup::{host, key, lax_host, long_key};
+use tlssrv_testing::raw::codes::{TLS12, TLS13, group, record, suite};
+use tlssrv_testing::raw::{Client, Step, profiles};
 
 #[test]
 fn openssl_gets_tls13_with_its_only_share() {
@@ -102,5 +102,5 @@ fn plan9_is_refused_where_plain_psk_is_not_allowed() {
     let client: Client = profiles::plan9(&long_key());
     let mut pair = Pair::new(client, &host());
     let hello = pair.client.start();
-    pair.must_refuse(&hello, crate::client::codes::alert::HANDSHAKE_FAILURE);
+    pair.must_refuse(&hello, tlssrv_testing::raw::codes::alert::HANDSHAKE_FAILURE);
 }

@@ -2,11 +2,11 @@
 
 use tlssrv::tls::session::Stage;
 
-use crate::client::bytes::record as raw;
-use crate::client::codes::{FATAL, TLS12, WARNING, alert, group, record, suite};
-use crate::client::{Client, Step, profiles};
 use crate::server::Pair;
 use crate::setup::{host, key};
+use tlssrv_testing::raw::bytes::record as raw;
+use tlssrv_testing::raw::codes::{FATAL, TLS12, WARNING, alert, group, record, suite};
+use tlssrv_testing::raw::{Client, Step, profiles};
 
 fn tls13() -> Client {
     profiles::tls13(&[key()], &[group::X25519])

@@ -1,10 +1,10 @@
 //! Early data: nobody asked for it, so it is skipped and never read (RFC 8446 §4.2.10).
 
-use crate::client::bytes::record;
-use crate::client::codes::{TLS12, alert, extension, group, record as typ};
-use crate::client::{Client, profiles};
 use crate::server::Pair;
 use crate::setup::{host, key};
+use tlssrv_testing::raw::bytes::record;
+use tlssrv_testing::raw::codes::{TLS12, alert, extension, group, record as typ};
+use tlssrv_testing::raw::{Client, profiles};
 
 /// A client that announces early data.
 fn client() -> Client {

@@ -1,10 +1,10 @@
 //! What comes after the hellos of TLS 1.2, done wrong.
 
-use crate::client::bytes::{message, record, vector8, vector16};
-use crate::client::codes::{TLS12, alert, handshake, record as typ, suite};
-use crate::client::{Client, profiles};
 use crate::server::Pair;
 use crate::setup::{host, key, lax_host};
+use tlssrv_testing::raw::bytes::{message, record, vector8, vector16};
+use tlssrv_testing::raw::codes::{TLS12, alert, handshake, record as typ, suite};
+use tlssrv_testing::raw::{Client, profiles};
 
 fn client() -> Client {
     profiles::tls12(&key(), &[suite::ECDHE_PSK_CHACHA20])

@@ -1,10 +1,10 @@
 //! The client's Finished of TLS 1.3, done wrong.
 
-use crate::client::bytes::message;
-use crate::client::codes::{alert, group, handshake, record};
-use crate::client::profiles;
 use crate::server::Pair;
 use crate::setup::{host, key};
+use tlssrv_testing::raw::bytes::message;
+use tlssrv_testing::raw::codes::{alert, group, handshake, record};
+use tlssrv_testing::raw::profiles;
 
 /// Where the server waits for it.
 fn halfway() -> Pair {

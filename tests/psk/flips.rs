@@ -5,12 +5,12 @@ use std::sync::Arc;
 use tlssrv::tls::psk::Config;
 use tlssrv::tls::session::Stage;
 
-use crate::client::bytes::message;
-use crate::client::codes::{TLS13, alert, extension, group, record, suite};
-use crate::client::hello::Psk;
-use crate::client::{Client, Step, profiles};
 use crate::server::Pair;
 use crate::setup::{host, host_with_alpn, key, key384, lax_host, long_key};
+use tlssrv_testing::raw::bytes::message;
+use tlssrv_testing::raw::codes::{TLS13, alert, extension, group, record, suite};
+use tlssrv_testing::raw::hello::Psk;
+use tlssrv_testing::raw::{Client, Step, profiles};
 
 /// More flights than any handshake has.
 const MOST_FLIGHTS: usize = 6;

@@ -1,10 +1,10 @@
 //! Hellos of TLS 1.2 that are refused, and the alert of each.
 
-use crate::client::codes::{TLS12, alert, extension, group, suite};
-use crate::client::hello::Hello;
-use crate::client::{Client, profiles};
 use crate::server::Pair;
 use crate::setup::{host, host_with_alpn, key, lax_host};
+use tlssrv_testing::raw::codes::{TLS12, alert, extension, group, suite};
+use tlssrv_testing::raw::hello::Hello;
+use tlssrv_testing::raw::{Client, profiles};
 
 const SUITE: u16 = suite::ECDHE_PSK_AES_128_GCM;
 
@@ -178,12 +178,12 @@ fn a_hello_that_is_too_short_or_too_long_is_refused() {
         if length == 2 + 32 + 1 + 2 + 2 + 2 {
             continue;
         }
-        let message = crate::client::bytes::message(1, &whole[..length]);
+        let message = tlssrv_testing::raw::bytes::message(1, &whole[..length]);
         let mut pair = Pair::new(client(|hello| hello), &host());
         let record = pair.client.channel.plain(22, &message);
         pair.must_refuse(&record, alert::DECODE_ERROR);
     }
-    let message = crate::client::bytes::message(1, &[&whole[..], &[0]].concat());
+    let message = tlssrv_testing::raw::bytes::message(1, &[&whole[..], &[0]].concat());
     let mut pair = Pair::new(client(|hello| hello), &host());
     let record = pair.client.channel.plain(22, &message);
     pair.must_refuse(&record, alert::DECODE_ERROR);

@@ -1,11 +1,13 @@
 //! Hellos of TLS 1.3 that are refused, and the alert of each.
 
-use crate::client::bytes::{list8, message};
-use crate::client::codes::{TLS12, TLS13, alert, extension, group, handshake, mode, record, suite};
-use crate::client::hello::Hello;
-use crate::client::{Client, profiles};
 use crate::server::Pair;
 use crate::setup::{host, host_with_alpn, key, lax_host};
+use tlssrv_testing::raw::bytes::{list8, message};
+use tlssrv_testing::raw::codes::{
+    TLS12, TLS13, alert, extension, group, handshake, mode, record, suite,
+};
+use tlssrv_testing::raw::hello::Hello;
+use tlssrv_testing::raw::{Client, profiles};
 
 /// What a usual client offers, changed.
 fn client(change: impl FnOnce(Hello) -> Hello) -> Client {

@@ -1,9 +1,9 @@
 //! Things that a good client does now and then, and a bad one for ever.
 
-use crate::client::codes::{WARNING, alert, extension, group, handshake, record, suite};
-use crate::client::{Client, profiles};
 use crate::server::Pair;
 use crate::setup::{host, key};
+use tlssrv_testing::raw::codes::{WARNING, alert, extension, group, handshake, record, suite};
+use tlssrv_testing::raw::{Client, profiles};
 
 /// How many records in a row may carry no data.
 const LIMIT: usize = 32;

@@ -10,7 +10,6 @@
 )]
 
 mod binders;
-mod client;
 mod clients;
 mod close;
 mod early;
@@ -31,6 +30,7 @@ mod setup;
 mod shares;
 mod sizes;
 mod states;
+mod test_client;
 mod tls12;
 mod tls13;
 mod updates;

@@ -1,11 +1,11 @@
 //! Offers of keys (RFC 8446 §4.2.11) that are refused, and the alert of each.
 
-use crate::client::bytes::{vector8, vector16};
-use crate::client::codes::{alert, extension, group, record, suite};
-use crate::client::hello::{Hello, Psk};
-use crate::client::profiles;
 use crate::server::Pair;
 use crate::setup::{host, key};
+use tlssrv_testing::raw::bytes::{vector8, vector16};
+use tlssrv_testing::raw::codes::{alert, extension, group, record, suite};
+use tlssrv_testing::raw::hello::{Hello, Psk};
+use tlssrv_testing::raw::profiles;
 
 #[track_caller]
 fn refused(change: impl FnOnce(Hello) -> Hello, alerts: &[u8]) {

@@ -4,13 +4,14 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::SocketAddr;
 use std::process::Stdio;
 
-use crate::client::codes::{TLS12, TLS13, extension, group, mode, suite};
-use crate::client::hash::Hash;
-use crate::client::hello::Psk;
-use crate::client::{Client, Step, profiles};
 use crate::setup::{key, key384, long_key};
 use tlssrv_testing::Socket;
 use tlssrv_testing::programs::{Daemon, missing, program};
+use tlssrv_testing::raw::codes::{TLS12, TLS13, extension, group, mode, suite};
+use tlssrv_testing::raw::hash::Hash;
+use tlssrv_testing::raw::hello::Psk;
+use tlssrv_testing::raw::{Client, Step, profiles};
+use tlssrv_testing::vectors::digits_of;
 
 #[test]
 fn the_test_client_speaks_tls13_to_openssl_in_every_suite_and_group() {
@@ -153,7 +154,7 @@ impl OpenSsl {
         if missing(&["openssl"]) {
             return None;
         }
-        let digits: String = key.secret.iter().map(|b| format!("{b:02x}")).collect();
+        let digits = digits_of(&key.secret);
         let identity = std::str::from_utf8(&key.identity).unwrap();
         let mut daemon = Daemon::start(
             program("openssl")

@@ -3,11 +3,11 @@
 
 use proptest::prelude::*;
 
-use crate::client::bytes::record as raw;
-use crate::client::codes::{FATAL, TLS12, group, record, suite};
-use crate::client::{Client, profiles};
 use crate::server::Pair;
 use crate::setup::{key, lax_host};
+use tlssrv_testing::raw::bytes::record as raw;
+use tlssrv_testing::raw::codes::{FATAL, TLS12, group, record, suite};
+use tlssrv_testing::raw::{Client, profiles};
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 500, failure_persistence: None, ..ProptestConfig::default() })]

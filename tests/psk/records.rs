@@ -1,10 +1,10 @@
 //! Records that are refused in either version, before, in and after the handshake.
 
-use crate::client::bytes::{message, record};
-use crate::client::codes::{TLS12, TLS13, alert, group, handshake, record as typ, suite};
-use crate::client::{Client, profiles};
 use crate::server::Pair;
 use crate::setup::{host, key};
+use tlssrv_testing::raw::bytes::{message, record};
+use tlssrv_testing::raw::codes::{TLS12, TLS13, alert, group, handshake, record as typ, suite};
+use tlssrv_testing::raw::{Client, profiles};
 
 /// The most plaintext in a record (RFC 8446 §5.1).
 const FRAGMENT: usize = 16_384;

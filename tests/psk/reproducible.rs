@@ -11,10 +11,10 @@ use rustls::{Error, NamedGroup};
 use tlssrv::tls::provider::provider;
 use tlssrv::tls::psk::{Config, Keys, Modes};
 
-use crate::client::codes::{group, suite};
-use crate::client::{Client, profiles};
 use crate::server::Server;
 use crate::setup::{Host, host, key, lax_host};
+use tlssrv_testing::raw::codes::{group, suite};
+use tlssrv_testing::raw::{Client, profiles};
 
 /// A provider that has no secrets.
 fn fixed() -> Arc<Config> {

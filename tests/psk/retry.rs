@@ -1,13 +1,15 @@
 //! The second ClientHello says what the first one said, or the server has nothing to do with it
 //! (RFC 8446 §4.1.2).
 
-use crate::client::bytes::{message, vector16};
-use crate::client::codes::{TLS12, TLS13, alert, extension, group, handshake, mode, record, suite};
-use crate::client::groups::Share;
-use crate::client::hello::Hello;
-use crate::client::{Client, profiles};
 use crate::server::Pair;
 use crate::setup::{host, key, key384, lax_host};
+use tlssrv_testing::raw::bytes::{message, vector16};
+use tlssrv_testing::raw::codes::{
+    TLS12, TLS13, alert, extension, group, handshake, mode, record, suite,
+};
+use tlssrv_testing::raw::groups::Share;
+use tlssrv_testing::raw::hello::Hello;
+use tlssrv_testing::raw::{Client, profiles};
 
 /// A client whose share does not fit.
 fn client() -> Client {

@@ -7,8 +7,8 @@ use tlssrv::tls::psk::Config;
 use tlssrv::tls::session::{Failure, Session, Stage};
 use tlssrv::types::HandshakeInfo;
 
-use crate::client::codes::{FATAL, record};
-use crate::client::{Client, Step};
+use tlssrv_testing::raw::codes::{FATAL, record};
+use tlssrv_testing::raw::{Client, Step};
 
 /// A session of ours.
 pub(crate) struct Server {
@@ -147,7 +147,7 @@ impl Pair {
         assert_eq!(self.server.stage, Stage::Traffic);
         assert_eq!(
             self.client.agreed.middlebox_ccs,
-            self.client.agreed.version == crate::client::codes::TLS13
+            self.client.agreed.version == tlssrv_testing::raw::codes::TLS13
                 && !self.client.hello.session_id.is_empty()
         );
         self.must_echo();

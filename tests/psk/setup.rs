@@ -7,8 +7,8 @@ use tlssrv::tls::provider::provider;
 use tlssrv::tls::psk::{Config, Key, Keys, Modes};
 use tlssrv::types::PskIdentity;
 
-use crate::client::hash::Hash;
-use crate::client::hello::Psk;
+use tlssrv_testing::raw::hash::Hash;
+use tlssrv_testing::raw::hello::Psk;
 
 /// The usual key.
 pub(crate) fn key() -> Psk {

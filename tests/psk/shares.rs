@@ -1,12 +1,13 @@
 //! Key shares that are no points, or the wrong ones: in either version they are refused, and no secret
 //! comes of them.
 
-use crate::client::bytes::{vector8, vector16};
-use crate::client::codes::{alert, group, mode, record, suite};
-use crate::client::groups::Share;
-use crate::client::profiles;
 use crate::server::Pair;
 use crate::setup::{host, key, lax_host};
+use tlssrv_testing::raw::bytes::{vector8, vector16};
+use tlssrv_testing::raw::codes::{alert, group, mode, record, suite};
+use tlssrv_testing::raw::groups::Share;
+use tlssrv_testing::raw::profiles;
+use tlssrv_testing::vectors::bytes_of;
 
 #[test]
 fn bad_shares_are_refused_in_tls13() {
@@ -114,8 +115,8 @@ fn low_order_points() -> Vec<Vec<u8>> {
     vec![
         vec![0; 32],
         one,
-        crate::client::hex("e0eb7a7c3b41b8ae1656e3faf19fc46ada098deb9c32b1fd866205165f49b800"),
-        crate::client::hex("5f9c95bca3508c24b1d0b1559c83ef5b04445cc4581c8e86d8224eddd09f1157"),
+        bytes_of("e0eb7a7c3b41b8ae1656e3faf19fc46ada098deb9c32b1fd866205165f49b800"),
+        bytes_of("5f9c95bca3508c24b1d0b1559c83ef5b04445cc4581c8e86d8224eddd09f1157"),
         near_p(0xec),
         near_p(0xed),
         near_p(0xee),

@@ -1,9 +1,9 @@
 //! `record_size_limit` (RFC 8449), and what is sent in records of what size.
 
-use crate::client::codes::{extension, group, record, suite};
-use crate::client::{Client, profiles};
 use crate::server::Pair;
 use crate::setup::{host, key};
+use tlssrv_testing::raw::codes::{extension, group, record, suite};
+use tlssrv_testing::raw::{Client, profiles};
 
 fn limited(mut client: Client, limit: u16) -> Client {
     let body = limit.to_be_bytes();

@@ -1,10 +1,12 @@
 //! Every message at every time: what is not its turn ends the session, with the alert that says so.
 
-use crate::client::bytes::{message, record};
-use crate::client::codes::{FATAL, TLS12, WARNING, alert, group, handshake, record as typ, suite};
-use crate::client::profiles;
 use crate::server::Pair;
 use crate::setup::{host, key, lax_host};
+use tlssrv_testing::raw::bytes::{message, record};
+use tlssrv_testing::raw::codes::{
+    FATAL, TLS12, WARNING, alert, group, handshake, record as typ, suite,
+};
+use tlssrv_testing::raw::profiles;
 
 /// What the server waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,12 +1,12 @@
 //! TLS 1.2 handshakes that succeed.
 
-use crate::client::codes::{
-    TLS12, TLS13, WARNING, alert, extension, group, handshake, record, suite,
-};
-use crate::client::hello::Psk;
-use crate::client::{Client, Step, profiles};
 use crate::server::Pair;
 use crate::setup::{host, host_with_alpn, key, key384, lax_host, long_key};
+use tlssrv_testing::raw::codes::{
+    TLS12, TLS13, WARNING, alert, extension, group, handshake, record, suite,
+};
+use tlssrv_testing::raw::hello::Psk;
+use tlssrv_testing::raw::{Client, Step, profiles};
 
 const ECDHE: [u16; 3] = [
     suite::ECDHE_PSK_AES_128_GCM,

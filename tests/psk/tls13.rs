@@ -1,10 +1,10 @@
 //! TLS 1.3 handshakes that succeed.
 
-use crate::client::codes::{TLS13, alert, extension, group, mode, record, suite};
-use crate::client::hello::Psk;
-use crate::client::{Client, Step, profiles};
 use crate::server::{Pair, Server};
 use crate::setup::{host, host_with_alpn, key, key384, lax_host, long_key};
+use tlssrv_testing::raw::codes::{TLS13, alert, extension, group, mode, record, suite};
+use tlssrv_testing::raw::hello::Psk;
+use tlssrv_testing::raw::{Client, Step, profiles};
 
 const GROUPS: [u16; 4] = [
     group::X25519,

@@ -1,10 +1,10 @@
 //! KeyUpdate (RFC 8446 §4.6.3).
 
-use crate::client::bytes::message;
-use crate::client::codes::{alert, group, handshake, record, suite};
-use crate::client::{Client, profiles};
 use crate::server::Pair;
 use crate::setup::{host, key, key384};
+use tlssrv_testing::raw::bytes::message;
+use tlssrv_testing::raw::codes::{alert, group, handshake, record, suite};
+use tlssrv_testing::raw::{Client, profiles};
 
 fn client() -> Client {
     profiles::tls13(&[key()], &[group::X25519])

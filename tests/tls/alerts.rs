@@ -6,6 +6,9 @@ use proptest::prelude::*;
 use rustls::version::{TLS12, TLS13};
 use rustls::{AlertDescription, Error, InvalidMessage, PeerMisbehaved, SupportedProtocolVersion};
 
+use tlssrv_testing::raw::codes::record::{ALERT, APPLICATION_DATA, HANDSHAKE};
+use tlssrv_testing::raw::{bytes, codes};
+
 use crate::session::{Peers, all_suites, suites};
 
 #[test]
@@ -343,11 +346,6 @@ fn check_end(mut peers: Peers, flight: Vec<u8>) -> Result<(), TestCaseError> {
 const CHANGE_CIPHER_SPEC: [u8; 6] = [20, 3, 3, 0, 1, 1];
 const UNEXPECTED_MESSAGE: AlertDescription = AlertDescription::UnexpectedMessage;
 
-// ContentType (RFC 8446 §5.1)
-const ALERT: u8 = 21;
-const HANDSHAKE: u8 = 22;
-const APPLICATION_DATA: u8 = 23;
-
 // Type and length of records of TLS 1.3.
 const RECORD_OF_A_KEY_UPDATE: (u8, usize) = (APPLICATION_DATA, 5 + 1 + 16);
 const RECORD_OF_AN_ALERT: (u8, usize) = (APPLICATION_DATA, 2 + 1 + 16);
@@ -357,6 +355,5 @@ fn client_hello(version: &'static SupportedProtocolVersion) -> Vec<u8> {
 }
 
 fn record(typ: u8, fragment: &[u8]) -> Vec<u8> {
-    let len = u16::try_from(fragment.len()).unwrap().to_be_bytes();
-    [&[typ, 3, 3][..], &len, fragment].concat()
+    bytes::record(typ, codes::TLS12, fragment)
 }

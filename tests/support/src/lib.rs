@@ -19,9 +19,11 @@ pub mod ocsp;
 pub mod pki;
 pub mod proc;
 pub mod programs;
+pub mod raw;
 pub mod server;
 pub mod site;
 pub mod socket;
+pub mod vectors;
 pub mod wait;
 
 use std::env;

@@ -1,20 +1,22 @@
 //! Hellos built by hand, in the shapes that well-known clients give them.
 
+use tlssrv_testing::raw;
+use tlssrv_testing::raw::bytes::{list8, list16, message, vector8, vector16};
+use tlssrv_testing::raw::codes::{handshake, record as typ};
+use tlssrv_testing::raw::transcript::Transcript;
+
 /// A ClientHello in the making.
 #[derive(Clone)]
-pub(crate) struct Hello {
-    version: u16,
-    suites: Vec<u16>,
-    extensions: Vec<u8>,
-}
+pub(crate) struct Hello(raw::hello::Hello);
 
 impl Hello {
+    /// One with no extensions.
     pub(crate) fn new(version: u16, suites: &[u16]) -> Self {
-        Self {
-            version,
-            suites: suites.to_vec(),
-            extensions: Vec::new(),
-        }
+        let hello = raw::hello::Hello::new(suites).compatible();
+        Self(hello.but(|hello| {
+            hello.version = version;
+            hello.extensions = None;
+        }))
     }
 
     /// As little as a client of TLS 1.3 can do.
@@ -78,22 +80,26 @@ impl Hello {
             .extension(21, &[0; 100])
     }
 
+    /// With an extension as the last, even where there is one of its type.
     pub(crate) fn extension(mut self, typ: u16, body: &[u8]) -> Self {
-        self.extensions.extend_from_slice(&typ.to_be_bytes());
-        self.extensions.extend_from_slice(&vector16(body));
+        let extensions = self.0.extensions.get_or_insert_default();
+        extensions.push((typ, body.to_vec()));
         self
     }
 
+    /// `server_name`.
     pub(crate) fn server_name(self, name: &[u8]) -> Self {
         let host_name = [&[0][..], &vector16(name)].concat();
         self.extension(0, &vector16(&host_name))
     }
 
+    /// ALPN.
     pub(crate) fn alpn(self, names: &[&[u8]]) -> Self {
         let list: Vec<u8> = names.iter().flat_map(|name| vector8(name)).collect();
         self.extension(16, &vector16(&list))
     }
 
+    /// `pre_shared_key` of these identities, with binders that are no binders.
     pub(crate) fn pre_shared_key(self, identities: &[&[u8]]) -> Self {
         let binders: Vec<u8> = identities.iter().flat_map(|_| vector8(&[3; 32])).collect();
         let identities: Vec<u8> = identities
@@ -106,74 +112,31 @@ impl Hello {
 
     /// The message without its header.
     pub(crate) fn body(&self) -> Vec<u8> {
-        let mut body = self.version.to_be_bytes().to_vec();
-        body.extend_from_slice(&[0x5a; 32]);
-        body.extend_from_slice(&vector8(&[0xa5; 32]));
-        body.extend_from_slice(&list16(&self.suites));
-        body.extend_from_slice(&[1, 0]);
-        if !self.extensions.is_empty() {
-            body.extend_from_slice(&vector16(&self.extensions));
-        }
-        body
+        self.message().split_off(4)
     }
 
     /// The handshake message.
     pub(crate) fn message(&self) -> Vec<u8> {
-        message(&self.body())
+        self.0.message(&Transcript::default())
     }
 
     /// The message in one record.
     pub(crate) fn record(&self) -> Vec<u8> {
-        record(&self.body())
+        records(&[&self.message()])
     }
 }
 
 /// A ClientHello of this body, in one record.
 pub(crate) fn record(body: &[u8]) -> Vec<u8> {
-    records(&[&message(body)])
+    records(&[&message(handshake::CLIENT_HELLO, body)])
 }
 
 /// Handshake records of these fragments.
 pub(crate) fn records(fragments: &[&[u8]]) -> Vec<u8> {
-    fragments
-        .iter()
-        .flat_map(|fragment| [&[22, 3, 1][..], &vector16(fragment)].concat())
+    let records = fragments.iter();
+    records
+        .flat_map(|fragment| raw::bytes::record(typ::HANDSHAKE, 0x0301, fragment))
         .collect()
-}
-
-fn message(body: &[u8]) -> Vec<u8> {
-    let [_, length @ ..] = u32::try_from(body.len()).unwrap().to_be_bytes();
-    [&[1][..], &length, body].concat()
-}
-
-fn vector8(bytes: &[u8]) -> Vec<u8> {
-    [&[u8::try_from(bytes.len()).unwrap()], bytes].concat()
-}
-
-fn vector16(bytes: &[u8]) -> Vec<u8> {
-    [
-        &u16::try_from(bytes.len()).unwrap().to_be_bytes()[..],
-        bytes,
-    ]
-    .concat()
-}
-
-fn list8(numbers: &[u16]) -> Vec<u8> {
-    vector8(
-        &numbers
-            .iter()
-            .flat_map(|n| n.to_be_bytes())
-            .collect::<Vec<_>>(),
-    )
-}
-
-fn list16(numbers: &[u16]) -> Vec<u8> {
-    vector16(
-        &numbers
-            .iter()
-            .flat_map(|n| n.to_be_bytes())
-            .collect::<Vec<_>>(),
-    )
 }
 
 fn shares(groups: &[(u16, usize)]) -> Vec<u8> {

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use rustls::{AlertDescription, CipherSuite, NamedGroup, ProtocolVersion};
 use tlssrv::tls::hello::{ClientHello, HelloError, HelloReader, Progress};
+use tlssrv_testing::vectors::tls12_illustrated;
 
 use build::{Hello, records};
 
@@ -36,15 +37,7 @@ fn read_byte_by_byte(bytes: &[u8]) -> Result<ClientHello, HelloError> {
 
 /// The record of `tests/vectors/tls12-illustrated.txt`.
 fn illustrated() -> Vec<u8> {
-    let text = include_str!("../../vectors/tls12-illustrated.txt");
-    let hex = text
-        .lines()
-        .find_map(|line| line.strip_prefix("client_hello_record = "))
-        .unwrap();
-    (0..hex.len())
-        .step_by(2)
-        .map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap())
-        .collect()
+    tls12_illustrated("client_hello_record")
 }
 
 #[test]

@@ -6,7 +6,7 @@ use super::hash::Hash;
 
 /// The messages so far, headers included.
 #[derive(Clone, Default)]
-pub(crate) struct Transcript {
+pub struct Transcript {
     /// A first ClientHello that was answered by a HelloRetryRequest.
     first: Option<Vec<u8>>,
     rest: Vec<u8>,
@@ -14,17 +14,17 @@ pub(crate) struct Transcript {
 
 impl Transcript {
     /// A message that was sent or received.
-    pub(crate) fn add(&mut self, message: &[u8]) {
+    pub fn add(&mut self, message: &[u8]) {
         self.rest.extend_from_slice(message);
     }
 
     /// What there is so far is a ClientHello, and a HelloRetryRequest answers it.
-    pub(crate) fn retry(&mut self) {
+    pub fn retry(&mut self) {
         self.first = Some(std::mem::take(&mut self.rest));
     }
 
     /// The messages, as they go into this hash.
-    pub(crate) fn messages(&self, hash: Hash) -> Vec<u8> {
+    pub fn messages(&self, hash: Hash) -> Vec<u8> {
         let first = self.first.iter();
         let first = first.map(|hello| message(handshake::MESSAGE_HASH, &hash.digest(hello)));
         first.flatten().chain(self.rest.iter().copied()).collect()

@@ -11,7 +11,7 @@ use aws_lc_rs::aead::CHACHA20_POLY1305;
 
 /// What there is to know before both sides have changed to protected records.
 #[derive(Default)]
-pub(crate) struct Secrets {
+pub(super) struct Secrets {
     /// Whether the server agreed to `extended_master_secret`.
     extended: bool,
     /// What the server's share and ours have in common, and our public half.
@@ -94,17 +94,17 @@ impl Client {
     }
 
     /// The server's `psk_identity_hint`, if it sent a ServerKeyExchange.
-    pub(crate) fn hint(&self) -> Option<&[u8]> {
+    pub fn hint(&self) -> Option<&[u8]> {
         self.tls12.hint.as_deref()
     }
 
     /// Derives the master secret as if `extended_master_secret` had not been agreed on.
-    pub(crate) fn forget_extended_master_secret(&mut self) {
+    pub fn forget_extended_master_secret(&mut self) {
         self.tls12.extended = false;
     }
 
     /// ClientKeyExchange, which counts as sent now. It settles the keys.
-    pub(crate) fn client_key_exchange(&mut self) -> Vec<u8> {
+    pub fn client_key_exchange(&mut self) -> Vec<u8> {
         let mut body = vector16(&self.keys[0].identity);
         if let Some((_, public)) = &self.tls12.exchange {
             body.extend_from_slice(&vector8(public));
@@ -113,7 +113,7 @@ impl Client {
     }
 
     /// ClientKeyExchange of this body, which counts as sent now.
-    pub(crate) fn client_key_exchange_of(&mut self, body: &[u8]) -> Vec<u8> {
+    pub fn client_key_exchange_of(&mut self, body: &[u8]) -> Vec<u8> {
         let message = message(handshake::CLIENT_KEY_EXCHANGE, body);
         self.transcript.add(&message);
         let suite = self.agreed.suite.unwrap();
@@ -147,14 +147,14 @@ impl Client {
     }
 
     /// The client's `change_cipher_spec`; what it sends from now on is protected.
-    pub(crate) fn change_cipher_spec12(&mut self) -> Vec<u8> {
+    pub fn change_cipher_spec12(&mut self) -> Vec<u8> {
         let record = self.channel.plain(record::CHANGE_CIPHER_SPEC, &[1]);
         self.write_protected12();
         record
     }
 
     /// What it sends from now on is protected.
-    pub(crate) fn write_protected12(&mut self) {
+    pub fn write_protected12(&mut self) {
         self.channel.write = self.tls12.write.take();
     }
 
@@ -163,7 +163,7 @@ impl Client {
     }
 
     /// Finished, which counts as sent now.
-    pub(crate) fn client_finished12(&mut self) -> Vec<u8> {
+    pub fn client_finished12(&mut self) -> Vec<u8> {
         let message = message(handshake::FINISHED, &self.verify_data12("client finished"));
         self.transcript.add(&message);
         self.step = Step::ChangeCipherSpec;

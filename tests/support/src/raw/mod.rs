@@ -4,18 +4,18 @@
 //! at a time: [`Client::take`] reads what the server says, strictly, and [`Client::answer`] is what a
 //! good client says then; what a bad one says, the tests put together from the parts.
 
-pub(crate) mod bytes;
-mod channel;
-pub(crate) mod codes;
-pub(crate) mod groups;
-pub(crate) mod hash;
-pub(crate) mod hello;
-pub(crate) mod profiles;
+pub mod bytes;
+pub mod channel;
+pub mod codes;
+pub mod groups;
+pub mod hash;
+pub mod hello;
+pub mod profiles;
 mod protection;
-pub(crate) mod suite;
+pub mod suite;
 mod tls12;
 mod tls13;
-mod transcript;
+pub mod transcript;
 
 use bytes::{Reader, Result};
 use channel::Channel;
@@ -26,23 +26,27 @@ use suite::Suite;
 use transcript::Transcript;
 
 /// One connection, from the client's side.
-pub(crate) struct Client {
+pub struct Client {
     /// What it offers.
-    pub(crate) hello: Hello,
+    pub hello: Hello,
     /// The secrets of the shares in it.
-    pub(crate) shares: Vec<Share>,
+    pub shares: Vec<Share>,
     /// The keys that it has. In TLS 1.2 it uses the first.
-    pub(crate) keys: Vec<Psk>,
-    pub(crate) channel: Channel,
-    pub(crate) transcript: Transcript,
-    pub(crate) agreed: Agreed,
+    pub keys: Vec<Psk>,
+    /// The record layer.
+    pub channel: Channel,
+    /// The handshake messages so far.
+    pub transcript: Transcript,
+    /// What the server has chosen.
+    pub agreed: Agreed,
     /// Level and description of the alerts that it got.
-    pub(crate) alerts: Vec<(u8, u8)>,
+    pub alerts: Vec<(u8, u8)>,
     /// What it has read.
-    pub(crate) plaintext: Vec<u8>,
+    pub plaintext: Vec<u8>,
     /// The largest `TLSInnerPlaintext` that it got.
-    pub(crate) largest: usize,
-    pub(crate) step: Step,
+    pub largest: usize,
+    /// What it waits for.
+    pub step: Step,
     tls13: tls13::Secrets,
     tls12: tls12::Secrets,
     /// Handshake bytes that are no whole message yet.
@@ -54,16 +58,24 @@ pub(crate) struct Client {
 
 /// What the client waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Step {
+pub enum Step {
+    /// ServerHello or HelloRetryRequest.
     ServerHello,
+    /// EncryptedExtensions, of TLS 1.3.
     EncryptedExtensions,
+    /// Finished, of TLS 1.3.
     Finished13,
+    /// ServerKeyExchange, of TLS 1.2.
     KeyExchange,
+    /// `ServerHelloDone`, of TLS 1.2.
     ServerHelloDone,
     /// It is the client's turn: see [`Client::answer`].
     Answer,
+    /// `change_cipher_spec`, of TLS 1.2.
     ChangeCipherSpec,
+    /// Finished, of TLS 1.2.
     Finished12,
+    /// Application data: the handshake is done.
     Traffic,
     /// `close_notify` has come.
     Closed,
@@ -71,28 +83,34 @@ pub(crate) enum Step {
 
 /// What the server has said so far.
 #[derive(Debug, Default)]
-pub(crate) struct Agreed {
-    pub(crate) version: u16,
-    pub(crate) suite: Option<Suite>,
-    pub(crate) group: Option<u16>,
+pub struct Agreed {
+    /// The version of the handshake.
+    pub version: u16,
+    /// The cipher suite.
+    pub suite: Option<Suite>,
+    /// The group of the key exchange.
+    pub group: Option<u16>,
     /// The group that a HelloRetryRequest asked for.
-    pub(crate) retry: Option<u16>,
+    pub retry: Option<u16>,
     /// The index of the identity that it took.
-    pub(crate) identity: Option<usize>,
-    pub(crate) alpn: Option<Vec<u8>>,
-    pub(crate) record_size_limit: Option<u16>,
-    pub(crate) random: Vec<u8>,
+    pub identity: Option<usize>,
+    /// The protocol (ALPN).
+    pub alpn: Option<Vec<u8>>,
+    /// The `record_size_limit` of the server.
+    pub record_size_limit: Option<u16>,
+    /// The random of its ServerHello.
+    pub random: Vec<u8>,
     /// Extensions in the ServerHello.
-    pub(crate) hello_extensions: Vec<u16>,
+    pub hello_extensions: Vec<u16>,
     /// Whether it sent a `change_cipher_spec` for middleboxes.
-    pub(crate) middlebox_ccs: bool,
+    pub middlebox_ccs: bool,
     /// KeyUpdates that it sent.
-    pub(crate) key_updates: usize,
+    pub key_updates: usize,
 }
 
 impl Client {
     /// A client of this hello. `shares` are those that the hello says, `keys` those that it has.
-    pub(crate) fn new(hello: Hello, shares: Vec<Share>, keys: &[Psk]) -> Self {
+    pub fn new(hello: Hello, shares: Vec<Share>, keys: &[Psk]) -> Self {
         Self {
             hello,
             shares,
@@ -113,13 +131,13 @@ impl Client {
     }
 
     /// With records of this version from the start.
-    pub(crate) fn record_version(mut self, version: u16) -> Self {
+    pub fn record_version(mut self, version: u16) -> Self {
         self.channel.version = version;
         self
     }
 
     /// The ClientHello, which counts as sent now.
-    pub(crate) fn client_hello(&mut self) -> Vec<u8> {
+    pub fn client_hello(&mut self) -> Vec<u8> {
         let message = self.hello.message(&self.transcript);
         self.transcript.add(&message);
         self.step = Step::ServerHello;
@@ -127,15 +145,15 @@ impl Client {
     }
 
     /// The ClientHello in a record.
-    pub(crate) fn start(&mut self) -> Vec<u8> {
+    pub fn start(&mut self) -> Vec<u8> {
         let message = self.client_hello();
         self.channel.plain(record::HANDSHAKE, &message)
     }
 
     /// Reads what the server has sent. Errors: what is wrong with it.
-    pub(crate) fn take(&mut self, bytes: &[u8]) -> Result<()> {
+    pub fn take(&mut self, bytes: &[u8]) -> Result<()> {
         self.channel.take(bytes);
-        while let Some(opened) = self.channel.next()? {
+        while let Some(opened) = self.channel.next_record()? {
             if self.alerts.iter().any(|(level, _)| *level == FATAL) {
                 return Err("a record after a fatal alert".into());
             }
@@ -237,7 +255,7 @@ impl Client {
     }
 
     /// What a good client sends at this point: nothing, where it is not its turn.
-    pub(crate) fn answer(&mut self) -> Vec<u8> {
+    pub fn answer(&mut self) -> Vec<u8> {
         if self.step != Step::Answer {
             return Vec::new();
         }
@@ -261,8 +279,8 @@ impl Client {
         }
     }
 
-    /// "the client sends [it] … immediately before its second flight" (RFC 8446 §D.4).
-    pub(crate) fn middlebox_ccs(&mut self) -> Vec<u8> {
+    /// The `change_cipher_spec` for middleboxes, "immediately before its second flight" (RFC 8446 §D.4).
+    pub fn middlebox_ccs(&mut self) -> Vec<u8> {
         if self.hello.session_id.is_empty() || self.ccs_sent {
             return Vec::new();
         }
@@ -271,12 +289,12 @@ impl Client {
     }
 
     /// Application data, in one record.
-    pub(crate) fn data(&mut self, bytes: &[u8]) -> Vec<u8> {
+    pub fn data(&mut self, bytes: &[u8]) -> Vec<u8> {
         self.channel.record(record::APPLICATION_DATA, bytes)
     }
 
     /// An alert.
-    pub(crate) fn alert(&mut self, level: u8, description: u8) -> Vec<u8> {
+    pub fn alert(&mut self, level: u8, description: u8) -> Vec<u8> {
         self.channel.record(record::ALERT, &[level, description])
     }
 
@@ -333,11 +351,4 @@ impl Client {
         }
         Err("a protocol that was not offered".into())
     }
-}
-
-/// Bytes of hexadecimal digits.
-pub(crate) fn hex(digits: &str) -> Vec<u8> {
-    (0..digits.len() / 2)
-        .map(|i| u8::from_str_radix(&digits[2 * i..2 * i + 2], 16).unwrap())
-        .collect()
 }

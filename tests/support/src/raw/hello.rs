@@ -8,31 +8,37 @@ use super::transcript::Transcript;
 
 /// A ClientHello (RFC 8446 §4.1.2).
 #[derive(Clone)]
-pub(crate) struct Hello {
-    pub(crate) version: u16,
-    pub(crate) random: [u8; 32],
-    pub(crate) session_id: Vec<u8>,
-    pub(crate) suites: Vec<u16>,
-    pub(crate) compressions: Vec<u8>,
+pub struct Hello {
+    /// `legacy_version`.
+    pub version: u16,
+    /// `random`.
+    pub random: [u8; 32],
+    /// `legacy_session_id`.
+    pub session_id: Vec<u8>,
+    /// `cipher_suites`.
+    pub suites: Vec<u16>,
+    /// `legacy_compression_methods`.
+    pub compressions: Vec<u8>,
     /// Type and body, in this order. `None`: as a client of SSL 3.0, not even their length.
-    pub(crate) extensions: Option<Vec<(u16, Vec<u8>)>>,
+    pub extensions: Option<Vec<(u16, Vec<u8>)>>,
     /// What `pre_shared_key` says, if it is there.
-    pub(crate) offer: Option<Offer>,
+    pub offer: Option<Offer>,
     /// Extensions behind `pre_shared_key`, where none may be.
-    pub(crate) behind: Vec<(u16, Vec<u8>)>,
+    pub behind: Vec<(u16, Vec<u8>)>,
 }
 
 /// `OfferedPsks` (RFC 8446 §4.2.11).
 #[derive(Clone)]
-pub(crate) struct Offer {
+pub struct Offer {
     /// Identity and `obfuscated_ticket_age`.
-    pub(crate) identities: Vec<(Vec<u8>, u32)>,
-    pub(crate) binders: Vec<Binder>,
+    pub identities: Vec<(Vec<u8>, u32)>,
+    /// A binder for each identity, where nothing is wrong.
+    pub binders: Vec<Binder>,
 }
 
 /// A binder.
 #[derive(Clone)]
-pub(crate) enum Binder {
+pub enum Binder {
     /// The right one, of this key.
     Of(Psk),
     /// These bytes.
@@ -41,15 +47,18 @@ pub(crate) enum Binder {
 
 /// A pre-shared key and its name.
 #[derive(Clone, Debug)]
-pub(crate) struct Psk {
-    pub(crate) identity: Vec<u8>,
-    pub(crate) secret: Vec<u8>,
-    pub(crate) hash: Hash,
+pub struct Psk {
+    /// The identity that the client sends.
+    pub identity: Vec<u8>,
+    /// The key itself.
+    pub secret: Vec<u8>,
+    /// The hash that the key is for.
+    pub hash: Hash,
 }
 
 impl Offer {
     /// These keys, in this order.
-    pub(crate) fn of(keys: &[Psk]) -> Self {
+    pub fn of(keys: &[Psk]) -> Self {
         Self {
             // "For identities established externally, an obfuscated_ticket_age of 0 SHOULD be used".
             identities: keys.iter().map(|key| (key.identity.clone(), 0)).collect(),
@@ -92,7 +101,7 @@ impl Psk {
 
 impl Hello {
     /// One with these suites, and nothing else in it.
-    pub(crate) fn new(suites: &[u16]) -> Self {
+    pub fn new(suites: &[u16]) -> Self {
         Self {
             version: TLS12,
             random: [0x5a; 32],
@@ -106,7 +115,7 @@ impl Hello {
     }
 
     /// With an extension: in place of the one of its type, or as the last.
-    pub(crate) fn with(mut self, typ: u16, body: &[u8]) -> Self {
+    pub fn with(mut self, typ: u16, body: &[u8]) -> Self {
         let extensions = self.extensions.get_or_insert_default();
         match extensions.iter_mut().find(|(other, _)| *other == typ) {
             Some((_, old)) => *old = body.to_vec(),
@@ -116,30 +125,30 @@ impl Hello {
     }
 
     /// Without an extension.
-    pub(crate) fn without(mut self, typ: u16) -> Self {
+    pub fn without(mut self, typ: u16) -> Self {
         let extensions = self.extensions.get_or_insert_default();
         extensions.retain(|(other, _)| *other != typ);
         self
     }
 
     /// With changes that have no method of their own.
-    pub(crate) fn but(mut self, change: impl FnOnce(&mut Self)) -> Self {
+    pub fn but(mut self, change: impl FnOnce(&mut Self)) -> Self {
         change(&mut self);
         self
     }
 
     /// Offers TLS 1.3, and below it these.
-    pub(crate) fn versions(self, versions: &[u16]) -> Self {
+    pub fn versions(self, versions: &[u16]) -> Self {
         self.with(extension::SUPPORTED_VERSIONS, &list8(versions))
     }
 
     /// `supported_groups`.
-    pub(crate) fn groups(self, groups: &[u16]) -> Self {
+    pub fn groups(self, groups: &[u16]) -> Self {
         self.with(extension::SUPPORTED_GROUPS, &list16(groups))
     }
 
     /// `key_share`, of any groups and contents.
-    pub(crate) fn raw_shares(self, shares: &[(u16, &[u8])]) -> Self {
+    pub fn raw_shares(self, shares: &[(u16, &[u8])]) -> Self {
         let entries = shares.iter();
         let entries = entries.flat_map(|(group, share)| [numbers(&[*group]), vector16(share)]);
         let entries: Vec<u8> = entries.flatten().collect();
@@ -147,42 +156,42 @@ impl Hello {
     }
 
     /// `key_share`.
-    pub(crate) fn shares(self, shares: &[Share]) -> Self {
+    pub fn shares(self, shares: &[Share]) -> Self {
         let shares: Vec<_> = shares.iter().map(|s| (s.group, &s.public[..])).collect();
         self.raw_shares(&shares)
     }
 
     /// `psk_key_exchange_modes`.
-    pub(crate) fn modes(self, modes: &[u8]) -> Self {
+    pub fn modes(self, modes: &[u8]) -> Self {
         self.with(extension::PSK_KEY_EXCHANGE_MODES, &vector8(modes))
     }
 
     /// `pre_shared_key` of these keys.
-    pub(crate) fn keys(mut self, keys: &[Psk]) -> Self {
+    pub fn keys(mut self, keys: &[Psk]) -> Self {
         self.offer = Some(Offer::of(keys));
         self
     }
 
     /// `server_name`.
-    pub(crate) fn server_name(self, name: &str) -> Self {
+    pub fn server_name(self, name: &str) -> Self {
         let name = [&[0][..], &vector16(name.as_bytes())].concat();
         self.with(extension::SERVER_NAME, &vector16(&name))
     }
 
     /// ALPN.
-    pub(crate) fn alpn(self, names: &[&str]) -> Self {
+    pub fn alpn(self, names: &[&str]) -> Self {
         let list: Vec<u8> = names.iter().flat_map(|n| vector8(n.as_bytes())).collect();
         self.with(extension::ALPN, &vector16(&list))
     }
 
     /// A session id, as a client in middlebox compatibility mode has (RFC 8446 §D.4).
-    pub(crate) fn compatible(mut self) -> Self {
+    pub fn compatible(mut self) -> Self {
         self.session_id = vec![0xa5; 32];
         self
     }
 
     /// The body of an extension.
-    pub(crate) fn get(&self, typ: u16) -> Option<&[u8]> {
+    pub fn get(&self, typ: u16) -> Option<&[u8]> {
         let mut extensions = self.extensions.as_ref()?.iter();
         extensions
             .find(|(other, _)| *other == typ)
@@ -190,13 +199,13 @@ impl Hello {
     }
 
     /// Whether TLS 1.3 is offered.
-    pub(crate) fn offers_tls13(&self) -> bool {
+    pub fn offers_tls13(&self) -> bool {
         self.get(extension::SUPPORTED_VERSIONS)
             .is_some_and(|list| list[1..].chunks(2).any(|v| v == TLS13.to_be_bytes()))
     }
 
     /// The message, with binders for a handshake in which this came before it.
-    pub(crate) fn message(&self, before: &Transcript) -> Vec<u8> {
+    pub fn message(&self, before: &Transcript) -> Vec<u8> {
         let mut whole = message(handshake::CLIENT_HELLO, &self.body(None));
         if let Some(offer) = self.offer.as_ref().filter(|_| self.behind.is_empty()) {
             let binders = offer.binders(None).len();
@@ -234,7 +243,7 @@ impl Hello {
     }
 
     /// The message with other bytes for the body of `pre_shared_key`.
-    pub(crate) fn message_with_offer(&self, body: &[u8]) -> Vec<u8> {
+    pub fn message_with_offer(&self, body: &[u8]) -> Vec<u8> {
         let replaced = Some((extension::PRE_SHARED_KEY, body));
         message(handshake::CLIENT_HELLO, &self.body(replaced))
     }

@@ -7,7 +7,7 @@ use super::hash::Hash;
 use super::hello::{Hello, Psk};
 
 /// As little as TLS 1.3 with `psk_dhe_ke` takes, with a share for the first of these groups.
-pub(crate) fn tls13(keys: &[Psk], groups: &[u16]) -> Client {
+pub fn tls13(keys: &[Psk], groups: &[u16]) -> Client {
     let shares = vec![Share::new(groups[0])];
     let suites = match keys.iter().any(|key| key.hash == Hash::Sha384) {
         true => TLS13_SUITES.to_vec(),
@@ -23,7 +23,7 @@ pub(crate) fn tls13(keys: &[Psk], groups: &[u16]) -> Client {
 }
 
 /// As little as TLS 1.2 with these suites takes.
-pub(crate) fn tls12(key: &Psk, suites: &[u16]) -> Client {
+pub fn tls12(key: &Psk, suites: &[u16]) -> Client {
     let hello = Hello::new(suites)
         .groups(&[group::X25519, group::SECP256R1, group::SECP384R1])
         .with(extension::EC_POINT_FORMATS, &[1, 0])
@@ -33,7 +33,7 @@ pub(crate) fn tls12(key: &Psk, suites: &[u16]) -> Client {
 }
 
 /// OpenSSL's `s_client`: both versions, middlebox compatibility, a list of everything.
-pub(crate) fn openssl(key: &Psk) -> Client {
+pub fn openssl(key: &Psk) -> Client {
     let shares = vec![Share::new(group::X25519)];
     let suites = [
         &TLS13_SUITES[..],
@@ -58,7 +58,7 @@ pub(crate) fn openssl(key: &Psk) -> Client {
 }
 
 /// GnuTLS with `NORMAL:+PSK:+ECDHE-PSK`: two shares, both modes, `psk_key_exchange_modes` early.
-pub(crate) fn gnutls(key: &Psk) -> Client {
+pub fn gnutls(key: &Psk) -> Client {
     let shares = vec![Share::new(group::SECP256R1), Share::new(group::X25519)];
     let suites = [
         &[0x1302, 0x1303, 0x1301, 0x1304, 0xc02c, 0xcca9][..],
@@ -84,7 +84,7 @@ pub(crate) fn gnutls(key: &Psk) -> Client {
 }
 
 /// Mbed TLS with PSK and (EC)DHE: no `signature_algorithms`.
-pub(crate) fn mbedtls(key: &Psk) -> Client {
+pub fn mbedtls(key: &Psk) -> Client {
     let shares = vec![Share::new(group::X25519)];
     let hello = Hello::new(&[0x1302, 0x1301, 0x1303, 0x1304, 0x1305])
         .compatible()
@@ -98,7 +98,7 @@ pub(crate) fn mbedtls(key: &Psk) -> Client {
 }
 
 /// Mbed TLS with PSK alone: nothing about groups either.
-pub(crate) fn mbedtls_psk_ke(key: &Psk) -> Client {
+pub fn mbedtls_psk_ke(key: &Psk) -> Client {
     let hello = Hello::new(&[0x1301, 0x1302, 0x1303])
         .compatible()
         .server_name("localhost")
@@ -109,7 +109,7 @@ pub(crate) fn mbedtls_psk_ke(key: &Psk) -> Client {
 }
 
 /// wolfSSL: `psk_ke` first, a P-256 share, and records of version 0x0303 from the start.
-pub(crate) fn wolfssl(key: &Psk) -> Client {
+pub fn wolfssl(key: &Psk) -> Client {
     let shares = vec![Share::new(group::SECP256R1)];
     let hello = Hello::new(&[0x1301, 0x1302, 0x1303])
         .compatible()
@@ -123,7 +123,7 @@ pub(crate) fn wolfssl(key: &Psk) -> Client {
 }
 
 /// Botan, told to speak TLS 1.2: it has `supported_versions`, of that version alone.
-pub(crate) fn botan(key: &Psk) -> Client {
+pub fn botan(key: &Psk) -> Client {
     let suites = [
         suite::ECDHE_PSK_CHACHA20,
         suite::ECDHE_PSK_AES_256_GCM,
@@ -144,7 +144,7 @@ pub(crate) fn botan(key: &Psk) -> Client {
 }
 
 /// Plan 9's devtls and libsec: TLS 1.2, plain PSK, none of what came after RFC 5246.
-pub(crate) fn plan9(key: &Psk) -> Client {
+pub fn plan9(key: &Psk) -> Client {
     let suites = [
         suite::PSK_CHACHA20,
         suite::PSK_AES_128_CBC_SHA256,

@@ -8,24 +8,31 @@ use super::hash::Hash;
 
 /// A suite that the test client can speak.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Suite {
-    pub(crate) code: u16,
-    pub(crate) version: u16,
-    pub(crate) hash: Hash,
-    pub(crate) aead: &'static aead::Algorithm,
-    pub(crate) exchange: Exchange,
+pub struct Suite {
+    /// Its number.
+    pub code: u16,
+    /// The version that it belongs to.
+    pub version: u16,
+    /// The hash of the key schedule.
+    pub hash: Hash,
+    /// The AEAD that protects records.
+    pub aead: &'static aead::Algorithm,
+    /// The key exchange.
+    pub exchange: Exchange,
 }
 
 /// How the parts of a TLS 1.2 suite's premaster secret come about; TLS 1.3 asks elsewhere.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Exchange {
+pub enum Exchange {
+    /// With an ephemeral (EC)DH exchange.
     Ecdhe,
+    /// With the pre-shared key only.
     Plain,
 }
 
 impl Suite {
     /// The suite of this number.
-    pub(crate) fn of(code: u16) -> Result<Self> {
+    pub fn of(code: u16) -> Result<Self> {
         use Exchange::{Ecdhe, Plain};
         let (version, hash, aead, exchange) = match code {
             suite::AES_128_GCM_SHA256 => (TLS13, Hash::Sha256, &aead::AES_128_GCM, Ecdhe),

@@ -5,19 +5,22 @@ use super::codes::{TLS12, record as typ};
 use super::protection::{Opened, Protection};
 
 /// The client's end of the connection.
-pub(crate) struct Channel {
+pub struct Channel {
     /// The version in the headers of records without keys.
-    pub(crate) version: u16,
-    pub(crate) write: Option<Protection>,
-    pub(crate) read: Option<Protection>,
+    pub version: u16,
+    /// The keys of records to the server; `None` before there are any.
+    pub(super) write: Option<Protection>,
+    /// The keys of records from the server.
+    pub(super) read: Option<Protection>,
     /// What the server has sent, and nobody has read.
     input: Vec<u8>,
     /// Outer type and fragment's length of each record that was read.
-    pub(crate) seen: Vec<(u8, usize)>,
+    pub seen: Vec<(u8, usize)>,
 }
 
 impl Channel {
-    pub(crate) fn new(version: u16) -> Self {
+    /// A channel without keys, whose records have this version.
+    pub(super) fn new(version: u16) -> Self {
         Self {
             version,
             write: None,
@@ -28,7 +31,7 @@ impl Channel {
     }
 
     /// A record of this content, with keys if there are any.
-    pub(crate) fn record(&mut self, typ: u8, content: &[u8]) -> Vec<u8> {
+    pub fn record(&mut self, typ: u8, content: &[u8]) -> Vec<u8> {
         match &mut self.write {
             Some(keys) => keys.seal(typ, content),
             None => self.plain(typ, content),
@@ -36,22 +39,22 @@ impl Channel {
     }
 
     /// A record of this content, without keys.
-    pub(crate) fn plain(&self, typ: u8, content: &[u8]) -> Vec<u8> {
+    pub fn plain(&self, typ: u8, content: &[u8]) -> Vec<u8> {
         record(typ, self.version, content)
     }
 
     /// The keys that records are written with.
-    pub(crate) fn keys(&mut self) -> &mut Protection {
+    pub fn keys(&mut self) -> &mut Protection {
         self.write.as_mut().unwrap()
     }
 
     /// Takes what the server has sent.
-    pub(crate) fn take(&mut self, bytes: &[u8]) {
+    pub fn take(&mut self, bytes: &[u8]) {
         self.input.extend_from_slice(bytes);
     }
 
     /// The next record, once all of it is there.
-    pub(crate) fn next(&mut self) -> Result<Option<Opened>> {
+    pub(super) fn next_record(&mut self) -> Result<Option<Opened>> {
         let mut reader = Reader(&self.input);
         let Ok(header) = reader.take(5) else {
             return Ok(None);
@@ -79,7 +82,7 @@ impl Channel {
     }
 
     /// Whether nothing is left of what the server has sent.
-    pub(crate) fn is_drained(&self) -> bool {
+    pub fn is_drained(&self) -> bool {
         self.input.is_empty()
     }
 }

@@ -7,7 +7,7 @@ use super::codes::{TLS12, TLS13, record as typ};
 use super::suite::Suite;
 
 /// Keys, and how many records they have protected.
-pub(crate) struct Protection {
+pub struct Protection {
     suite: Suite,
     key: LessSafeKey,
     iv: Vec<u8>,
@@ -16,16 +16,16 @@ pub(crate) struct Protection {
 
 /// What was in a record.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Opened {
-    pub(crate) typ: u8,
-    pub(crate) content: Vec<u8>,
+pub struct Opened {
+    pub typ: u8,
+    pub content: Vec<u8>,
     /// Bytes of `TLSInnerPlaintext`, padding included; of TLS 1.2, those of the content.
-    pub(crate) inner: usize,
+    pub inner: usize,
 }
 
 impl Protection {
     /// Keys of a suite.
-    pub(crate) fn new(suite: Suite, key: &[u8], iv: &[u8]) -> Self {
+    pub fn new(suite: Suite, key: &[u8], iv: &[u8]) -> Self {
         Self {
             suite,
             key: LessSafeKey::new(UnboundKey::new(suite.aead, key).unwrap()),
@@ -35,7 +35,7 @@ impl Protection {
     }
 
     /// Keys of a TLS 1.3 traffic secret (RFC 8446 §7.3).
-    pub(crate) fn of_secret(suite: Suite, secret: &[u8]) -> Self {
+    pub fn of_secret(suite: Suite, secret: &[u8]) -> Self {
         let part = |label, length| suite.hash.expand_label(secret, label, b"", length);
         Self::new(
             suite,
@@ -45,12 +45,12 @@ impl Protection {
     }
 
     /// A record of this content.
-    pub(crate) fn seal(&mut self, typ: u8, content: &[u8]) -> Vec<u8> {
+    pub fn seal(&mut self, typ: u8, content: &[u8]) -> Vec<u8> {
         self.seal_padded(typ, content, 0)
     }
 
     /// A record of this content and, in TLS 1.3, this many bytes of padding.
-    pub(crate) fn seal_padded(&mut self, typ: u8, content: &[u8], padding: usize) -> Vec<u8> {
+    pub fn seal_padded(&mut self, typ: u8, content: &[u8], padding: usize) -> Vec<u8> {
         if self.suite.version == TLS13 {
             return self.seal_inner(&[content, &[typ], &vec![0; padding]].concat());
         }
@@ -66,7 +66,7 @@ impl Protection {
     }
 
     /// A record of TLS 1.3 with this `TLSInnerPlaintext`, whatever it is.
-    pub(crate) fn seal_inner(&mut self, inner: &[u8]) -> Vec<u8> {
+    pub fn seal_inner(&mut self, inner: &[u8]) -> Vec<u8> {
         let mut sealed = inner.to_vec();
         let length = u16::try_from(inner.len() + 16).unwrap().to_be_bytes();
         let aad = [&[typ::APPLICATION_DATA, 3, 3][..], &length].concat();
@@ -79,7 +79,7 @@ impl Protection {
     }
 
     /// What is in a record of this type and fragment.
-    pub(crate) fn open(&mut self, outer: u8, fragment: &[u8]) -> Result<Opened> {
+    pub fn open(&mut self, outer: u8, fragment: &[u8]) -> Result<Opened> {
         let explicit = self.explicit_nonce().len();
         if fragment.len() < explicit + 16 {
             return Err("a protected record without room for its tag".into());

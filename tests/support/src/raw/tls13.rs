@@ -10,7 +10,7 @@ use super::{Client, Step};
 
 /// The secrets of RFC 8446 §7.1, as far as they are known.
 #[derive(Default)]
-pub(crate) struct Secrets {
+pub(super) struct Secrets {
     handshake: Vec<u8>,
     client: Vec<u8>,
     server: Vec<u8>,
@@ -126,7 +126,7 @@ impl Client {
     }
 
     /// The second flight that answers a HelloRetryRequest, changed on the way.
-    pub(crate) fn retry_with(&mut self, change: impl FnOnce(Hello) -> Hello) -> Vec<u8> {
+    pub fn retry_with(&mut self, change: impl FnOnce(Hello) -> Hello) -> Vec<u8> {
         let group = self.agreed.retry.unwrap();
         self.shares = vec![Share::new(group)];
         let mut hello = self.hello.clone().shares(&self.shares);
@@ -181,7 +181,7 @@ impl Client {
     }
 
     /// Finished, which counts as sent now.
-    pub(crate) fn client_finished13(&mut self) -> Vec<u8> {
+    pub fn client_finished13(&mut self) -> Vec<u8> {
         let verify_data = self.verify_data13(&self.tls13.client);
         let message = message(handshake::FINISHED, &verify_data);
         self.transcript.add(&message);
@@ -189,7 +189,7 @@ impl Client {
     }
 
     /// From now on records are written with the application traffic keys.
-    pub(crate) fn traffic13(&mut self) {
+    pub fn traffic13(&mut self) {
         let suite = self.agreed.suite.unwrap();
         self.tls13.client = self.tls13.client_traffic.clone();
         self.channel.write = Some(Protection::of_secret(suite, &self.tls13.client));
@@ -203,7 +203,7 @@ impl Client {
     }
 
     /// A KeyUpdate with this value in a record, and new keys for what comes after it.
-    pub(crate) fn key_update(&mut self, value: u8) -> Vec<u8> {
+    pub fn key_update(&mut self, value: u8) -> Vec<u8> {
         let message = message(handshake::KEY_UPDATE, &[value]);
         let record = self.channel.record(record::HANDSHAKE, &message);
         self.renew_write_keys();
@@ -211,7 +211,7 @@ impl Client {
     }
 
     /// The next generation of our keys (RFC 8446 §7.2).
-    pub(crate) fn renew_write_keys(&mut self) {
+    pub fn renew_write_keys(&mut self) {
         let suite = self.agreed.suite.unwrap();
         self.tls13.client = next_generation(suite, &self.tls13.client);
         self.channel.write = Some(Protection::of_secret(suite, &self.tls13.client));
