@@ -2,43 +2,42 @@
 //! the log. It never reads a byte from the network.
 //!
 //! Each room owns its state. Its methods take what they need, and return what is to happen; only the loop
-//! here, and `connections.rs` beside it, carry that out.
+//! here, and `requests.rs` beside it, carry that out.
 #![forbid(unsafe_code)]
 
 mod clients;
-mod connections;
 mod generation;
 mod lifecycle;
 mod listeners;
 mod programs;
 mod reload;
 mod report;
+mod requests;
 mod service;
 mod start;
 mod token;
 mod violation;
 mod workers;
 
-use std::collections::BTreeMap;
 use std::time::{Duration, Instant, SystemTime};
 
 use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollEvent, EpollTimeout};
 use nix::sys::signal::Signal;
 
-use crate::config::{Found, Lookups, Name};
+use crate::config::Lookups;
 use crate::exit::Exit;
 use crate::log::Logger;
-use crate::message::{End, Summary, ToEngine};
+use crate::message::{End, Summary};
 use crate::process::Signals;
 use crate::types::Severity;
 use clients::Clients;
-use generation::Generations;
+use generation::{Generations, NoRandomness};
 use lifecycle::{Lifecycle, Stage};
 use listeners::{AcceptError, Listeners};
-use programs::Programs;
+use programs::{ForReload, Programs};
 use reload::{Candidate, Reload, Requested, Setback};
-use report::{AdminClient, Present, ReloadResult, Report, ReporterEvent, Waiter};
+use report::{AdminClient, ReloadResult, Report};
 use service::Service;
 use token::Token;
 use workers::Engines;
@@ -120,13 +119,10 @@ impl Monitor {
             Token::Listener(index) => self.accept(index),
             Token::Engine(engine) => self.serve_engine(engine),
             Token::Stderr(id) => self.clients.read_stderr(id, &mut self.logger),
-            Token::Dial(id) => {
-                let dialled = self.programs.dial_ready(id, &self.epoll);
-                self.dialled(id, dialled);
-            }
+            Token::Dial(id) => self.dial_ready(id),
             Token::Resolver => {
-                let result = self.programs.read_names(&self.epoll);
-                self.looked_up(result);
+                let found = (self.programs).read_names(&self.epoll, &mut self.logger);
+                self.names_found(found);
             }
         }
     }
@@ -139,15 +135,19 @@ impl Monitor {
         }
         self.start_engines(now);
         self.service.tick(self.clients.len(), now);
-        while let Some((id, dialled)) = self.programs.expire_dial(&self.epoll, now) {
-            self.dialled(id, dialled);
-        }
+        self.expire_dials(now);
         if self.lifecycle.is_serving() {
-            self.refresh_names(now);
+            let config = &self.generations.current().config;
+            let (epoll, logger) = (&self.epoll, &mut self.logger);
+            let found = self.programs.refresh_names(config, epoll, logger, now);
+            self.names_found(found);
         }
         self.answer_waiters(now);
-        if now >= self.generations.rotation_due() {
-            self.rotate_tickets(now);
+        if let Err(NoRandomness) =
+            (self.engines).rotate_tickets(&mut self.generations, &self.epoll, now)
+        {
+            let line = "unable to make new ticket keys: no randomness; the old ones stay";
+            self.logger.say(Severity::Err, line);
         }
         for line in self.generations.expired_staples(SystemTime::now()) {
             self.logger.say(Severity::Warning, &line);
@@ -204,8 +204,6 @@ impl Monitor {
         }
     }
 
-    // Accepting.
-
     /// Waits for clients while there is an engine to serve them, and for clients of the metrics; for neither
     /// while accepting is paused.
     fn listen(&mut self, now: Instant) {
@@ -214,26 +212,22 @@ impl Monitor {
             self.accept_admin_clients();
         }
         let paused = self.lifecycle.is_paused();
-        let lines = match !paused && self.lifecycle.is_serving() && self.has_engine() {
+        let lines = match !paused
+            && self.lifecycle.is_serving()
+            && self.engines.can_serve(&self.generations)
+        {
             true => self.listeners.register(&self.epoll),
             false => self.listeners.unregister(&self.epoll),
         };
         self.say_all(Severity::Err, lines);
 
         let (reporter, generation) = (&mut self.report.reporter, self.generations.current());
-        if let Err(e) = reporter.start_due(generation, &self.epoll, now) {
-            let line = format!("unable to start the reporter of metrics: {e}");
-            self.logger.say(Severity::Err, &line);
-        }
-        let lines = match paused {
+        let mut lines = reporter.start_due(generation, &self.epoll, now);
+        lines.extend(match paused {
             true => reporter.pause(&self.epoll),
             false => reporter.listen(&self.epoll),
-        };
+        });
         self.say_all(Severity::Err, lines);
-    }
-
-    fn has_engine(&self) -> bool {
-        self.engines.least_loaded(&self.generations).is_some()
     }
 
     /// Why new clients are not served; `None`: they are.
@@ -241,7 +235,7 @@ impl Monitor {
         if !self.lifecycle.is_serving() {
             return Some("stopping");
         }
-        let serves = self.lifecycle.is_ready() && self.has_engine();
+        let serves = self.lifecycle.is_ready() && self.engines.can_serve(&self.generations);
         (!serves).then_some("no engine")
     }
 
@@ -265,59 +259,6 @@ impl Monitor {
         self.lifecycle.pause(Instant::now());
     }
 
-    // Reports.
-
-    fn accept_admin_clients(&mut self) {
-        while let Some(accepted) = self.report.control.accept() {
-            match accepted {
-                Ok((Question::Reload, client)) => self.begin_reload(Some(client)),
-                Ok((Question::Status, client)) => self.request_stats(Waiter::Status(client)),
-                Err(why) => return self.pause(&why),
-            }
-        }
-    }
-
-    fn serve_reporter(&mut self) {
-        for _ in 0..BATCH {
-            let unready = self.unready();
-            match self.report.reporter.receive(unready, &self.epoll) {
-                ReporterEvent::Nothing => break,
-                ReporterEvent::Answered => {}
-                ReporterEvent::Request(id) => self.request_stats(Waiter::Metrics(id)),
-                ReporterEvent::Lost(line) => self.logger.say(Severity::Err, &line),
-            }
-        }
-    }
-
-    /// Lets a client wait for up-to-date numbers.
-    fn request_stats(&mut self, waiter: Waiter) {
-        let now = Instant::now();
-        let busy = || self.engines.busy();
-        for engine in self.report.stats.request(waiter, busy, now) {
-            self.send(engine, &ToEngine::ReportTraffic, Vec::new());
-        }
-        self.answer_waiters(now);
-    }
-
-    /// Answers the clients that wait for numbers, if the engines have answered or have had their time.
-    fn answer_waiters(&mut self, now: Instant) {
-        if !self.report.stats.is_complete(now) {
-            return;
-        }
-        let present = Present {
-            config: &self.generations.current().config,
-            clients: &self.clients,
-            engines: self.engines.alive(),
-            unready: self.unready(),
-        };
-        if let Err(e) = self.report.answer_waiters(&present, &self.epoll, now) {
-            let line = format!("unable to write metrics: {e}");
-            self.logger.say(Severity::Err, &line);
-        }
-    }
-
-    // Reload.
-
     /// Begins to load the configuration again, for a signal or for a client that waits for the result.
     fn begin_reload(&mut self, client: Option<AdminClient>) {
         let waits_for_names = self.programs.reload_waits();
@@ -328,11 +269,11 @@ impl Monitor {
             return self.reload_failed(&[(Severity::Err, "unable to reload: not serving".into())]);
         }
         self.service.reloading();
-        self.load(BTreeMap::new());
+        self.load(ForReload::new());
     }
 
     /// Loads the configuration, with the addresses of names that have been looked up.
-    fn load(&mut self, found: BTreeMap<Name, Found>) {
+    fn load(&mut self, found: ForReload) {
         let metrics = self.report.reporter.listeners();
         let lookups = Lookups::Done(&found);
         let prepared = (self.reload).prepare(lookups, &self.generations, &self.listeners, metrics);
@@ -357,6 +298,13 @@ impl Monitor {
         }
     }
 
+    /// Goes on with a reload that has waited for names.
+    fn names_found(&mut self, found: Option<ForReload>) {
+        if let Some(found) = found {
+            self.load(found);
+        }
+    }
+
     /// Makes a candidate the current generation.
     fn take_over(&mut self, candidate: Candidate) {
         let generation = candidate.generation;
@@ -373,9 +321,7 @@ impl Monitor {
         lines.extend(reporter.adopt(candidate.metrics, &generation, &self.epoll));
         self.say_all(Severity::Notice, lines);
         self.report.metrics.configure(config);
-        for engine in self.engines.retire(&retired) {
-            self.send(engine, &ToEngine::Drain, Vec::new());
-        }
+        self.engines.retire(&retired, &self.epoll);
         self.finish_reload("reloaded", ReloadResult::Ok);
     }
 
@@ -405,8 +351,6 @@ impl Monitor {
         }
     }
 
-    // Stop.
-
     fn stop_further(&mut self, signal: Signal) {
         let stage = self.lifecycle.stage();
         if stage == Stage::Serving {
@@ -430,9 +374,7 @@ impl Monitor {
         self.listeners.close(&self.epoll);
         self.service.stopping(self.clients.len());
         self.stop_lookup();
-        for engine in self.engines.ids() {
-            self.send(engine, &ToEngine::Drain, Vec::new());
-        }
+        self.engines.drain_all(&self.epoll);
     }
 
     /// Ends every connection and every command.

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
+use nix::sys::signal::{Signal, killpg};
 use nix::sys::wait::WaitStatus;
 use nix::unistd::Pid;
 
@@ -158,6 +159,14 @@ impl Client {
     pub(super) fn kills_command(&self) -> bool {
         let host = self.host();
         host.is_some_and(|host| host.on_truncation == OnTruncation::Kill)
+    }
+
+    /// Kills the command, if that is to happen when the client vanishes.
+    pub(super) fn kill_command(&self) {
+        if let (true, PlaintextSide::Running(pid)) = (self.kills_command(), &self.plaintext) {
+            // The process group is the command's own. It may have ended meanwhile.
+            let _ = killpg(*pid, Signal::SIGKILL);
+        }
     }
 
     /// The time until which the command may go on if the client ends now.

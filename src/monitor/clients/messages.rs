@@ -135,8 +135,8 @@ impl Clients {
             None => Err(Violation::UnknownConnection(id)),
             Some(client) if client.engine != engine => Err(Violation::ForeignConnection(id)),
             Some(client) if !client.kills_command() => Err(Violation::UnexpectedKill(id)),
-            Some(_) => {
-                self.kill_command(id);
+            Some(client) => {
+                client.kill_command();
                 Ok(())
             }
         }

@@ -96,12 +96,17 @@ impl Clients {
         self.clients.keys().copied().collect()
     }
 
-    /// The connections that an engine serves.
-    pub(super) fn of_engine(&self, engine: EngineId) -> Vec<ConnectionId> {
-        let served = self
-            .iter()
-            .filter(|(_, client)| client.engine == engine && client.is_open());
-        served.map(|(id, _)| id).collect()
+    /// Lets the clients of a lost engine vanish: for their commands, that is what has happened. Returns their
+    /// connections, with the times until which the commands may linger.
+    pub(super) fn vanish(&self, engine: EngineId, now: Instant) -> Vec<(ConnectionId, Instant)> {
+        let clients = self.iter();
+        let served = clients.filter(|(_, client)| client.engine == engine && client.is_open());
+        served
+            .map(|(id, client)| {
+                client.kill_command();
+                (id, client.deadline(now))
+            })
+            .collect()
     }
 
     /// Exit status of the one-connection form.
@@ -203,17 +208,6 @@ impl Clients {
         let client = self.clients.get_mut(&id)?;
         client.plaintext = PlaintextSide::Exited(pid, status);
         Some((id, client))
-    }
-
-    /// Kills the command of a connection, if its host wants that when a client vanishes.
-    pub(super) fn kill_command(&self, id: ConnectionId) {
-        if let Some(client) = self.clients.get(&id)
-            && client.kills_command()
-            && let PlaintextSide::Running(pid) = client.plaintext
-        {
-            // The process group is the command's own. It may have ended meanwhile.
-            let _ = killpg(pid, Signal::SIGKILL);
-        }
     }
 
     /// Sends a signal to every command.

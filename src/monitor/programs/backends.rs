@@ -12,11 +12,12 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::sys::epoll::Epoll;
 
-use super::change::Change;
 use super::connect::{Begun, begin, complete, is_local_fault, send_header};
 use super::pool::Pool;
 use super::resolver::Resolver;
+use super::state_log::{Kind, log_state};
 use crate::config::{Answer, Backends as BackendList, Target};
+use crate::log::Logger;
 use crate::monitor::generation::Generation;
 use crate::monitor::token::Token;
 use crate::types::{ConnectionId, HostId, Severity};
@@ -43,14 +44,6 @@ pub(in crate::monitor) struct Request {
 }
 
 /// What has become of a client that waits for a backend.
-pub(in crate::monitor) struct Dialled {
-    /// The result; `None`: the client still waits.
-    pub(in crate::monitor) outcome: Option<Outcome>,
-    /// Backends that have failed for the first time, or are back.
-    pub(in crate::monitor) changes: Vec<Change>,
-}
-
-/// The result of a client's wait for a backend.
 pub(in crate::monitor) enum Outcome {
     /// A backend has accepted.
     Connected {
@@ -65,6 +58,14 @@ pub(in crate::monitor) enum Outcome {
     Failed(String),
 }
 
+/// What it takes to go on with a client.
+pub(super) struct Context<'a> {
+    pub(super) resolver: &'a Resolver,
+    pub(super) epoll: &'a Epoll,
+    pub(super) logger: &'a mut Logger,
+    pub(super) now: Instant,
+}
+
 /// A client that waits for a backend.
 struct Dial {
     request: Request,
@@ -77,6 +78,7 @@ struct Dial {
     busy_until: Option<Instant>,
     /// Why the last backend that was tried did not accept.
     why: Option<String>,
+    /// The connection that is being made.
     attempt: Option<Attempt>,
     timer: Option<Instant>,
 }
@@ -94,18 +96,16 @@ impl Backends {
         self.timers.first().map(|(when, _)| *when)
     }
 
-    /// Connects a client to a backend of its host.
+    /// Connects a client to a backend of its host. `None`: the client waits.
     pub(super) fn dial(
         &mut self,
         id: ConnectionId,
         request: Request,
-        resolver: &Resolver,
-        epoll: &Epoll,
-    ) -> Dialled {
-        let now = Instant::now();
+        context: &mut Context<'_>,
+    ) -> Option<Outcome> {
         let dial = Dial {
             request,
-            begun: now,
+            begun: context.now,
             tried: Vec::new(),
             busy: Vec::new(),
             busy_until: None,
@@ -113,66 +113,43 @@ impl Backends {
             attempt: None,
             timer: None,
         };
-        self.dials.insert(id, dial);
-        self.try_next(id, resolver, epoll, now, Vec::new())
+        self.try_next(id, dial, context)
     }
 
-    /// Goes on with a client whose connection to a backend is made, or has failed.
-    pub(super) fn ready(
-        &mut self,
-        id: ConnectionId,
-        resolver: &Resolver,
-        epoll: &Epoll,
-    ) -> Dialled {
-        let mut changes = Vec::new();
-        let Some(dial) = self.dials.get_mut(&id) else {
-            return Dialled::waits(changes);
-        };
-        let Some(Attempt {
-            target,
-            socket,
-            started,
-        }) = dial.attempt.take()
-        else {
-            return Dialled::waits(changes);
-        };
-        let _ = epoll.delete(&socket);
-        let now = Instant::now();
-        let connected =
-            complete(&socket).and_then(|()| send_header(&socket, &target, &dial.request.header));
-        match connected {
-            Ok(()) => self.connected(id, target, socket, changes),
+    /// Goes on with a client whose connection to a backend is made, or has failed. `None`: the client waits.
+    pub(super) fn ready(&mut self, id: ConnectionId, context: &mut Context<'_>) -> Option<Outcome> {
+        self.dials.get(&id)?.attempt.as_ref()?;
+        let mut dial = self.take(id)?;
+        let attempt = dial.attempt.take()?;
+        let _ = context.epoll.delete(&attempt.socket);
+        match complete(&attempt.socket) {
+            Ok(()) => self.connected(id, dial, attempt, context),
             Err(e) => {
-                self.failed(id, &target, started, e, now, &mut changes);
-                self.try_next(id, resolver, epoll, now, changes)
+                self.failed(&mut dial, &attempt.target, attempt.started, e, context);
+                self.try_next(id, dial, context)
             }
         }
     }
 
-    /// Gives up an attempt that has taken too long, or tries backends again whose backlog was full. `None`:
-    /// none is due.
+    /// The next client whose connection to a backend has taken too long, or that has waited for a full
+    /// backlog, and what becomes of it.
     pub(super) fn expire(
         &mut self,
-        resolver: &Resolver,
-        epoll: &Epoll,
-        now: Instant,
-    ) -> Option<(ConnectionId, Dialled)> {
-        self.due().filter(|due| *due <= now)?;
-        let (_, id) = self.timers.pop_first()?;
-        let mut changes = Vec::new();
-        let dial = self.dials.get_mut(&id)?;
-        dial.timer = None;
+        context: &mut Context<'_>,
+    ) -> Option<(ConnectionId, Option<Outcome>)> {
+        let (_, id) = *self.timers.first().filter(|(due, _)| *due <= context.now)?;
+        let mut dial = self.take(id)?;
         if let Some(attempt) = dial.attempt.take() {
-            let _ = epoll.delete(&attempt.socket);
-            let (target, started) = (&attempt.target, attempt.started);
-            self.failed(id, target, started, Errno::ETIMEDOUT, now, &mut changes);
+            let _ = context.epoll.delete(&attempt.socket);
+            let (target, e) = (&attempt.target, Errno::ETIMEDOUT);
+            self.failed(&mut dial, target, attempt.started, e, context);
         }
-        Some((id, self.try_next(id, resolver, epoll, now, changes)))
+        Some((id, self.try_next(id, dial, context)))
     }
 
     /// Forgets a client that waits for a backend.
     pub(super) fn hang_up(&mut self, id: ConnectionId, epoll: &Epoll) {
-        if let Some(attempt) = self.remove(id).and_then(|dial| dial.attempt) {
+        if let Some(attempt) = self.take(id).and_then(|dial| dial.attempt) {
             let _ = epoll.delete(&attempt.socket);
             self.pool.give_up(&attempt.target, attempt.started);
         }
@@ -187,142 +164,124 @@ impl Backends {
     fn try_next(
         &mut self,
         id: ConnectionId,
-        resolver: &Resolver,
-        epoll: &Epoll,
-        now: Instant,
-        mut changes: Vec<Change>,
-    ) -> Dialled {
+        mut dial: Dial,
+        context: &mut Context<'_>,
+    ) -> Option<Outcome> {
+        let started = context.now;
+        let generation = Arc::clone(&dial.request.generation);
+        let backends = backends(&generation, dial.request.host)?;
+        let targets = context.resolver.targets(backends);
         loop {
-            let Some(dial) = self.dials.get_mut(&id) else {
-                return Dialled::waits(changes);
-            };
-            let generation = Arc::clone(&dial.request.generation);
-            let Some(backends) = backends(&generation, dial.request.host) else {
-                return Dialled::waits(changes);
-            };
-            let targets = resolver.targets(backends);
             let untried = targets.iter().filter(|target| !dial.tried.contains(target));
-            let Some(target) = self.pool.choose(untried, backends.timeout, now) else {
-                if dial.busy.is_empty() || dial.busy_until.is_none_or(|until| until <= now) {
-                    let why = dial.why.take();
-                    self.remove(id);
-                    let why = why.unwrap_or_else(|| "there is none".to_owned());
-                    return Dialled::done(Outcome::Failed(why), changes);
+            let Some(target) = self.pool.choose(untried, backends.timeout, started) else {
+                if dial.busy.is_empty() || dial.busy_until.is_none_or(|until| until <= started) {
+                    let why = dial.why.unwrap_or_else(|| "there is none".to_owned());
+                    return Some(Outcome::Failed(why));
                 }
                 let busy = std::mem::take(&mut dial.busy);
                 dial.tried.retain(|target| !busy.contains(target));
-                self.set_timer(id, now.checked_add(BUSY));
-                return Dialled::waits(changes);
+                return self.wait(id, dial, started.checked_add(BUSY));
             };
             dial.tried.push(target.clone());
             match begin(&target, &generation.config.limits) {
                 Begun::Busy => {
-                    self.pool.give_up(&target, now);
+                    self.pool.give_up(&target, started);
                     dial.why = Some(format!("{target}: its backlog is full"));
-                    dial.busy_until = dial.busy_until.or(now.checked_add(backends.timeout));
+                    dial.busy_until = dial.busy_until.or(started.checked_add(backends.timeout));
                     dial.busy.push(target);
                 }
-                Begun::Failed(e) => self.failed(id, &target, now, e, now, &mut changes),
+                Begun::Failed(e) => self.failed(&mut dial, &target, started, e, context),
                 Begun::Connected(socket) => {
-                    match send_header(&socket, &target, &dial.request.header) {
-                        Ok(()) => return self.connected(id, target, socket, changes),
-                        Err(e) => self.failed(id, &target, now, e, now, &mut changes),
-                    }
-                }
-                Begun::InProgress(socket) => {
-                    if let Err(e) = epoll.add(&socket, Token::Dial(id).writable()) {
-                        self.failed(id, &target, now, e, now, &mut changes);
-                        continue;
-                    }
-                    dial.attempt = Some(Attempt {
+                    let attempt = Attempt {
                         target,
                         socket,
-                        started: now,
-                    });
-                    self.set_timer(id, now.checked_add(backends.timeout));
-                    return Dialled::waits(changes);
+                        started,
+                    };
+                    return self.connected(id, dial, attempt, context);
+                }
+                Begun::InProgress(socket) => {
+                    match context.epoll.add(&socket, Token::Dial(id).writable()) {
+                        Err(e) => self.failed(&mut dial, &target, started, e, context),
+                        Ok(()) => {
+                            dial.attempt = Some(Attempt {
+                                target,
+                                socket,
+                                started,
+                            });
+                            let timeout = started.checked_add(backends.timeout);
+                            return self.wait(id, dial, timeout);
+                        }
+                    }
                 }
             }
         }
     }
 
-    fn failed(
-        &mut self,
-        id: ConnectionId,
-        target: &Target,
-        since: Instant,
-        e: Errno,
-        now: Instant,
-        changes: &mut Vec<Change>,
-    ) {
-        if let Some(dial) = self.dials.get_mut(&id) {
-            dial.why = Some(format!("{target}: {}", e.desc()));
-        }
-        if is_local_fault(e) {
-            self.pool.give_up(target, since);
-        } else if self.pool.failed(target, since, now).is_some() {
-            changes.push(Change {
-                severity: Severity::Err,
-                backend: target.to_string(),
-                state: format!("away: {}", e.desc()),
-                kind: "backend",
-            });
-        }
-    }
-
+    /// Sends the PROXY header to a backend that has accepted; if it does not take that, tries the next one.
     fn connected(
         &mut self,
         id: ConnectionId,
-        target: Target,
-        socket: OwnedFd,
-        mut changes: Vec<Change>,
-    ) -> Dialled {
-        if self.pool.connected(&target) {
-            changes.push(Change {
-                severity: Severity::Notice,
-                backend: target.to_string(),
-                state: "back".to_owned(),
-                kind: "backend",
-            });
-        }
-        let begun = self.remove(id).map(|dial| dial.begun);
-        let outcome = Outcome::Connected {
+        mut dial: Dial,
+        attempt: Attempt,
+        context: &mut Context<'_>,
+    ) -> Option<Outcome> {
+        let Attempt {
             target,
             socket,
-            time: begun.map(|begun| begun.elapsed()).unwrap_or_default(),
-        };
-        Dialled::done(outcome, changes)
-    }
-
-    fn set_timer(&mut self, id: ConnectionId, when: Option<Instant>) {
-        let Some(dial) = self.dials.get_mut(&id) else {
-            return;
-        };
-        if let Some(old) = std::mem::replace(&mut dial.timer, when) {
-            self.timers.remove(&(old, id));
+            started,
+        } = attempt;
+        if let Err(e) = send_header(&socket, &target, &dial.request.header) {
+            self.failed(&mut dial, &target, started, e, context);
+            return self.try_next(id, dial, context);
         }
-        self.timers.extend(when.map(|when| (when, id)));
+        if self.pool.connected(&target) {
+            let (severity, state) = (Severity::Notice, "back".to_owned());
+            log_state(context.logger, severity, Kind::Backend, &target, state);
+        }
+        Some(Outcome::Connected {
+            target,
+            socket,
+            time: dial.begun.elapsed(),
+        })
     }
 
-    fn remove(&mut self, id: ConnectionId) -> Option<Dial> {
-        self.set_timer(id, None);
-        self.dials.remove(&id)
-    }
-}
-
-impl Dialled {
-    fn waits(changes: Vec<Change>) -> Self {
-        Self {
-            outcome: None,
-            changes,
+    fn failed(
+        &mut self,
+        dial: &mut Dial,
+        target: &Target,
+        since: Instant,
+        e: Errno,
+        context: &mut Context<'_>,
+    ) {
+        dial.why = Some(format!("{target}: {}", e.desc()));
+        if is_local_fault(e) {
+            self.pool.give_up(target, since);
+        } else if self.pool.failed(target, since, context.now).is_some() {
+            let (severity, state) = (Severity::Err, format!("away: {}", e.desc()));
+            log_state(context.logger, severity, Kind::Backend, target, state);
         }
     }
 
-    fn done(outcome: Outcome, changes: Vec<Change>) -> Self {
-        Self {
-            outcome: Some(outcome),
-            changes,
+    /// Keeps a client that waits.
+    fn wait(
+        &mut self,
+        id: ConnectionId,
+        mut dial: Dial,
+        timer: Option<Instant>,
+    ) -> Option<Outcome> {
+        dial.timer = timer;
+        self.timers.extend(timer.map(|when| (when, id)));
+        self.dials.insert(id, dial);
+        None
+    }
+
+    /// Takes a client that waits.
+    fn take(&mut self, id: ConnectionId) -> Option<Dial> {
+        let dial = self.dials.remove(&id)?;
+        if let Some(when) = dial.timer {
+            self.timers.remove(&(when, id));
         }
+        Some(dial)
     }
 }
 

@@ -2,13 +2,12 @@
 #![forbid(unsafe_code)]
 
 mod backends;
-mod change;
 mod commands;
 mod connect;
 mod pool;
 mod resolver;
+mod state_log;
 
-use std::collections::BTreeMap;
 use std::ffi::CString;
 use std::io;
 use std::time::Instant;
@@ -16,15 +15,16 @@ use std::time::Instant;
 use nix::sys::epoll::Epoll;
 use nix::unistd::Pid;
 
-use crate::config::{Config, Found, Name, Program, Role, Target};
+use crate::config::{Config, Name, Program, Role, Target};
+use crate::log::Logger;
 use crate::process::LaunchError;
-use crate::types::ConnectionId;
-use backends::Backends;
+use crate::types::{ConnectionId, Severity};
+use backends::{Backends, Context};
 use commands::{Commands, Launched};
 use resolver::Resolver;
 
-pub(super) use backends::{Dialled, Outcome, Request};
-pub(super) use resolver::LookupResult;
+pub(super) use backends::{Outcome, Request};
+pub(super) use resolver::ForReload;
 
 /// Everything that gets the plaintext.
 pub(super) struct Programs {
@@ -68,23 +68,54 @@ impl Programs {
         self.commands.start(program, role, variables)
     }
 
-    /// Connects a client to a backend of its host.
-    pub(super) fn dial(&mut self, id: ConnectionId, request: Request, epoll: &Epoll) -> Dialled {
-        self.backends.dial(id, request, &self.resolver, epoll)
+    /// Connects a client to a backend of its host. `None`: the client waits.
+    pub(super) fn dial(
+        &mut self,
+        id: ConnectionId,
+        request: Request,
+        epoll: &Epoll,
+        logger: &mut Logger,
+    ) -> Option<Outcome> {
+        let (backends, mut context) = self.backends(epoll, logger, Instant::now());
+        backends.dial(id, request, &mut context)
     }
 
-    /// Goes on with a client whose connection to a backend is made, or has failed.
-    pub(super) fn dial_ready(&mut self, id: ConnectionId, epoll: &Epoll) -> Dialled {
-        self.backends.ready(id, &self.resolver, epoll)
+    /// Goes on with a client whose connection to a backend is made, or has failed. `None`: the client waits.
+    pub(super) fn dial_ready(
+        &mut self,
+        id: ConnectionId,
+        epoll: &Epoll,
+        logger: &mut Logger,
+    ) -> Option<Outcome> {
+        let (backends, mut context) = self.backends(epoll, logger, Instant::now());
+        backends.ready(id, &mut context)
     }
 
-    /// Goes on with a client whose connection to a backend takes too long; `None`: there is none.
+    /// The next client whose connection to a backend takes too long, and what becomes of it.
     pub(super) fn expire_dial(
         &mut self,
         epoll: &Epoll,
+        logger: &mut Logger,
         now: Instant,
-    ) -> Option<(ConnectionId, Dialled)> {
-        self.backends.expire(&self.resolver, epoll, now)
+    ) -> Option<(ConnectionId, Option<Outcome>)> {
+        let (backends, mut context) = self.backends(epoll, logger, now);
+        backends.expire(&mut context)
+    }
+
+    fn backends<'a>(
+        &'a mut self,
+        epoll: &'a Epoll,
+        logger: &'a mut Logger,
+        now: Instant,
+    ) -> (&'a mut Backends, Context<'a>) {
+        let resolver = &self.resolver;
+        let context = Context {
+            resolver,
+            epoll,
+            logger,
+            now,
+        };
+        (&mut self.backends, context)
     }
 
     /// Forgets a client that waits for a backend.
@@ -107,22 +138,27 @@ impl Programs {
         self.resolver.due()
     }
 
-    /// Ends a look-up that has taken too long, or looks up the names that are due.
-    ///
-    /// Errors: the process cannot be started; the old addresses stay.
+    /// Ends a look-up that has taken too long, or looks up the names that are due. Returns the names that a
+    /// reload has waited for.
     pub(super) fn refresh_names(
         &mut self,
         config: &Config,
         epoll: &Epoll,
+        logger: &mut Logger,
         now: Instant,
-    ) -> Result<LookupResult, LaunchError> {
+    ) -> Option<ForReload> {
         let commands = &mut self.commands;
-        self.resolver.refresh(config, commands, epoll, now)
+        let refreshed = self.resolver.refresh(config, commands, epoll, logger, now);
+        refreshed.unwrap_or_else(|e| {
+            let line = format!("unable to look names up: {e}; the old addresses stay");
+            logger.say(Severity::Err, &line);
+            None
+        })
     }
 
-    /// Reads the output of a look-up.
-    pub(super) fn read_names(&mut self, epoll: &Epoll) -> LookupResult {
-        self.resolver.read(epoll)
+    /// Reads the output of a look-up; the names that a reload has waited for.
+    pub(super) fn read_names(&mut self, epoll: &Epoll, logger: &mut Logger) -> Option<ForReload> {
+        self.resolver.read(epoll, logger)
     }
 
     /// Whether a reload waits for names.
@@ -136,7 +172,7 @@ impl Programs {
     pub(super) fn look_up_for_reload(
         &mut self,
         names: Vec<Name>,
-        found: BTreeMap<Name, Found>,
+        found: ForReload,
         config: &Config,
         epoll: &Epoll,
     ) -> Result<(), LaunchError> {

@@ -13,9 +13,10 @@ use nix::sys::epoll::Epoll;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use super::change::Change;
 use super::commands::Commands;
+use super::state_log::{Kind, log_state};
 use crate::config::{Answer, Backend, Backends, Config, Found, Name, Target};
+use crate::log::Logger;
 use crate::monitor::token::Token;
 use crate::process::LaunchError;
 use crate::resolve::{Nonsense, read};
@@ -59,19 +60,11 @@ enum Purpose {
     /// The present addresses of names in use.
     Refresh,
     /// A reload that waits for names. It has these already.
-    Reload(BTreeMap<Name, Found>),
+    Reload(ForReload),
 }
 
-/// What a look-up has come to.
-#[must_use]
-pub(in crate::monitor) enum LookupResult {
-    /// It goes on, or there is none.
-    Pending,
-    /// Names whose addresses have changed, or cannot be found.
-    Refreshed(Vec<Change>),
-    /// The names that a reload waits for.
-    ForReload(BTreeMap<Name, Found>),
-}
+/// The names that a reload has waited for.
+pub(in crate::monitor) type ForReload = BTreeMap<Name, Found>;
 
 impl Resolver {
     /// The names of a configuration, with the addresses that they had when it was loaded.
@@ -145,7 +138,8 @@ impl Resolver {
         }
     }
 
-    /// Ends a look-up that has taken too long, or looks up the names that are due.
+    /// Ends a look-up that has taken too long, or looks up the names that are due. Returns the names that a
+    /// reload has waited for.
     ///
     /// Errors: the process cannot be started; the old addresses stay.
     pub(super) fn refresh(
@@ -153,13 +147,14 @@ impl Resolver {
         config: &Config,
         commands: &mut Commands,
         epoll: &Epoll,
+        logger: &mut Logger,
         now: Instant,
-    ) -> Result<LookupResult, LaunchError> {
+    ) -> Result<Option<ForReload>, LaunchError> {
         if self.due().is_none_or(|due| due > now) {
-            return Ok(LookupResult::Pending);
+            return Ok(None);
         }
         if self.lookup.is_some() {
-            return Ok(self.finish(epoll));
+            return Ok(self.finish(epoll, logger));
         }
         let due = self.names.iter_mut();
         let due = due.filter(|(_, known)| known.due.is_some_and(|due| due <= now));
@@ -173,7 +168,7 @@ impl Resolver {
         names.sort();
         let names = names.into_iter().map(|(_, name)| name).collect();
         self.start(names, Purpose::Refresh, config, commands, epoll)?;
-        Ok(LookupResult::Pending)
+        Ok(None)
     }
 
     /// Looks up names that a reload lacks; `found` are those that it has already.
@@ -182,7 +177,7 @@ impl Resolver {
     pub(super) fn look_up_for_reload(
         &mut self,
         names: Vec<Name>,
-        found: BTreeMap<Name, Found>,
+        found: ForReload,
         config: &Config,
         commands: &mut Commands,
         epoll: &Epoll,
@@ -192,10 +187,10 @@ impl Resolver {
         self.start(names, Purpose::Reload(found), config, commands, epoll)
     }
 
-    /// Reads the output of a look-up.
-    pub(super) fn read(&mut self, epoll: &Epoll) -> LookupResult {
+    /// Reads the output of a look-up; the names that a reload has waited for.
+    pub(super) fn read(&mut self, epoll: &Epoll, logger: &mut Logger) -> Option<ForReload> {
         let Some(lookup) = &mut self.lookup else {
-            return LookupResult::Pending;
+            return None;
         };
         let mut chunk = [0; MAX_OUTPUT];
         match lookup.pipe.read(&mut chunk) {
@@ -203,14 +198,12 @@ impl Resolver {
                 let most = lookup.names.len().saturating_mul(MAX_OUTPUT);
                 lookup.output.extend(chunk.get(..n).unwrap_or_default());
                 match lookup.output.len() > most {
-                    true => self.finish(epoll),
-                    false => LookupResult::Pending,
+                    true => self.finish(epoll, logger),
+                    false => None,
                 }
             }
-            Err(e) if [ErrorKind::Interrupted, ErrorKind::WouldBlock].contains(&e.kind()) => {
-                LookupResult::Pending
-            }
-            Ok(_) | Err(_) => self.finish(epoll),
+            Err(e) if [ErrorKind::Interrupted, ErrorKind::WouldBlock].contains(&e.kind()) => None,
+            Ok(_) | Err(_) => self.finish(epoll, logger),
         }
     }
 
@@ -255,10 +248,8 @@ impl Resolver {
     }
 
     /// Ends a look-up, and uses what it has found.
-    fn finish(&mut self, epoll: &Epoll) -> LookupResult {
-        let Some(lookup) = self.end(epoll) else {
-            return LookupResult::Pending;
-        };
+    fn finish(&mut self, epoll: &Epoll, logger: &mut Logger) -> Option<ForReload> {
+        let lookup = self.end(epoll)?;
         let names = lookup.names;
         let found = read(&lookup.output, names.len()).unwrap_or_else(|Nonsense| {
             let reason = "what was found makes no sense".to_owned();
@@ -269,26 +260,27 @@ impl Resolver {
             .map(|found| found.unwrap_or_else(|| Err("it took too long".to_owned())));
         let found = names.into_iter().zip(found);
         match lookup.purpose {
-            Purpose::Refresh => LookupResult::Refreshed(
-                found
-                    .filter_map(|(name, found)| self.update(&name, found))
-                    .collect(),
-            ),
+            Purpose::Refresh => {
+                found.for_each(|(name, found)| self.update(&name, found, logger));
+                None
+            }
             Purpose::Reload(mut known) => {
                 known.extend(found.map(|(name, found)| {
                     let present = self.names.get(&name).map(|known| known.present.clone());
                     let found = found.or_else(|reason| present.ok_or(reason));
                     (name, found)
                 }));
-                LookupResult::ForReload(known)
+                Some(known)
             }
         }
     }
 
     /// Takes the result for one name.
-    fn update(&mut self, name: &Name, found: Found) -> Option<Change> {
+    fn update(&mut self, name: &Name, found: Found, logger: &mut Logger) {
         // Another configuration may have come meanwhile, without this name.
-        let known = self.names.get_mut(name)?;
+        let Some(known) = self.names.get_mut(name) else {
+            return;
+        };
         let sorted = |addresses: &[SocketAddr]| {
             let mut addresses = addresses.to_vec();
             addresses.sort();
@@ -299,7 +291,7 @@ impl Resolver {
                 let changed = sorted(&addresses) != sorted(&known.present);
                 let failing = std::mem::take(&mut known.failing);
                 if !changed && !failing {
-                    return None;
+                    return;
                 }
                 if changed {
                     known.present = addresses;
@@ -308,18 +300,13 @@ impl Resolver {
                     known.present.iter().map(ToString::to_string).collect();
                 (Severity::Notice, format!("at {}", addresses.join(", ")))
             }
-            Err(_) if known.failing => return None,
+            Err(_) if known.failing => return,
             Err(reason) => {
                 known.failing = true;
                 let line = format!("unable to look it up: {reason}; its old addresses stay");
                 (Severity::Warning, line)
             }
         };
-        Some(Change {
-            severity,
-            backend: name.to_string(),
-            state,
-            kind: "names",
-        })
+        log_state(logger, severity, Kind::Name, name, state);
     }
 }

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod control;
+mod families;
 mod metrics;
 mod reporter;
 mod stats;

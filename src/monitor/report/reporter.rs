@@ -80,25 +80,24 @@ impl Reporter {
         wanted.then(|| self.not_before.unwrap_or(now))
     }
 
-    /// Starts the reporter if it is due.
-    ///
-    /// Errors: those of fork(2), socketpair(2) and `epoll_ctl(2)`.
+    /// Starts the reporter if it is due. Returns a line if that fails.
     pub(in crate::monitor) fn start_due(
         &mut self,
         generation: &Arc<Generation>,
         epoll: &Epoll,
         now: Instant,
-    ) -> nix::Result<()> {
+    ) -> Vec<String> {
         if self.due(now).is_none_or(|due| due > now) {
-            return Ok(());
+            return Vec::new();
         }
-        let started = self.start(generation, epoll);
-        if started.is_err() {
-            self.not_before = now.checked_add(PAUSE);
-        }
-        started
+        let Err(e) = self.start(generation, epoll) else {
+            return Vec::new();
+        };
+        self.not_before = now.checked_add(PAUSE);
+        vec![format!("unable to start the reporter of metrics: {e}")]
     }
 
+    /// Errors: those of fork(2), socketpair(2) and `epoll_ctl(2)`.
     fn start(&mut self, generation: &Arc<Generation>, epoll: &Epoll) -> nix::Result<()> {
         let (ours, theirs) = Channel::pair()?;
         let pid = match fork_engine(theirs)? {

@@ -32,24 +32,21 @@ pub(in crate::monitor) enum Waiter {
 }
 
 impl Stats {
-    /// Lets a client wait. Returns the engines to ask: those in `busy`, or none if they are asked already.
+    /// Lets a client wait. `ask` asks the engines that have connections, unless they are asked already.
     pub(in crate::monitor) fn request(
         &mut self,
         waiter: Waiter,
-        busy: impl FnOnce() -> Vec<EngineId>,
+        ask: impl FnOnce() -> Vec<EngineId>,
         now: Instant,
-    ) -> Vec<EngineId> {
+    ) {
         if let Some(pending) = &mut self.0 {
-            pending.waiters.push(waiter);
-            return Vec::new();
+            return pending.waiters.push(waiter);
         }
-        let engines = busy();
         self.0 = Some(Pending {
-            awaited: engines.iter().copied().collect(),
+            awaited: ask().into_iter().collect(),
             until: now + TIMEOUT,
             waiters: vec![waiter],
         });
-        engines
     }
 
     /// Notes that an engine has answered, or never will.

@@ -14,7 +14,7 @@ use nix::sys::epoll::{Epoll, EpollFlags};
 use nix::sys::wait::WaitStatus;
 use nix::unistd::Pid;
 
-use super::generation::{Generation, Generations};
+use super::generation::{Generation, Generations, NoRandomness};
 use super::token::Token;
 use super::violation::Violation;
 use crate::message::{ToEngine, ToMonitor, decode, encode};
@@ -128,31 +128,46 @@ impl Engines {
         loads.min().map(|(_, id)| id)
     }
 
+    /// Whether an engine of the current generation lives.
+    pub(super) fn can_serve(&self, generations: &Generations) -> bool {
+        self.least_loaded(generations).is_some()
+    }
+
     /// Number of engines that live.
     pub(super) fn alive(&self) -> usize {
         let slots = self.slots.values();
         slots.filter(|slot| slot.load().is_some()).count()
     }
 
-    /// Engines that have connections.
-    pub(super) fn busy(&self) -> Vec<EngineId> {
+    /// Asks the engines that have connections how much each has moved; these engines.
+    pub(super) fn ask_for_traffic(&mut self, epoll: &Epoll) -> Vec<EngineId> {
         let slots = self.slots.iter();
         let busy = slots.filter(|(_, slot)| slot.load().is_some_and(|load| load > 0));
-        busy.map(|(id, _)| *id).collect()
+        let busy: Vec<EngineId> = busy.map(|(id, _)| *id).collect();
+        self.send_all(&busy, &ToEngine::ReportTraffic, epoll);
+        busy
     }
 
-    /// Engines whose ticket keys are those of the monitor, with their generations.
-    pub(super) fn with_random_tickets(&self) -> Vec<(EngineId, Arc<Generation>)> {
-        let slots = self.slots.iter();
-        let with = slots.map(|(id, slot)| (*id, Arc::clone(slot.generation())));
+    /// Renews the ticket keys of all engines whose keys are not from a file, if that is due.
+    ///
+    /// Errors: no randomness; the old keys stay.
+    pub(super) fn rotate_tickets(
+        &mut self,
+        generations: &mut Generations,
+        epoll: &Epoll,
+        now: Instant,
+    ) -> Result<(), NoRandomness> {
+        if now < generations.rotation_due() {
+            return Ok(());
+        }
+        let slots = self.slots.iter().map(|(id, slot)| (*id, slot.generation()));
         // The keys of a file are changed by a reload, and by nothing else.
-        with.filter(|(_, generation)| generation.config.ticket_keys.is_none())
-            .collect()
-    }
-
-    /// All engines.
-    pub(super) fn ids(&self) -> Vec<EngineId> {
-        self.slots.keys().copied().collect()
+        let random = slots.filter(|(_, generation)| generation.config.ticket_keys.is_none());
+        let (engines, of): (Vec<EngineId>, Vec<_>) = random.unzip();
+        let keys = generations.rotate_tickets(of.into_iter(), now)?;
+        let message = ToEngine::TicketKeys(keys.clone());
+        self.send_all(&engines, &message, epoll);
+        Ok(())
     }
 
     /// The generation of an engine.
@@ -265,16 +280,28 @@ impl Engines {
     }
 
     /// Retires the engines of a generation: they finish their connections, and no other engine is started
-    /// in their place. Returns all retired engines that live.
-    pub(super) fn retire(&mut self, generation: &Arc<Generation>) -> Vec<EngineId> {
+    /// in their place.
+    pub(super) fn retire(&mut self, generation: &Arc<Generation>, epoll: &Epoll) {
         self.slots.retain(|_, slot| {
             if Arc::ptr_eq(slot.generation(), generation) {
                 slot.retire();
             }
             !slot.is_retired() || slot.load().is_some()
         });
-        let slots = self.slots.iter();
-        let retired = slots.filter(|(_, slot)| slot.is_retired());
-        retired.map(|(id, _)| *id).collect()
+        let retired = self.slots.iter().filter(|(_, slot)| slot.is_retired());
+        let retired: Vec<EngineId> = retired.map(|(id, _)| *id).collect();
+        self.send_all(&retired, &ToEngine::Drain, epoll);
+    }
+
+    /// Lets every engine end after its last connection.
+    pub(super) fn drain_all(&mut self, epoll: &Epoll) {
+        let all: Vec<EngineId> = self.slots.keys().copied().collect();
+        self.send_all(&all, &ToEngine::Drain, epoll);
+    }
+
+    fn send_all(&mut self, engines: &[EngineId], message: &ToEngine, epoll: &Epoll) {
+        for engine in engines {
+            self.send(*engine, message, Vec::new(), epoll);
+        }
     }
 }

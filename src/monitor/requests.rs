@@ -1,5 +1,4 @@
-//! What the monitor does for connections: it admits clients, carries out what engines ask for, starts
-//! commands, dials backends, and concludes.
+//! Requests of engines, of admin clients and of the reporter, carried out.
 #![forbid(unsafe_code)]
 
 use std::os::fd::OwnedFd;
@@ -7,9 +6,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::clients::{Client, PlaintextSide, Remains};
-use super::generation::NoRandomness;
 use super::listeners::Incoming;
-use super::programs::{Dialled, LookupResult, Outcome, Request};
+use super::programs::{Outcome, Request};
+use super::report::{Present, Question, ReporterEvent, Waiter};
 use super::token::Token;
 use super::violation::Violation;
 use super::workers::FromEngine;
@@ -175,16 +174,30 @@ impl Monitor {
             header: version.map_or_else(Vec::new, |version| client.proxy_header(version)),
         };
         self.clients.set_plaintext(id, PlaintextSide::Dialling);
-        let dialled = self.programs.dial(id, request, &self.epoll);
-        self.dialled(id, dialled);
+        let outcome = (self.programs).dial(id, request, &self.epoll, &mut self.logger);
+        self.dialled(id, outcome);
     }
 
-    /// Takes what has become of a client that waits for a backend.
-    pub(super) fn dialled(&mut self, id: ConnectionId, dialled: Dialled) {
-        for change in dialled.changes {
-            change.log(&mut self.logger);
+    /// Goes on with a client whose connection to a backend is made, or has failed.
+    pub(super) fn dial_ready(&mut self, id: ConnectionId) {
+        let outcome = (self.programs).dial_ready(id, &self.epoll, &mut self.logger);
+        self.dialled(id, outcome);
+    }
+
+    /// Gives up connections to backends that have taken too long.
+    pub(super) fn expire_dials(&mut self, now: Instant) {
+        loop {
+            let (epoll, logger) = (&self.epoll, &mut self.logger);
+            let Some((id, outcome)) = self.programs.expire_dial(epoll, logger, now) else {
+                break;
+            };
+            self.dialled(id, outcome);
         }
-        let (Some(outcome), Some(client)) = (dialled.outcome, self.clients.get(id)) else {
+    }
+
+    /// Tells an engine what has become of a client that waits for a backend; `None`: it still waits.
+    fn dialled(&mut self, id: ConnectionId, outcome: Option<Outcome>) {
+        let (Some(outcome), Some(client)) = (outcome, self.clients.get(id)) else {
             return;
         };
         let engine = client.engine();
@@ -208,31 +221,6 @@ impl Monitor {
                     .set_plaintext(id, PlaintextSide::NoBackend(why));
                 self.send(engine, &ToEngine::Refused { id }, Vec::new());
             }
-        }
-    }
-
-    /// Looks up the names that are due.
-    pub(super) fn refresh_names(&mut self, now: Instant) {
-        let config = &self.generations.current().config;
-        match self.programs.refresh_names(config, &self.epoll, now) {
-            Ok(result) => self.looked_up(result),
-            Err(e) => {
-                let line = format!("unable to look names up: {e}; the old addresses stay");
-                self.logger.say(Severity::Err, &line);
-            }
-        }
-    }
-
-    /// Uses the result of a look-up.
-    pub(super) fn looked_up(&mut self, result: LookupResult) {
-        match result {
-            LookupResult::Pending => {}
-            LookupResult::Refreshed(changes) => {
-                for change in changes {
-                    change.log(&mut self.logger);
-                }
-            }
-            LookupResult::ForReload(found) => self.load(found),
         }
     }
 
@@ -327,18 +315,14 @@ impl Monitor {
         if !lost.retired && !self.generations.is_current(&lost.generation) {
             return self.candidate_failed(&why);
         }
-        let ids = self.clients.of_engine(engine);
-        if (self.lifecycle.is_serving() && !lost.retired) || !ids.is_empty() {
-            let (pid, count) = (lost.pid, ids.len());
+        let vanished = self.clients.vanish(engine, now);
+        if (self.lifecycle.is_serving() && !lost.retired) || !vanished.is_empty() {
+            let (pid, count) = (lost.pid, vanished.len());
             let line = format!("engine {pid} ended: {why}; connections lost with it: {count}");
             self.logger.say(Severity::Err, &line);
         }
-        for id in ids {
-            // For the command, the client has vanished.
-            self.clients.kill_command(id);
-            if let Some(deadline) = self.clients.get(id).map(|client| client.deadline(now)) {
-                self.client_ended(id, Summary::unknown(End::Reset), deadline);
-            }
+        for (id, deadline) in vanished {
+            self.client_ended(id, Summary::unknown(End::Reset), deadline);
         }
         self.stats_answered(engine);
         if !self.lifecycle.is_ready() && self.lifecycle.is_serving() {
@@ -348,27 +332,57 @@ impl Monitor {
         }
     }
 
+    pub(super) fn accept_admin_clients(&mut self) {
+        while let Some(accepted) = self.report.control.accept() {
+            match accepted {
+                Ok((Question::Reload, client)) => self.begin_reload(Some(client)),
+                Ok((Question::Status, client)) => self.request_stats(Waiter::Status(client)),
+                Err(why) => return self.pause(&why),
+            }
+        }
+    }
+
+    pub(super) fn serve_reporter(&mut self) {
+        for _ in 0..BATCH {
+            let unready = self.unready();
+            match self.report.reporter.receive(unready, &self.epoll) {
+                ReporterEvent::Nothing => break,
+                ReporterEvent::Answered => {}
+                ReporterEvent::Request(id) => self.request_stats(Waiter::Metrics(id)),
+                ReporterEvent::Lost(line) => self.logger.say(Severity::Err, &line),
+            }
+        }
+    }
+
+    /// Lets a client wait for up-to-date numbers.
+    pub(super) fn request_stats(&mut self, waiter: Waiter) {
+        let now = Instant::now();
+        let ask = || self.engines.ask_for_traffic(&self.epoll);
+        self.report.stats.request(waiter, ask, now);
+        self.answer_waiters(now);
+    }
+
+    /// Answers the clients that wait for numbers, if the engines have answered or have had their time.
+    pub(super) fn answer_waiters(&mut self, now: Instant) {
+        if !self.report.stats.is_complete(now) {
+            return;
+        }
+        let present = Present {
+            config: &self.generations.current().config,
+            clients: &self.clients,
+            engines: self.engines.alive(),
+            unready: self.unready(),
+        };
+        if let Err(e) = self.report.answer_waiters(&present, &self.epoll, now) {
+            let line = format!("unable to write metrics: {e}");
+            self.logger.say(Severity::Err, &line);
+        }
+    }
+
+    /// Notes that an engine has told its numbers, or never will.
     fn stats_answered(&mut self, engine: EngineId) {
         self.report.stats.answered(engine);
         self.answer_waiters(Instant::now());
-    }
-
-    /// Renews the ticket keys of all engines whose keys are not from a file.
-    pub(super) fn rotate_tickets(&mut self, now: Instant) {
-        let engines = self.engines.with_random_tickets();
-        let generations = engines.iter().map(|(_, generation)| generation);
-        match self.generations.rotate_tickets(generations, now) {
-            Ok(keys) => {
-                let message = ToEngine::TicketKeys(keys.clone());
-                for (engine, _) in engines {
-                    self.send(engine, &message, Vec::new());
-                }
-            }
-            Err(NoRandomness) => self.logger.say(
-                Severity::Err,
-                "unable to make new ticket keys: no randomness; the old ones stay",
-            ),
-        }
     }
 
     /// Sends a message to an engine, if it lives.
