@@ -68,7 +68,7 @@ fn the_backend_with_the_fewest_open_connections_is_chosen() {
 }
 
 #[test]
-fn a_backend_that_refuses_is_left_alone_and_the_next_one_tried() {
+fn a_backend_that_refuses_is_skipped_for_a_while_and_the_next_one_is_tried() {
     let (dead, alive) = (nobody(), Backend::new());
     let server = server(&[&dead, &alive.address()], "");
     for _ in 0..5 {
@@ -85,7 +85,7 @@ fn a_backend_that_refuses_is_left_alone_and_the_next_one_tried() {
 }
 
 #[test]
-fn without_any_backend_a_client_gets_a_clean_close_and_the_log_says_why() {
+fn with_no_backend_up_the_client_gets_close_notify_and_the_log_says_why() {
     let (one, other) = (nobody(), nobody());
     let mut server = server(&[&one, &other], "");
     for _ in 0..3 {
@@ -101,7 +101,7 @@ fn without_any_backend_a_client_gets_a_clean_close_and_the_log_says_why() {
 }
 
 #[test]
-fn a_backend_that_comes_back_gets_clients_again() {
+fn a_backend_that_is_up_again_gets_clients_again() {
     let address = nobody();
     let server = server(&[&address], "");
     turned_away(&server);
@@ -114,7 +114,7 @@ fn a_backend_that_comes_back_gets_clients_again() {
 }
 
 #[test]
-fn one_that_comes_back_beside_another_is_found_out_in_time() {
+fn a_backend_that_is_up_again_gets_clients_although_another_one_is_up() {
     let (address, other) = (nobody(), Backend::new());
     let server = server(&[&address, &other.address()], "");
     let (mut open, mut socket) = (server.connect(""), other.accept());
@@ -132,7 +132,7 @@ fn one_that_comes_back_beside_another_is_found_out_in_time() {
 }
 
 #[test]
-fn a_backend_that_hangs_has_connect_timeout_and_then_the_next_one_is_tried() {
+fn after_connect_timeout_the_next_backend_is_tried() {
     let (hanging, _waiting) = hanging();
     let alive = Backend::new();
     let host = "connect-timeout = \"300ms\"";
@@ -156,7 +156,7 @@ fn a_backend_that_hangs_has_connect_timeout_and_then_the_next_one_is_tried() {
 }
 
 #[test]
-fn a_client_that_waits_for_a_hanging_backend_is_turned_away_in_time() {
+fn a_client_whose_backends_all_hang_is_closed_after_the_timeouts() {
     let (hanging, _waiting) = hanging();
     let server = server(&[&hanging.address()], "connect-timeout = \"200ms\"");
     turned_away(&server);
@@ -167,7 +167,7 @@ fn a_client_that_waits_for_a_hanging_backend_is_turned_away_in_time() {
 }
 
 #[test]
-fn a_second_signal_ends_what_still_waits_for_a_backend() {
+fn a_second_signal_closes_clients_that_wait_for_a_backend() {
     let (hanging, _waiting) = hanging();
     let mut server = server(&[&hanging.address()], "connect-timeout = \"1h\"");
     let _client = server.connect("");
@@ -199,7 +199,7 @@ fn sockets_to(address: SocketAddr) -> Vec<std::path::PathBuf> {
 }
 
 #[test]
-fn a_unix_domain_socket_that_is_not_there_refuses_and_may_come() {
+fn a_missing_unix_domain_socket_counts_as_refused_until_it_exists() {
     let site = Site::new();
     let toml = table("", "connect = \"unix:b.sock\"");
     let server = Server::with_config_in(site, &toml);

@@ -32,7 +32,7 @@ fn a_host_has_either_a_command_or_backends() {
 }
 
 #[test]
-fn what_is_for_commands_is_not_for_backends_nor_the_other_way_round() {
+fn keys_of_commands_and_keys_of_backends_exclude_each_other() {
     for key in [
         "user = \"nobody\"",
         "directory = \"/\"",
@@ -54,7 +54,7 @@ fn what_is_for_commands_is_not_for_backends_nor_the_other_way_round() {
 }
 
 #[test]
-fn backends_that_make_no_sense_are_refused_each_with_its_reason() {
+fn each_wrong_backend_is_refused_with_its_reason() {
     for (connect, why) in [
         ("[]", "a host needs one"),
         ("\"127.0.0.1\"", "no port"),
@@ -76,7 +76,7 @@ fn backends_that_make_no_sense_are_refused_each_with_its_reason() {
 }
 
 #[test]
-fn a_listener_that_expects_headers_says_from_whom() {
+fn a_listener_with_proxy_headers_needs_the_addresses_of_load_balancers() {
     assert_refused("proxy-protocol = true", CONNECT, "proxy-from");
     assert_refused("proxy-from = [\"127.0.0.1\"]", CONNECT, "proxy-protocol");
     let expects = |from: &str| format!("proxy-protocol = true\nproxy-from = {from}");

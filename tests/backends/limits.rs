@@ -14,7 +14,7 @@ fn limited(limit: &str) -> (Backend, Server) {
 }
 
 #[test]
-fn a_host_with_a_backend_has_as_many_clients_as_it_may() {
+fn the_connection_limit_of_a_host_holds_for_backends() {
     let backend = Backend::new();
     let server = server(&[&backend.address()], "connections = 1");
     let mut first = server.connect("a.example");
@@ -38,7 +38,7 @@ fn a_host_with_a_backend_has_as_many_clients_as_it_may() {
 }
 
 #[test]
-fn a_connection_to_a_backend_that_says_nothing_ends_after_idle() {
+fn a_silent_connection_to_a_backend_ends_after_idle() {
     let (backend, server) = limited("idle = \"1s\"");
     let mut client = server.connect("a.example");
     let mut socket = backend.accept();
@@ -49,7 +49,7 @@ fn a_connection_to_a_backend_that_says_nothing_ends_after_idle() {
 }
 
 #[test]
-fn a_backend_that_does_not_end_after_its_client_has_linger_from_its_last_word() {
+fn after_the_client_has_ended_linger_runs_from_the_last_byte_of_the_backend() {
     let (backend, server) = limited("linger = \"1s\"");
     let mut client = server.connect("a.example");
     let mut socket = backend.accept();

@@ -44,7 +44,7 @@ fn two_at_one_port() -> [Backend; 2] {
 }
 
 #[test]
-fn a_name_that_moves_takes_new_clients_along_and_one_that_vanishes_stays() {
+fn new_clients_follow_a_name_to_its_new_address_and_a_vanished_name_keeps_the_old_one() {
     let backends = two_at_one_port();
     let port = backends[0].address().port();
     let host = connect(&[&format!("backend.test:{port}")], "resolve = \"50ms\"");
@@ -80,7 +80,7 @@ fn a_name_that_moves_takes_new_clients_along_and_one_that_vanishes_stays() {
 }
 
 #[test]
-fn a_name_with_several_addresses_is_as_many_backends() {
+fn each_address_of_a_name_is_a_backend() {
     let backends = two_at_one_port();
     let port = backends[0].address().port();
     let host = connect(&[&format!("backend.test:{port}")], "");
@@ -93,7 +93,7 @@ fn a_name_with_several_addresses_is_as_many_backends() {
 }
 
 #[test]
-fn nobody_waits_for_a_name_server_while_the_table_is_read_anew() {
+fn a_reload_does_not_wait_for_a_slow_name_server() {
     let [old, new] = [Backend::new(), Backend::new()];
     let [.., high, low] = std::process::id().to_be_bytes();
     let resolver = format!("127.{}.{low}.53", high | 1);

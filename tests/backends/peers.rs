@@ -130,7 +130,7 @@ fn curl_speaks_http_2_with_nghttpd_and_nothing_of_a_large_file_is_lost() {
 }
 
 #[test]
-fn nginx_believes_headers_of_both_versions() {
+fn nginx_accepts_proxy_headers_of_both_versions() {
     if missing(&["nginx", "curl"]) {
         return;
     }
@@ -154,7 +154,7 @@ fn nginx_believes_headers_of_both_versions() {
 }
 
 #[test]
-fn haproxy_believes_what_version_2_says_of_the_handshake() {
+fn haproxy_reads_the_tls_fields_of_proxy_version_2() {
     if missing(&["haproxy", "curl"]) {
         return;
     }
@@ -177,7 +177,7 @@ fn haproxy_believes_what_version_2_says_of_the_handshake() {
 }
 
 #[test]
-fn behind_haproxy_the_log_and_a_backend_further_on_know_curl() {
+fn behind_haproxy_the_log_and_the_backend_get_the_address_of_curl() {
     if missing(&["haproxy", "nginx", "curl"]) {
         return;
     }
@@ -208,7 +208,7 @@ fn behind_haproxy_the_log_and_a_backend_further_on_know_curl() {
 }
 
 #[test]
-fn curl_gets_its_answer_when_nginx_is_started_anew_meanwhile() {
+fn curl_gets_its_answer_while_nginx_restarts() {
     if missing(&["nginx", "curl"]) {
         return;
     }

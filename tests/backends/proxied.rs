@@ -50,7 +50,7 @@ fn answer(server: &Server, says: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn a_command_and_the_log_know_the_real_client() {
+fn the_command_and_the_log_get_the_address_in_the_proxy_header() {
     let server = Server::with_config(&table(BALANCER, ENVIRONMENT));
     for header in [v1(CLIENT), v2()] {
         let mut client = come(&server, &header).unwrap();
@@ -76,7 +76,7 @@ fn a_command_and_the_log_know_the_real_client() {
 }
 
 #[test]
-fn a_header_that_comes_byte_by_byte_is_the_same_header() {
+fn a_header_may_arrive_byte_by_byte() {
     let server = Server::with_config(&table(BALANCER, CAT));
     for header in [v1(CLIENT), v2()] {
         let mut socket = Socket::connect(server.address());
@@ -90,7 +90,7 @@ fn a_header_that_comes_byte_by_byte_is_the_same_header() {
 }
 
 #[test]
-fn a_header_and_the_hello_may_come_in_one_piece() {
+fn a_header_and_the_hello_may_arrive_together() {
     let server = Server::with_config(&table(BALANCER, CAT));
     let socket = Socket::connect(server.address());
     let mut client = Dial::new().start(socket, "a.example");
@@ -105,7 +105,7 @@ fn a_header_and_the_hello_may_come_in_one_piece() {
 }
 
 #[test]
-fn a_header_that_names_nobody_leaves_the_balancers_own_address() {
+fn a_header_without_an_address_leaves_the_address_of_the_load_balancer() {
     let server = Server::with_config(&table(BALANCER, CAT));
     let mut local = Vec::new();
     ProxyHeader::with_local().encode_v2(&mut local).unwrap();
@@ -152,7 +152,7 @@ fn a_missing_or_malformed_header_ends_the_connection() {
 }
 
 #[test]
-fn a_header_that_never_ends_has_the_time_of_a_handshake() {
+fn an_unfinished_header_ends_with_the_handshake_timeout() {
     let limits = "[limits]\nhandshake = \"300ms\"\n";
     let server = Server::with_config(&format!("{limits}{}", table(BALANCER, CAT)));
     let mut socket = Socket::connect(server.address());
@@ -163,7 +163,7 @@ fn a_header_that_never_ends_has_the_time_of_a_handshake() {
 }
 
 #[test]
-fn whoever_is_no_load_balancer_is_closed_at_once_and_counted() {
+fn a_connection_from_elsewhere_than_a_load_balancer_is_closed_and_counted() {
     let elsewhere = BALANCER.replace("127.0.0.0/8", "192.0.2.0/24");
     let mut server = Server::with_config(&table(&elsewhere, CAT));
     for says in [&v1(CLIENT)[..], b""] {
@@ -181,7 +181,7 @@ fn whoever_is_no_load_balancer_is_closed_at_once_and_counted() {
 }
 
 #[test]
-fn limits_count_the_real_client() {
+fn limits_per_source_count_the_address_in_the_header() {
     let limits = "[limits]\nper-source = 1\n";
     let mut server = Server::with_config(&format!("{limits}{}", table(BALANCER, CAT)));
     let _first = come(&server, &v1("192.0.2.1:1")).unwrap();
@@ -198,7 +198,7 @@ fn limits_count_the_real_client() {
 }
 
 #[test]
-fn a_backend_hears_of_the_real_client_again() {
+fn the_address_in_the_header_is_passed_on_to_the_backend() {
     let backend = Backend::new();
     let host = connect(&[&backend.address()], "proxy-protocol = \"v1\"");
     let server = Server::with_config(&table(BALANCER, &host));
@@ -210,7 +210,7 @@ fn a_backend_hears_of_the_real_client_again() {
 }
 
 #[test]
-fn a_load_balancer_may_come_over_a_unix_domain_socket() {
+fn a_load_balancer_may_connect_to_a_unix_domain_socket() {
     let listen = "proxy-protocol = true\nproxy-from = [\"unix\"]";
     let toml = table(listen, CAT).replace("127.0.0.1:0", "unix:l.sock");
     let server = Server::with_config_in(Site::new(), &toml);

@@ -50,7 +50,7 @@ fn version_1_is_one_line_with_the_addresses() {
 }
 
 #[test]
-fn version_2_has_the_facts_of_the_handshake_too() {
+fn version_2_describes_the_handshake_too() {
     let backend = Backend::new();
     let host = "proxy-protocol = \"v2\"\nalpn = [\"h2\", \"http/1.1\"]";
     let server = server(&[&backend.address()], host);
@@ -86,7 +86,7 @@ fn version_2_has_the_facts_of_the_handshake_too() {
 }
 
 #[test]
-fn what_a_handshake_did_not_find_out_is_left_out() {
+fn fields_without_a_value_are_left_out() {
     let backend = Backend::new();
     let server = server(&[&backend.address()], "proxy-protocol = \"v2\"");
     let dial = Dial::version(&rustls::version::TLS12);
@@ -118,7 +118,7 @@ fn clients_and_backends_of_unix_domain_sockets_have_headers_too() {
 }
 
 #[test]
-fn a_client_of_ipv6_is_named_as_such() {
+fn an_ipv6_client_has_an_ipv6_header() {
     let backend = Backend::at("[::1]:0".parse().unwrap());
     let host = connect(&[&backend.address()], "proxy-protocol = \"v2\"");
     let toml = table("", &host).replace("127.0.0.1:0", "[::1]:0");
@@ -134,7 +134,7 @@ fn a_client_of_ipv6_is_named_as_such() {
 }
 
 #[test]
-fn each_connection_begins_with_its_header_and_no_try_is_heard_twice() {
+fn each_connection_begins_with_one_header_even_after_a_failed_try() {
     // The first backend refuses; what was meant for it goes to the second, once.
     let (dead, alive) = (crate::backend::nobody(), Backend::new());
     let server = server(&[&dead, &alive.address()], "proxy-protocol = \"v1\"");
@@ -148,7 +148,7 @@ fn each_connection_begins_with_its_header_and_no_try_is_heard_twice() {
 }
 
 #[test]
-fn version_2_names_who_has_shown_a_certificate() {
+fn version_2_names_the_client_of_a_certificate() {
     let (ca, site) = (Authority::new("Test CA"), Site::new());
     fs::write(site.file("ca.pem"), ca.pem()).unwrap();
     let alice = Dial::new().showing(&ca.client("alice", 1));

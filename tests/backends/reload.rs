@@ -18,7 +18,7 @@ fn reload(server: &Server, host: &str, times: usize) {
 }
 
 #[test]
-fn new_clients_get_the_new_backends_and_the_others_keep_theirs() {
+fn after_a_reload_new_clients_get_the_new_backends_and_open_connections_stay() {
     let [a, b] = [Backend::new(), Backend::new()];
     let server = server(&[&a.address()], "");
     let mut old = server.connect("");
@@ -48,7 +48,7 @@ fn new_clients_get_the_new_backends_and_the_others_keep_theirs() {
 }
 
 #[test]
-fn what_is_known_of_a_backend_outlives_a_reload() {
+fn the_state_of_a_backend_survives_a_reload() {
     let (dead, alive) = (nobody(), Backend::new());
     let host = connect(&[&dead, &alive.address()], "");
     let server = server(&[&dead, &alive.address()], "");
@@ -74,7 +74,7 @@ fn what_is_known_of_a_backend_outlives_a_reload() {
 }
 
 #[test]
-fn a_table_with_a_name_that_has_no_address_is_not_taken() {
+fn a_reload_with_an_unknown_backend_name_is_refused() {
     let backend = Backend::new();
     let server = server(&[&backend.address()], "");
     let toml = table("", "connect = \"no-such-host.invalid:80\"");

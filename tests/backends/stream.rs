@@ -95,7 +95,7 @@ fn megabytes_go_both_ways_and_nothing_is_lost() {
 }
 
 #[test]
-fn a_backend_that_resets_its_connection_is_no_clean_end_for_the_client() {
+fn a_reset_by_the_backend_is_no_close_notify_for_the_client() {
     let backend = Backend::new();
     let server = server(&[&backend.address()], "");
     let mut client = server.connect("");
@@ -112,7 +112,7 @@ fn a_backend_that_resets_its_connection_is_no_clean_end_for_the_client() {
 }
 
 #[test]
-fn a_client_that_vanishes_is_end_of_file_for_the_backend() {
+fn a_truncated_client_is_end_of_file_for_the_backend() {
     let backend = Backend::new();
     let server = server(&[&backend.address()], "");
     let mut client = server.connect("");
@@ -142,7 +142,7 @@ fn on_truncation_kill_resets_the_connection_to_the_backend() {
 }
 
 #[test]
-fn a_backend_that_is_gone_without_a_word_is_noticed_in_the_end() {
+fn connections_to_backends_have_keep_alive() {
     let backend = Backend::new();
     let server = server(&[&backend.address()], "");
     let _client: Client = server.connect("");
@@ -159,7 +159,7 @@ fn a_backend_that_is_gone_without_a_word_is_noticed_in_the_end() {
 }
 
 #[test]
-fn the_one_connection_form_has_backends_too_and_its_status_says_whether_there_was_one() {
+fn one_connection_on_descriptor_0_is_passed_to_a_backend_and_the_status_says_if_one_answered() {
     let backend = Backend::new();
     for (at, status) in [(backend.address(), 0), (nobody(), 111)] {
         let site = Site::new();

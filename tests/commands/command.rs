@@ -61,7 +61,7 @@ fn a_command_has_descriptors_0_1_and_2_and_no_others() {
 }
 
 #[test]
-fn a_socket_is_one_descriptor_twice_and_pipes_are_two() {
+fn a_socket_is_descriptors_0_and_1_at_once_and_pipes_are_two() {
     let server = cat(r#"stdio = "socket""#);
     let command = running(&server);
     let socket = link(command.pid, "fd/0");
@@ -111,7 +111,7 @@ fn a_command_ignores_and_blocks_no_signal_whatever_tlssrv_was_started_with() {
 }
 
 #[test]
-fn a_server_that_was_started_with_every_signal_blocked_reaps_and_stops() {
+fn a_server_started_with_every_signal_blocked_still_reaps_and_stops() {
     let site = Site::new();
     let env = ["--block-signal"];
     if !Command::new("env")
@@ -170,7 +170,7 @@ fn arguments_arrive_as_they_were_given() {
 }
 
 #[test]
-fn what_looks_like_an_option_behind_the_command_is_the_commands() {
+fn options_after_the_command_belong_to_the_command() {
     let server = Server::of(&["echo", "-c", "--check", "--", "-D"]);
     let mut client = server.connect("");
     assert_eq!(client.read_line(), "-c --check -- -D");
@@ -235,7 +235,7 @@ fn a_command_can_gain_no_privileges() {
 }
 
 #[test]
-fn a_command_is_its_user_and_in_that_users_groups() {
+fn a_command_runs_as_its_user_with_the_groups_of_that_user() {
     if !geteuid().is_root() {
         return skip("only root can become somebody else");
     }
@@ -252,7 +252,7 @@ fn a_command_is_its_user_and_in_that_users_groups() {
 }
 
 #[test]
-fn a_command_is_in_its_group_and_groups_and_no_others() {
+fn a_command_has_its_group_and_groups_and_no_others() {
     if !geteuid().is_root() {
         return skip("only root can change groups");
     }
@@ -273,7 +273,7 @@ fn a_command_is_in_its_group_and_groups_and_no_others() {
 }
 
 #[test]
-fn a_command_without_a_user_stays_who_started_tlssrv() {
+fn a_command_without_a_user_runs_as_the_user_that_started_tlssrv() {
     let server = cat("");
     let command = running(&server);
     is(command.pid, "Uid", &[geteuid().as_raw(); 4]);

@@ -118,7 +118,7 @@ fn a_configured_command_gets_exactly_the_promised_variables() {
 }
 
 #[test]
-fn what_has_no_value_is_unset() {
+fn variables_without_a_value_are_unset() {
     let toml = Host {
         command: &["cat"],
         ..Host::default()
@@ -134,7 +134,7 @@ fn what_has_no_value_is_unset() {
 }
 
 #[test]
-fn a_command_of_the_command_line_gets_tlssrvs_own_path() {
+fn a_command_of_the_command_line_gets_the_path_of_tlssrv() {
     let args = ["--listen", "127.0.0.1:0", "-c", "cert.pem", "cat"];
     let server = start(Site::new(), &args);
     let mut client = Dial::version(&TLS13).connect(server.address(), "");
@@ -145,7 +145,7 @@ fn a_command_of_the_command_line_gets_tlssrvs_own_path() {
 }
 
 #[test]
-fn the_variables_of_a_user_are_those_of_the_user() {
+fn a_command_gets_the_variables_of_its_user() {
     if !geteuid().is_root() {
         return skip("only root can become somebody else");
     }

@@ -115,7 +115,7 @@ fn a_command_is_served_over_a_tcp_connection() {
 }
 
 #[test]
-fn a_socketpair_will_do_for_a_connection() {
+fn the_connection_may_be_a_socketpair() {
     let site = Site::new();
     let (client, server) = UnixStream::pair().unwrap();
     let tlssrv = Inetd::start(&site, &["-c", "cert.pem", "cat"], server.into());
@@ -128,7 +128,7 @@ fn a_socketpair_will_do_for_a_connection() {
 }
 
 #[test]
-fn the_exit_status_is_the_commands_own() {
+fn the_exit_status_is_that_of_the_command() {
     for (script, expected) in [("exit 0", 0), ("exit 7", 7), ("kill -9 $$", 128 + 9)] {
         let site = Site::new();
         let (client, server) = tcp_pair();
@@ -224,7 +224,7 @@ fn a_descriptor_0_that_is_no_connection_ends_with_100() {
 }
 
 #[test]
-fn nothing_is_written_to_a_descriptor_2_that_is_the_connection() {
+fn nothing_is_written_to_standard_error_that_is_the_connection() {
     // Everything that is ever said: warnings about the command line, the command's own stderr, the
     // connection's line, a handshake that fails.
     let scripts = ["echo complaint >&2; echo answer", "echo answer"];
@@ -289,7 +289,7 @@ fn a_wrong_command_line_is_not_explained_to_the_client() {
 }
 
 #[test]
-fn a_commands_stderr_is_tlssrvs_own() {
+fn a_command_inherits_the_standard_error_of_tlssrv() {
     let site = Site::new();
     let (client, server) = tcp_pair();
     let script = "echo complaint >&2";
@@ -350,7 +350,7 @@ fn a_listeners_rules_hold_for_the_one_connection_of_its_address() {
 }
 
 #[test]
-fn systemd_gives_it_a_connection() {
+fn systemd_socket_activate_passes_one_connection() {
     let activate = [
         "/usr/bin/systemd-socket-activate",
         "/bin/systemd-socket-activate",

@@ -38,26 +38,26 @@ fn is_reported(server: &Server, errno: &str) {
 }
 
 #[test]
-fn a_command_that_has_gone_is_reported_with_its_errno_and_the_client_gets_a_clean_close() {
+fn a_removed_command_is_logged_with_its_errno_and_the_client_gets_close_notify() {
     let server = PROGRAM.start_in(site("#!/bin/sh\necho hello\n"));
     fs::remove_file(server.site.file("program")).unwrap();
     is_reported(&server, "ENOENT");
 }
 
 #[test]
-fn a_command_that_is_no_program_is_reported_with_its_errno() {
+fn a_command_that_is_no_program_is_logged_with_its_errno() {
     let server = PROGRAM.start_in(site("\x7fELF, but no more"));
     is_reported(&server, "ENOEXEC");
 }
 
 #[test]
-fn a_command_whose_interpreter_is_missing_is_reported_with_its_errno() {
+fn a_command_without_its_interpreter_is_logged_with_its_errno() {
     let server = PROGRAM.start_in(site("#!/no/such/interpreter\n"));
     is_reported(&server, "ENOENT");
 }
 
 #[test]
-fn a_directory_that_has_gone_is_reported_with_its_errno() {
+fn a_removed_directory_is_logged_with_its_errno() {
     let server = PROGRAM.start_in(site("#!/bin/sh\necho hello\n"));
     fs::remove_dir(server.site.file("data")).unwrap();
     is_reported(&server, "ENOENT");
@@ -70,7 +70,7 @@ fn a_directory_that_has_gone_is_reported_with_its_errno() {
 }
 
 #[test]
-fn a_command_that_could_not_be_run_once_runs_when_it_is_back() {
+fn a_command_that_failed_to_start_runs_once_it_exists_again() {
     let server = PROGRAM.start_in(site("#!/bin/sh\necho hello\n"));
     fs::rename(server.site.file("program"), server.site.file("away")).unwrap();
     is_reported(&server, "ENOENT");
@@ -109,7 +109,7 @@ fn client_gets(server: &Server, expected: &[u8]) -> Line {
 }
 
 #[test]
-fn what_a_command_complains_about_goes_into_the_log_line_by_line_with_the_connections_id() {
+fn the_standard_error_of_a_command_is_logged_line_by_line_with_the_connection_id() {
     let script = r#"printf 'one\ntwo words\n\033[31mred\n' >&2; echo answer; printf partial >&2"#;
     let server = complaining("log", script);
     let line = client_gets(&server, b"answer\n");
@@ -123,7 +123,7 @@ fn what_a_command_complains_about_goes_into_the_log_line_by_line_with_the_connec
 }
 
 #[test]
-fn a_complaint_without_end_is_cut_into_lines() {
+fn an_endless_line_of_standard_error_is_cut() {
     let server = complaining("log", "head -c 5000 /dev/zero | tr '\\0' x >&2");
     client_gets(&server, b"");
     let said = said(&server);
@@ -133,7 +133,7 @@ fn a_complaint_without_end_is_cut_into_lines() {
 }
 
 #[test]
-fn a_flood_of_complaints_does_not_flood_the_log_and_what_is_left_out_is_counted() {
+fn a_flood_of_standard_error_is_limited_and_the_log_counts_what_is_left_out() {
     const COUNT: u64 = 20_000;
     let server = complaining("log", &format!("seq {COUNT} >&2"));
     client_gets(&server, b"");
@@ -157,14 +157,14 @@ fn a_flood_of_complaints_does_not_flood_the_log_and_what_is_left_out_is_counted(
 }
 
 #[test]
-fn an_inherited_descriptor_2_is_tlssrvs_own() {
+fn an_inherited_standard_error_is_that_of_tlssrv() {
     let server = complaining("inherit", "echo complaint >&2; echo answer");
     client_gets(&server, b"answer\n");
     server.wait_for_line("the complaint, bare", |line| line == "complaint");
 }
 
 #[test]
-fn a_null_descriptor_2_swallows_complaints() {
+fn stderr_null_discards_standard_error() {
     let server = complaining("null", "echo complaint >&2 && echo answer");
     client_gets(&server, b"answer\n");
     assert!(
@@ -176,7 +176,7 @@ fn a_null_descriptor_2_swallows_complaints() {
 }
 
 #[test]
-fn a_grandchild_that_keeps_descriptor_2_does_not_hold_the_connection() {
+fn a_grandchild_that_keeps_standard_error_does_not_hold_the_connection() {
     let server = complaining("log", "sleep 20 >/dev/null </dev/null & echo answer");
     let line = client_gets(&server, b"answer\n");
     assert_eq!((line.value("end"), line.value("exit")), ("closed", "0"));

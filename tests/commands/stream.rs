@@ -89,7 +89,7 @@ fn single_bytes_are_passed_on_at_once() {
 }
 
 #[test]
-fn single_bytes_without_waiting_come_back_the_same() {
+fn many_single_bytes_come_back_the_same() {
     let data = noise(20_000);
     let server = Server::of(&["dd", "bs=1", "status=none"]);
     let mut client = server.connect("");
@@ -126,7 +126,7 @@ fn after_close_notify_the_command_reads_end_of_file_and_its_answer_is_still_sent
 }
 
 #[test]
-fn a_command_that_does_not_end_after_close_notify_is_left_when_linger_runs_out() {
+fn after_close_notify_a_command_that_does_not_end_has_linger() {
     let server = script(r#"linger = "200ms""#, "", "cat; exec sleep 20");
     let start = Instant::now();
     let mut client = server.connect("");
@@ -144,7 +144,7 @@ fn a_command_that_does_not_end_after_close_notify_is_left_when_linger_runs_out()
 }
 
 #[test]
-fn linger_starts_anew_whenever_the_command_still_writes() {
+fn linger_restarts_whenever_the_command_writes() {
     let script_of_two_seconds = "cat; for i in 1 2 3 4 5 6 7 8 9 10; do sleep 0.2; echo $i; done";
     let server = script(r#"linger = "1s""#, "", script_of_two_seconds);
     let mut client = server.connect("");
@@ -201,7 +201,7 @@ fn what_a_client_sends_after_the_command_has_exited_is_read_and_dropped() {
 }
 
 #[test]
-fn a_client_that_does_not_close_after_the_command_has_exited_is_left_when_linger_runs_out() {
+fn after_the_command_has_exited_a_client_that_does_not_close_has_linger() {
     let server = script(r#"linger = "200ms""#, "", "echo bye");
     let mut client = server.connect("");
     assert_eq!(client.read_to_end().ended, Ended::CloseNotify);
@@ -247,7 +247,7 @@ fn a_grandchild_that_holds_the_stream_is_served_to_its_end() {
 }
 
 #[test]
-fn a_client_that_vanishes_is_end_of_file_for_the_command_and_truncated_in_the_log() {
+fn fin_without_close_notify_is_end_of_file_for_the_command_and_truncated_in_the_log() {
     for version in ALL_VERSIONS {
         for stdio in STDIO {
             let server = script("", stdio, "echo ready; cat >got; echo eof >>got");
@@ -263,7 +263,7 @@ fn a_client_that_vanishes_is_end_of_file_for_the_command_and_truncated_in_the_lo
 }
 
 #[test]
-fn a_client_that_vanishes_in_one_direction_still_gets_the_answer() {
+fn fin_without_close_notify_still_lets_the_answer_through() {
     let server = script("", "", "cat; echo after");
     let mut client = server.connect("");
     client.send(b"before\n");
@@ -276,7 +276,7 @@ fn a_client_that_vanishes_in_one_direction_still_gets_the_answer() {
 }
 
 #[test]
-fn a_client_that_vanishes_kills_the_command_where_that_is_wanted() {
+fn with_on_truncation_kill_fin_without_close_notify_kills_the_command() {
     for stdio in STDIO {
         let host = format!("{stdio}\non-truncation = \"kill\"");
         // Its children, too.
@@ -294,7 +294,7 @@ fn a_client_that_vanishes_kills_the_command_where_that_is_wanted() {
 }
 
 #[test]
-fn a_client_that_closes_in_good_order_kills_nobody() {
+fn with_on_truncation_kill_close_notify_kills_nothing() {
     let server = script("", r#"on-truncation = "kill""#, "cat; echo survived");
     let mut client = server.connect("");
     client.close_notify();
@@ -304,7 +304,7 @@ fn a_client_that_closes_in_good_order_kills_nobody() {
 }
 
 #[test]
-fn a_client_that_resets_is_end_of_file_for_the_command_and_reset_in_the_log() {
+fn a_reset_is_end_of_file_for_the_command_and_reset_in_the_log() {
     for stdio in STDIO {
         let server = script("", stdio, "echo ready; cat; echo eof >got");
         let mut client = server.connect("");
@@ -317,7 +317,7 @@ fn a_client_that_resets_is_end_of_file_for_the_command_and_reset_in_the_log() {
 }
 
 #[test]
-fn a_record_that_was_tampered_with_gets_bad_record_mac_and_ends_the_command_in_good_order() {
+fn a_tampered_record_gets_bad_record_mac_and_the_command_reads_end_of_file() {
     for version in [&TLS13, &TLS12] {
         for stdio in STDIO {
             let server = script("", stdio, "echo ready; cat >got; echo eof >>got");
@@ -338,7 +338,7 @@ fn a_record_that_was_tampered_with_gets_bad_record_mac_and_ends_the_command_in_g
 }
 
 #[test]
-fn a_fatal_alert_from_the_client_ends_the_command_in_good_order() {
+fn after_a_fatal_alert_of_the_client_the_command_reads_end_of_file() {
     let server = script("", "", "echo ready; cat; echo eof >got");
     let mut client = Dial::version(&TLS13).connect(server.address(), "");
     assert_eq!(client.read_line(), "ready");
@@ -362,7 +362,7 @@ fn a_fatal_alert_from_the_client_ends_the_command_in_good_order() {
 }
 
 #[test]
-fn an_idle_connection_ends_in_good_order_when_its_time_is_over() {
+fn an_idle_connection_ends_with_close_notify_after_idle() {
     let server = script(r#"idle = "300ms""#, "", "cat; echo eof >got");
     let mut client = server.connect("");
     client.send(b"hello\n");
@@ -377,7 +377,7 @@ fn an_idle_connection_ends_in_good_order_when_its_time_is_over() {
 }
 
 #[test]
-fn a_connection_that_moves_is_not_idle() {
+fn a_connection_with_traffic_is_not_idle() {
     let server = script(
         r#"idle = "1s""#,
         "",

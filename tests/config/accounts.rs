@@ -24,7 +24,7 @@ fn unknown_users_and_groups_are_refused() {
 }
 
 #[test]
-fn a_command_becomes_root_only_where_that_is_allowed() {
+fn a_command_runs_as_root_only_with_allow_root() {
     if skipped_without_root() {
         return;
     }
@@ -62,7 +62,7 @@ fn only_root_can_give_a_command_another_user_or_group() {
 }
 
 #[test]
-fn engines_have_a_user_who_exists_and_is_not_root() {
+fn the_user_of_engines_exists_and_is_not_root() {
     if skipped_without_root() {
         return;
     }

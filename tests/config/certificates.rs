@@ -83,7 +83,7 @@ fn a_file_without_certificate_or_without_key_is_refused() {
 }
 
 #[test]
-fn damaged_text_is_refused() {
+fn damaged_pem_is_refused() {
     let site = Site::new();
     let damaged = "-----BEGIN CERTIFICATE-----\n!!!!\n-----END CERTIFICATE-----\n";
     fs::write(site.path().join("a.pem"), damaged).unwrap();
@@ -98,7 +98,7 @@ fn damaged_text_is_refused() {
 }
 
 #[test]
-fn an_encrypted_key_is_called_one() {
+fn an_encrypted_key_is_refused_as_encrypted() {
     let site = Site::new();
     let encrypted =
         "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n";
@@ -141,7 +141,7 @@ fn a_host_may_have_a_certificate_of_each_type_with_its_key_in_the_same_file() {
 }
 
 #[test]
-fn a_certificate_out_of_its_time_is_warned_of() {
+fn an_expired_or_future_certificate_gets_a_warning() {
     let site = Site::new();
     for (valid, message) in [
         (Valid::Yesterday, "expired at "),
@@ -162,7 +162,7 @@ fn a_certificate_out_of_its_time_is_warned_of() {
 }
 
 #[test]
-fn a_name_that_its_certificate_does_not_cover_is_warned_of() {
+fn a_name_that_the_certificate_does_not_cover_gets_a_warning() {
     let site = Site::new();
     let text = |name: &str| with_host("").replace("a.example", name);
     site.check(&text("b.a.example")).is_fine();
@@ -175,7 +175,7 @@ fn a_name_that_its_certificate_does_not_cover_is_warned_of() {
 }
 
 #[test]
-fn a_private_key_that_everybody_can_read_is_warned_of() {
+fn a_private_key_that_everybody_can_read_gets_a_warning() {
     let site = Site::new();
     let key = site.path().join("a.key");
     fs::set_permissions(&key, fs::Permissions::from_mode(0o644)).unwrap();

@@ -65,7 +65,7 @@ fn a_command_is_looked_up_in_path_or_beside_the_configuration() {
 }
 
 #[test]
-fn a_directory_that_is_none_is_refused() {
+fn a_directory_that_does_not_exist_is_refused() {
     let site = Site::new();
     let message = "unable to use directory \"none\": No such file or directory";
     site.check(&with_host("directory = \"none\""))
@@ -87,7 +87,7 @@ fn a_variable_needs_a_name() {
 }
 
 #[test]
-fn a_variable_that_says_something_of_the_connection_is_not_to_be_set() {
+fn a_variable_that_tlssrv_sets_is_refused() {
     let site = Site::new();
     for name in tlssrv::environment::NAMES {
         let message = format!(
@@ -112,7 +112,7 @@ fn a_umask_is_octal() {
 }
 
 #[test]
-fn limits_are_known_ordered_and_within_our_own() {
+fn wrong_resource_limits_are_refused() {
     let site = Site::new();
     let refused = |limit: &str, message: &str| {
         site.check(&with_host(&format!("rlimits.{limit}")))

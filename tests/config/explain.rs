@@ -61,7 +61,7 @@ fn the_host_is_shown_with_its_command_and_its_certificates() {
 }
 
 #[test]
-fn a_client_that_gets_no_host_is_told_to_be_rejected() {
+fn a_client_without_a_host_is_explained_as_rejected() {
     let unknown = "a client that asks for b.example is rejected with unrecognized_name: no host has the name\n";
     assert_eq!(explained(&with_host(""), "b.example"), unknown);
     let missing =
@@ -70,7 +70,7 @@ fn a_client_that_gets_no_host_is_told_to_be_rejected() {
 }
 
 #[test]
-fn listeners_that_differ_are_explained_each() {
+fn listeners_with_different_answers_are_explained_one_by_one() {
     let other = "[[listen]]\nname = \"other\"\naddress = \"127.0.0.1:0\"\n";
     let text = format!(
         "{LISTENER}{other}{}listen = [\"tls\"]\n{}listen = [\"other\"]\n",
@@ -89,7 +89,7 @@ fn listeners_that_differ_are_explained_each() {
 }
 
 #[test]
-fn what_no_client_can_ask_for_is_wrong_usage() {
+fn a_name_that_no_client_can_send_is_wrong_usage() {
     let outcome = Site::new().run_with(&with_host(""), &["--explain", "192.0.2.1"]);
     assert_eq!(outcome.status, Some(100));
     let message = "no client can ask for \"192.0.2.1\": it is not a host name";
@@ -181,7 +181,7 @@ fn the_host_that_a_protocol_chooses_is_explained() {
 }
 
 #[test]
-fn nobody_is_said_to_answer_a_certification_authority_who_does_not_list_its_protocol() {
+fn acme_tls_1_is_explained_as_rejected_where_no_host_lists_it() {
     let outcome = Site::new().run_with(
         &with_host(""),
         &["--explain", "a.example", "--alpn", "acme-tls/1"],
@@ -191,7 +191,7 @@ fn nobody_is_said_to_answer_a_certification_authority_who_does_not_list_its_prot
 }
 
 #[test]
-fn what_is_no_protocol_or_explains_nothing_is_wrong_usage() {
+fn a_wrong_protocol_or_one_without_explain_is_wrong_usage() {
     let long = "x".repeat(256);
     for protocol in ["", &long] {
         let outcome = Site::new().run_with(

@@ -75,7 +75,7 @@ fn a_file_that_is_not_utf_8_is_refused_at_its_line() {
 }
 
 #[test]
-fn what_is_not_toml_is_refused_at_its_line() {
+fn a_mistake_in_toml_is_refused_at_its_line() {
     let site = Site::new();
     site.check("engines = 1\nengine-user = \"x\n").refuses(
         "engine-user",
@@ -309,7 +309,7 @@ fn two_listeners_share_neither_name_nor_address() {
 }
 
 #[test]
-fn a_listener_without_hosts_or_without_the_default_that_it_gives_is_warned_of() {
+fn a_listener_without_hosts_or_without_its_default_gets_a_warning() {
     let site = Site::new();
     let text = format!(
         "{}listen = [\"tls\"]\n[[listen]] # idle\naddress = \"127.0.0.1:0\"\n",

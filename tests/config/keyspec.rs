@@ -94,7 +94,7 @@ fn contradictions_about_keys_are_wrong_usage() {
 }
 
 #[test]
-fn attributes_that_nobody_knows_are_wrong_usage() {
+fn unknown_attributes_are_wrong_usage() {
     let site = site(&format!("a:{KEY}\n"));
     for (spec, reason) in [
         (
@@ -115,7 +115,7 @@ fn attributes_that_nobody_knows_are_wrong_usage() {
 }
 
 #[test]
-fn an_identity_that_the_file_has_not_is_a_wrong_configuration() {
+fn an_identity_that_is_not_in_the_file_is_a_wrong_configuration() {
     let site = site(&format!("a:{KEY}\n"));
     let outcome = check(&site, &["-k", "file=a.psk id='b c'"]);
     fails(
@@ -143,7 +143,7 @@ fn mistakes_in_the_file_have_its_name_and_line_and_show_no_key() {
 }
 
 #[test]
-fn each_identity_needs_a_user_only_where_the_file_gives_the_users() {
+fn with_a_each_identity_needs_a_user_and_with_capital_a_none_does() {
     let site = site(&format!("a:{KEY}\nb:{KEY}:no-such-user\n"));
     check(&site, &["-k", "a.psk"]).is_fine();
     check(&site, &["-A", "-k", "a.psk"]).is_fine();
@@ -163,7 +163,7 @@ fn each_identity_needs_a_user_only_where_the_file_gives_the_users() {
 }
 
 #[test]
-fn no_identity_becomes_root_by_a_command_line() {
+fn a_command_line_lets_no_identity_run_as_root() {
     if skipped_without_root() {
         return;
     }
@@ -174,7 +174,7 @@ fn no_identity_becomes_root_by_a_command_line() {
 }
 
 #[test]
-fn a_server_that_gives_each_identity_its_user_is_not_warned_of_root() {
+fn a_server_that_gives_each_identity_a_user_gets_no_warning_about_root() {
     if skipped_without_root() {
         return;
     }

@@ -10,14 +10,14 @@ fn check(listen: &str) -> Outcome {
 }
 
 #[test]
-fn a_place_on_this_machine_is_fine() {
+fn an_address_of_this_machine_is_accepted() {
     for listen in ["127.0.0.1:9464", "[::1]:9464", "localhost:0", "unix:m.sock"] {
         check(listen).is_fine();
     }
 }
 
 #[test]
-fn a_place_that_other_machines_reach_gets_a_warning() {
+fn an_address_that_other_machines_reach_gets_a_warning() {
     for listen in [":9464", "0.0.0.0:9464", "192.0.2.1:9464", "[::]:9464"] {
         let outcome = check(listen);
         assert_eq!(outcome.status, Some(0), "{}", outcome.stderr);
@@ -27,7 +27,7 @@ fn a_place_that_other_machines_reach_gets_a_warning() {
 }
 
 #[test]
-fn anything_else_is_refused_at_its_line() {
+fn a_wrong_address_is_refused_at_its_line() {
     let reasons = [
         ("systemd", "write HOST:PORT or unix:PATH"),
         ("systemd:metrics", "write HOST:PORT or unix:PATH"),
@@ -51,7 +51,7 @@ fn anything_else_is_refused_at_its_line() {
 }
 
 #[test]
-fn a_place_of_a_listener_is_refused() {
+fn the_address_of_a_listener_is_refused() {
     let rest = host("a.example");
     let rest = format!("{}\n{rest}", LISTENER.replace("127.0.0.1:0", ":4711"));
     let text = format!("[metrics]\nlisten = \"127.0.0.1:4711\" # 2\n{rest}");

@@ -3,7 +3,7 @@
 use crate::site::{LISTENER, Site, host, with_host};
 
 #[test]
-fn what_is_no_name_or_wildcard_is_refused() {
+fn a_malformed_name_or_wildcard_is_refused() {
     let site = Site::new();
     for name in ["*", "*example.com", "a.*.com"] {
         let reason = "a `*` must be the whole first label, as in *.example.com";
@@ -57,7 +57,7 @@ fn a_host_is_on_listeners_that_exist() {
 }
 
 #[test]
-fn a_host_that_nobody_can_reach_is_refused() {
+fn an_unreachable_host_is_refused() {
     let site = Site::new();
     let nameless = with_host("").replace("names = [\"a.example\"]", "");
     let message = "no client can reach this host: it has no names, and is not the default";
@@ -129,7 +129,7 @@ fn hosts_that_share_a_name_have_no_protocol_in_common() {
 }
 
 #[test]
-fn one_host_of_a_name_is_for_the_other_protocols() {
+fn of_hosts_that_share_a_name_only_one_may_have_no_protocols() {
     let text = format!(
         "{LISTENER}{}{}{}",
         speaking("[\"h2\"]"),

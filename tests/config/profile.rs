@@ -25,7 +25,7 @@ const CERTIFICATE_SUITES: &str = "TLS13_AES_256_GCM_SHA384, TLS13_AES_128_GCM_SH
 const GROUPS: &str = "X25519MLKEM768, X25519, secp256r1, secp384r1";
 
 #[test]
-fn what_is_no_suite_or_group_is_refused_with_the_list_of_those_that_are() {
+fn an_unknown_suite_or_group_is_refused_with_the_list_of_known_ones() {
     for (line, reason) in [
         (
             "suites = [\"TLS_RSA_WITH_AES_128_CBC_SHA\"]",
@@ -68,14 +68,14 @@ fn what_is_no_suite_or_group_is_refused_with_the_list_of_those_that_are() {
 }
 
 #[test]
-fn who_takes_the_groups_of_the_user_for_these_is_told() {
+fn key_exchange_groups_in_groups_get_a_hint_at_kx_groups() {
     let line = "groups = [\"X25519\"]";
     let hint = "\"groups\" are those of the user; for the key exchange there is \"kx-groups\"";
     Site::new().check(&with_host(line)).refuses(line, hint);
 }
 
 #[test]
-fn suites_that_would_leave_a_host_speechless_are_refused() {
+fn suites_that_leave_no_version_are_refused() {
     let old = "suites = [\"TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256\"]";
     let text = with_host(&format!("min-version = \"1.3\"\n{old}"));
     let message = "no suite for certificates and TLS 1.3 in it";
@@ -90,7 +90,7 @@ fn suites_that_would_leave_a_host_speechless_are_refused() {
 }
 
 #[test]
-fn a_host_with_keys_has_their_suites_and_those_without_forward_secrecy_where_it_allows_them() {
+fn a_psk_host_has_the_psk_suites_and_with_its_leave_those_without_forward_secrecy() {
     let site = Site::new();
     let psk = site.path().join("a.psk");
     tlssrv_testing::pki::write_secret(&psk, "a:00112233445566778899aabbccddeeff\n");

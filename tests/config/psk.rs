@@ -131,7 +131,7 @@ fn every_key_about_psk_is_understood() {
 }
 
 #[test]
-fn what_belongs_to_a_psk_file_needs_one() {
+fn keys_about_psk_need_a_psk_file() {
     let site = Site::new();
     for (key, value) in [
         ("psk-only-ke", "false"),
@@ -231,7 +231,7 @@ fn every_mistake_in_a_psk_file_is_shown_with_its_line_and_without_the_line_itsel
 }
 
 #[test]
-fn mistakes_in_a_psk_file_come_where_the_table_names_it() {
+fn mistakes_in_a_psk_file_are_reported_where_the_table_names_the_file() {
     let site = site(&format!("a:{KEY}x\n"));
     let text = with_psk("umask = \"999\"").replace("names = [\"a", "names = [\"*a");
     let outcome = site.check(&text);
@@ -267,7 +267,7 @@ fn a_psk_file_of_many_hosts_is_read_once() {
 }
 
 #[test]
-fn each_identity_has_a_user_of_this_system_where_commands_run_as_that() {
+fn with_run_as_psk_each_user_in_the_psk_file_must_exist() {
     let site = site(&format!("a:{KEY}:{0}\nb:{KEY}:{0}:sha384\n", somebody()));
     site.check(&with_users("")).is_fine();
 
@@ -283,7 +283,7 @@ fn each_identity_has_a_user_of_this_system_where_commands_run_as_that() {
 }
 
 #[test]
-fn an_identity_without_user_is_warned_of_and_all_without_are_refused() {
+fn an_identity_without_user_gets_a_warning_and_a_file_of_them_is_refused() {
     let site = site(&format!("a:{KEY}:{}\nb \x01\"c:{KEY}\n", somebody()));
     let outcome = site.check(&with_users(""));
     assert_eq!(outcome.status, Some(0), "{}", outcome.stderr);
@@ -324,7 +324,7 @@ fn a_user_of_the_host_contradicts_users_of_identities_unless_there_is_a_certific
 }
 
 #[test]
-fn clients_of_a_certificate_need_a_user_beside_those_of_the_identities() {
+fn clients_without_a_key_need_the_user_of_the_host() {
     if skipped_without_root() {
         return;
     }
@@ -337,7 +337,7 @@ fn clients_of_a_certificate_need_a_user_beside_those_of_the_identities() {
 }
 
 #[test]
-fn an_identity_becomes_root_only_where_that_is_allowed() {
+fn an_identity_runs_as_root_only_with_allow_root() {
     if skipped_without_root() {
         return;
     }
@@ -362,7 +362,7 @@ fn only_root_can_give_an_identity_another_user() {
 }
 
 #[test]
-fn an_engine_can_claim_only_what_its_host_has() {
+fn an_engine_can_report_only_identities_of_its_host() {
     let site = site(&format!("a:{KEY}\nb:{KEY}\n"));
     let file = site.path().join("site.toml");
     let load = |text: &str| {

@@ -37,7 +37,7 @@ fn keys_that_everybody_can_read_are_refused() {
 }
 
 #[test]
-fn what_is_no_key_is_refused_and_not_shown() {
+fn a_wrong_ticket_key_is_refused_and_not_shown() {
     for (bytes, reason) in [
         (&b""[..], "no key in it; openssl rand 32 makes one"),
         (

@@ -22,7 +22,7 @@ fn wrong_usage(args: &[&str], message: &str) {
 }
 
 #[test]
-fn help_and_version_are_answers() {
+fn help_and_version_go_to_standard_output() {
     let site = Site::new();
     let help = site.run(&["--help"]);
     assert_eq!((help.status, help.stderr.as_str()), (Some(0), ""));
@@ -109,7 +109,7 @@ fn an_unknown_option_is_wrong_usage() {
 }
 
 #[test]
-fn arguments_after_the_command_are_the_command_s() {
+fn arguments_after_the_command_belong_to_the_command() {
     let outcome = Site::new().run(&[
         "--self-signed",
         "x",
@@ -156,7 +156,7 @@ fn a_bad_address_is_wrong_usage() {
 }
 
 #[test]
-fn a_command_that_cannot_be_run_is_told_by_the_statuses_of_a_shell() {
+fn a_command_that_cannot_be_run_ends_with_126_or_127() {
     let site = Site::new();
     fs::write(site.path().join("text"), "").unwrap();
     for (command, status) in [
@@ -195,7 +195,7 @@ fn a_certificate_that_cannot_be_used_keeps_a_command_from_starting() {
 }
 
 #[test]
-fn a_throw_away_certificate_is_for_a_name_or_an_address_and_is_warned_of() {
+fn a_throw_away_certificate_is_for_a_name_or_an_address_and_gets_a_warning() {
     let site = Site::new();
     for name in [
         "localhost",
@@ -217,13 +217,13 @@ fn a_throw_away_certificate_is_for_a_name_or_an_address_and_is_warned_of() {
 }
 
 #[test]
-fn a_file_is_refused_by_its_own_status_whether_checked_or_run() {
+fn a_server_with_a_wrong_configuration_ends_with_96() {
     let outcome = Site::new().run_with(&with_host("colour = 1"), &[]);
     assert_eq!(outcome.status, Some(96), "{}", outcome.stderr);
 }
 
 #[test]
-fn nothing_is_said_on_descriptor_2_when_that_is_the_connection() {
+fn nothing_is_written_to_standard_error_that_is_the_connection() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
     let (connection, _) = listener.accept().unwrap();

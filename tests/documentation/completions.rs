@@ -37,7 +37,7 @@ fn first_words(text: &str) -> BTreeSet<String> {
 }
 
 #[test]
-fn bash_takes_the_script_and_completes_options_and_files() {
+fn bash_loads_the_script_and_completes_options_and_files() {
     if missing(&["bash"]) {
         return;
     }
@@ -67,7 +67,7 @@ fn bash_takes_the_script_and_completes_options_and_files() {
 }
 
 #[test]
-fn zsh_takes_the_script_and_has_every_option() {
+fn zsh_loads_the_script_and_has_every_option() {
     if missing(&["zsh"]) {
         return;
     }
@@ -91,7 +91,7 @@ fn zsh_takes_the_script_and_has_every_option() {
 }
 
 #[test]
-fn fish_takes_the_script_and_completes_options() {
+fn fish_loads_the_script_and_completes_options() {
     if missing(&["fish"]) {
         return;
     }
@@ -114,7 +114,7 @@ fn fish_takes_the_script_and_completes_options() {
 }
 
 #[test]
-fn completions_stand_alone_and_only_for_shells_that_are_known() {
+fn completions_takes_no_other_option_and_only_known_shells() {
     for args in [
         &["--completions", "tcsh"][..],
         &["--completions"],
@@ -129,7 +129,7 @@ fn completions_stand_alone_and_only_for_shells_that_are_known() {
 }
 
 #[test]
-fn packages_have_the_scripts_of_this_program() {
+fn the_scripts_in_etc_are_those_that_the_program_prints() {
     for (shell, file) in [
         ("bash", "tlssrv.bash"),
         ("zsh", "_tlssrv"),

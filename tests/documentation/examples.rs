@@ -30,7 +30,7 @@ fn every_example_passes_check_without_a_warning() {
 }
 
 #[test]
-fn the_example_of_a_table_has_every_key() {
+fn the_example_configuration_has_every_key() {
     let text = fs::read_to_string(etc().join("tlssrv.toml")).unwrap();
     let (mut table, mut parts) = (String::new(), BTreeMap::<String, String>::new());
     for line in text.lines() {
@@ -53,7 +53,7 @@ fn the_example_of_a_table_has_every_key() {
 }
 
 #[test]
-fn what_the_example_of_a_table_has_in_comments_are_the_defaults() {
+fn commented_keys_in_the_example_configuration_are_the_defaults() {
     let text = fs::read_to_string(etc().join("tlssrv.toml")).unwrap();
     let [given, spelled_out] = [&text, &with_comments_in_force(&text)].map(|text| {
         let site = site_of(text, &etc(), Programs::Any);

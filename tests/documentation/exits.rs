@@ -18,7 +18,7 @@ fn the_page_has_the_exit_statuses_and_no_others() {
 }
 
 #[test]
-fn what_is_shown_with_a_status_is_what_comes_with_it() {
+fn the_messages_shown_with_a_status_are_those_of_the_program() {
     let line = ["--listen", "127.0.0.1:0"];
     let cert = ["-c", "cert.pem"];
     assert_shown(96, &["-f", "tlssrv.toml"]);

@@ -70,7 +70,7 @@ fn table_of_examples(without: &str) -> String {
 }
 
 #[test]
-fn the_examples_in_whole_pass_check() {
+fn the_whole_tables_of_the_manual_pass_check() {
     let displays = TLSSRV_TOML_5.displays("EXAMPLES");
     assert_eq!(displays.len(), 2);
     for display in displays {
@@ -104,7 +104,7 @@ fn header(table: &str) -> String {
 }
 
 #[test]
-fn each_key_that_is_a_word_has_all_of_them_and_each_limit_has_its_name() {
+fn the_page_lists_all_values_of_word_keys_and_all_limits() {
     let mut words_of_all = 0;
     for (section, table) in SECTIONS {
         for item in TLSSRV_TOML_5.items_in(&[section]) {

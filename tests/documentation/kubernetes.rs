@@ -129,7 +129,7 @@ fn octal(mode: &Yaml) -> u32 {
 }
 
 #[test]
-fn the_secrets_as_they_stand_in_the_manifest_are_refused() {
+fn the_placeholder_secrets_of_the_manifest_are_refused() {
     let mut files = Manifest::read().files();
     with_a_backend(&mut files);
     let ran = check(&site_of(&files, 0o440));

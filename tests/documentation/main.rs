@@ -46,7 +46,7 @@ fn mandoc_finds_no_fault_in_the_manual() {
 }
 
 #[test]
-fn no_display_and_no_item_is_without_its_example() {
+fn every_display_and_every_item_has_an_example() {
     for page in [TLSSRV_8, TLSSRV_TOML_5] {
         for item in page.items().filter(|item| item.is_tried()) {
             assert!(!item.examples.is_empty(), "{}: {}", page.name, item.tag);

@@ -29,7 +29,7 @@ fn each_option_has_an_example_that_uses_it() {
 }
 
 #[test]
-fn each_command_line_that_is_shown_is_one() {
+fn each_command_line_of_the_manual_is_accepted() {
     let items = TLSSRV_8.items();
     let mut lines: Vec<String> = items.flat_map(|item| item.examples).collect();
     for display in TLSSRV_8.displays("EXAMPLES") {

@@ -55,7 +55,7 @@ const REFUSED: [(&str, &[&str]); 4] = [
 ];
 
 #[test]
-fn the_protocols_of_a_client_choose_among_the_hosts_of_its_name() {
+fn alpn_chooses_among_hosts_that_share_a_name() {
     let server = Server::with_config(&hosts("cert = [\"cert.pem\"]"));
     for (name, offered, answer) in ANSWERS {
         let mut client = Dial::new().alpn(offered).connect(server.address(), name);
@@ -67,7 +67,7 @@ fn the_protocols_of_a_client_choose_among_the_hosts_of_its_name() {
 }
 
 #[test]
-fn a_client_whose_protocols_no_host_of_its_name_has_gets_no_application_protocol() {
+fn alpn_that_no_host_of_the_name_has_gets_no_application_protocol() {
     for (name, offered) in REFUSED {
         let server = Server::with_config(&hosts("cert = [\"cert.pem\"]"));
         let refused = Dial::new()

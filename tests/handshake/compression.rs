@@ -32,7 +32,7 @@ static BROTLI: Noting = Noting(BROTLI_DECOMPRESSOR);
 static ZLIB: Noting = Noting(ZLIB_DECOMPRESSOR);
 
 #[test]
-fn a_certificate_is_compressed_by_what_the_client_can_do() {
+fn a_certificate_is_compressed_with_an_algorithm_that_the_client_offers() {
     let server = Server::of(&["cat"]);
     let certificate = server.site.certificate("cert.pem");
     let dials: [&[&'static dyn CertDecompressor]; 4] =

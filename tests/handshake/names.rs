@@ -75,7 +75,7 @@ fn a_name_gets_its_host_and_its_certificate() {
 }
 
 #[test]
-fn a_command_is_told_the_name_that_was_asked_for_and_its_host() {
+fn a_command_gets_the_requested_name_and_the_host() {
     let server = server("");
     let mut client = server.connect("X.wild.example");
     assert_eq!(client.read_line(), "wild");
@@ -83,7 +83,7 @@ fn a_command_is_told_the_name_that_was_asked_for_and_its_host() {
 }
 
 #[test]
-fn a_name_that_no_host_has_gets_unrecognized_name_and_starts_no_command() {
+fn an_unknown_name_gets_unrecognized_name_and_starts_no_command() {
     // A wildcard stands for one label, and not for none.
     for name in [
         "c.example",
@@ -104,14 +104,14 @@ fn a_name_that_no_host_has_gets_unrecognized_name_and_starts_no_command() {
 }
 
 #[test]
-fn a_name_that_no_host_has_gets_the_default_where_that_is_wanted() {
+fn an_unknown_name_gets_the_default_host_where_configured() {
     let server = server(r#"unknown-name = "default""#);
     is_host(&server, server.connect("c.example"), "default");
     is_host(&server, server.connect("a.example"), "a");
 }
 
 #[test]
-fn a_client_without_a_name_is_refused_where_that_is_wanted() {
+fn a_client_without_a_name_is_refused_where_configured() {
     let server = server(r#"missing-name = "reject""#);
     let refused = Dial::new().try_connect(server.address(), "");
     let alert = Ended::Alert(AlertDescription::MissingExtension);
@@ -126,7 +126,7 @@ fn a_client_without_a_name_is_refused_where_that_is_wanted() {
 }
 
 #[test]
-fn a_host_is_on_its_listeners_only() {
+fn a_host_is_reachable_on_its_listeners_only() {
     let server = Server::with_config(
         r#"
         [[listen]]

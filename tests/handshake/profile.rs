@@ -50,7 +50,7 @@ const HANDSHAKE_FAILURE: &str = "40";
 const PROTOCOL_VERSION: &str = "70";
 
 #[test]
-fn a_host_of_tls_1_3_refuses_tls_1_2_whatever_it_authenticates_with() {
+fn a_host_of_tls_1_3_refuses_tls_1_2_with_certificates_and_with_keys() {
     if missing(&["openssl"]) {
         return;
     }
@@ -73,7 +73,7 @@ fn a_host_of_tls_1_3_refuses_tls_1_2_whatever_it_authenticates_with() {
 }
 
 #[test]
-fn a_connection_has_a_suite_of_its_host_or_there_is_none() {
+fn only_suites_of_the_host_are_agreed() {
     if missing(&["openssl"]) {
         return;
     }
@@ -124,7 +124,7 @@ fn a_host_without_suites_of_tls_1_3_speaks_tls_1_2_with_clients_that_know_both()
 }
 
 #[test]
-fn a_connection_has_a_group_of_its_host_or_there_is_none() {
+fn only_groups_of_the_host_are_agreed() {
     if missing(&["openssl"]) {
         return;
     }

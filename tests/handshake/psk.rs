@@ -72,7 +72,7 @@ fn two_users() -> [User; 2] {
 }
 
 #[test]
-fn with_a_each_client_gets_the_user_of_its_identity_and_that_users_variables() {
+fn with_a_the_command_runs_as_the_user_of_the_identity_with_its_variables() {
     if missing(&["openssl"]) {
         return;
     }
@@ -106,7 +106,7 @@ fn with_a_each_client_gets_the_user_of_its_identity_and_that_users_variables() {
 }
 
 #[test]
-fn with_capital_a_the_user_stays() {
+fn with_capital_a_the_command_runs_as_the_user_of_tlssrv() {
     if missing(&["openssl"]) {
         return;
     }
@@ -120,7 +120,7 @@ fn with_capital_a_the_user_stays() {
 }
 
 #[test]
-fn both_versions_are_spoken_and_the_log_names_the_identity() {
+fn keys_work_in_both_versions_and_the_log_names_the_identity() {
     if missing(&["openssl"]) {
         return;
     }
@@ -149,7 +149,7 @@ fn both_versions_are_spoken_and_the_log_names_the_identity() {
 }
 
 #[test]
-fn who_has_not_the_key_or_uses_it_with_another_hash_gets_no_command() {
+fn a_wrong_key_or_a_key_with_another_hash_starts_no_command() {
     if missing(&["openssl"]) {
         return;
     }
@@ -166,7 +166,7 @@ fn who_has_not_the_key_or_uses_it_with_another_hash_gets_no_command() {
 }
 
 #[test]
-fn an_id_in_the_key_spec_leaves_out_the_others() {
+fn an_id_in_the_key_spec_excludes_other_identities() {
     if missing(&["openssl"]) {
         return;
     }
@@ -177,7 +177,7 @@ fn an_id_in_the_key_spec_leaves_out_the_others() {
 }
 
 #[test]
-fn only_plan_9s_forms_do_without_forward_secrecy_by_themselves() {
+fn only_the_options_of_plan_9_allow_keys_without_forward_secrecy_by_default() {
     if missing(&["openssl"]) {
         return;
     }
@@ -207,7 +207,7 @@ fn only_plan_9s_forms_do_without_forward_secrecy_by_themselves() {
 }
 
 #[test]
-fn tls_1_3_does_without_forward_secrecy_where_the_host_says_so() {
+fn psk_only_ke_allows_tls_1_3_without_forward_secrecy() {
     if missing(&["gnutls-cli"]) {
         return;
     }
@@ -246,7 +246,7 @@ fn tls_1_3_does_without_forward_secrecy_where_the_host_says_so() {
 }
 
 #[test]
-fn beside_certificates_each_client_uses_what_it_has() {
+fn a_host_with_keys_and_certificates_serves_clients_of_both() {
     if missing(&["openssl"]) {
         return;
     }
@@ -272,7 +272,7 @@ fn beside_certificates_each_client_uses_what_it_has() {
 }
 
 #[test]
-fn in_a_table_identities_have_their_users_and_clients_of_a_certificate_that_of_the_host() {
+fn with_run_as_psk_identities_run_as_their_users_and_other_clients_as_that_of_the_host() {
     if missing(&["openssl"]) {
         return;
     }
@@ -291,7 +291,7 @@ fn in_a_table_identities_have_their_users_and_clients_of_a_certificate_that_of_t
 }
 
 #[test]
-fn root_is_a_user_of_an_identity_where_the_host_allows_it() {
+fn an_identity_runs_as_root_where_the_host_has_allow_root() {
     if missing(&["openssl"]) {
         return;
     }
@@ -305,7 +305,7 @@ fn root_is_a_user_of_an_identity_where_the_host_allows_it() {
 }
 
 #[test]
-fn an_identity_without_user_gets_no_command_and_a_clean_close() {
+fn an_identity_without_user_starts_no_command_and_gets_close_notify() {
     if missing(&["openssl"]) {
         return;
     }
@@ -322,7 +322,7 @@ fn an_identity_without_user_gets_no_command_and_a_clean_close() {
 }
 
 #[test]
-fn an_identity_that_is_no_text_is_left_out_of_the_environment_and_escaped_in_the_log() {
+fn an_identity_that_is_not_utf_8_is_unset_in_the_environment_and_escaped_in_the_log() {
     if missing(&["openssl"]) {
         return;
     }

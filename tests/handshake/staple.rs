@@ -123,7 +123,7 @@ fn a_response_is_stapled_for_clients_that_ask() {
 }
 
 #[test]
-fn a_response_finds_its_certificate_among_several() {
+fn a_response_is_stapled_to_its_certificate_among_several() {
     if missing(&["openssl"]) {
         return;
     }
@@ -150,7 +150,7 @@ fn a_response_finds_its_certificate_among_several() {
 }
 
 #[test]
-fn a_response_that_has_expired_is_not_stapled_and_the_log_says_so() {
+fn an_expired_response_is_not_stapled_and_the_log_says_so() {
     if missing(&["openssl"]) {
         return;
     }
@@ -173,7 +173,7 @@ fn a_response_that_has_expired_is_not_stapled_and_the_log_says_so() {
 }
 
 #[test]
-fn a_response_that_runs_out_is_stapled_no_longer() {
+fn a_response_that_expires_later_is_stapled_until_then() {
     if missing(&["openssl"]) {
         return;
     }
@@ -199,7 +199,7 @@ fn a_response_that_runs_out_is_stapled_no_longer() {
 }
 
 #[test]
-fn a_response_of_no_use_to_clients_is_not_stapled() {
+fn a_revoked_or_unknown_response_is_not_stapled() {
     if missing(&["openssl"]) {
         return;
     }
@@ -237,7 +237,7 @@ fn a_response_of_no_use_to_clients_is_not_stapled() {
 }
 
 #[test]
-fn a_file_that_has_no_response_for_the_host_is_shown_where_it_is_named() {
+fn a_file_without_a_response_for_the_host_is_refused_at_its_line() {
     if missing(&["openssl"]) {
         return;
     }

@@ -107,7 +107,7 @@ fn a_session_is_resumed_on_another_machine_that_has_the_keys() {
 }
 
 #[test]
-fn a_session_is_resumed_at_its_own_host_only_whatever_the_machine() {
+fn a_session_is_resumed_at_its_own_host_only_on_every_machine() {
     if missing(&["openssl"]) {
         return;
     }
@@ -124,7 +124,7 @@ fn a_session_is_resumed_at_its_own_host_only_whatever_the_machine() {
 }
 
 #[test]
-fn a_reload_takes_new_keys_and_gives_up_those_that_are_gone() {
+fn a_reload_takes_new_ticket_keys_and_drops_removed_ones() {
     if missing(&["openssl"]) {
         return;
     }
@@ -149,7 +149,7 @@ fn a_reload_takes_new_keys_and_gives_up_those_that_are_gone() {
 }
 
 #[test]
-fn the_steps_that_are_written_down_change_keys_without_a_ticket_lost() {
+fn the_documented_rotation_of_ticket_keys_loses_no_ticket() {
     if missing(&["openssl", "sh"]) {
         return;
     }
@@ -187,7 +187,7 @@ fn the_steps_that_are_written_down_change_keys_without_a_ticket_lost() {
 }
 
 #[test]
-fn keys_that_cannot_be_used_leave_the_old_ones_after_a_reload() {
+fn a_reload_with_bad_ticket_keys_keeps_the_old_ones() {
     let server = server(&table(), &[1]);
     fs::write(server.site.file("tickets.key"), [7; 33]).unwrap();
     let mut command = program(tlssrv_path());
@@ -203,7 +203,7 @@ fn keys_that_cannot_be_used_leave_the_old_ones_after_a_reload() {
 }
 
 #[test]
-fn a_session_is_resumed_in_the_one_connection_form_and_by_a_server() {
+fn a_session_is_resumed_between_one_connection_on_descriptor_0_and_a_server() {
     if missing(&["openssl"]) {
         return;
     }

@@ -66,7 +66,7 @@ fn each_usual_group_is_spoken() {
 }
 
 #[test]
-fn ecdsa_and_rsa_stand_side_by_side_and_the_client_gets_what_it_can_verify() {
+fn a_client_gets_the_ecdsa_or_rsa_certificate_that_it_can_verify() {
     const ECDSA: &[SignatureScheme] = &[SignatureScheme::ECDSA_NISTP256_SHA256];
     const RSA: &[SignatureScheme] = &[
         SignatureScheme::RSA_PSS_SHA256,
@@ -116,7 +116,7 @@ const TICKETS: &str = r#"
 "#;
 
 #[test]
-fn a_session_is_resumed_on_whatever_engine() {
+fn a_session_is_resumed_on_every_engine() {
     for version in ALL_VERSIONS {
         let server = Server::with_config(TICKETS);
         assert_eq!(server.engines().len(), 3);
@@ -195,7 +195,7 @@ impl ClientSessionStore for AnyName {
 }
 
 #[test]
-fn alpn_agrees_on_what_both_speak() {
+fn alpn_agrees_on_a_common_protocol() {
     let server = Server::with_config(ALPN);
     let both = Dial::new().alpn(&["h2", "imap", "pop3"]);
     let mut client = both.connect(server.address(), "a.example");
@@ -208,7 +208,7 @@ fn alpn_agrees_on_what_both_speak() {
 }
 
 #[test]
-fn alpn_with_nothing_in_common_gets_no_application_protocol() {
+fn alpn_without_a_common_protocol_gets_no_application_protocol() {
     let server = Server::with_config(ALPN);
     let refused = Dial::new()
         .alpn(&["h2"])
@@ -221,7 +221,7 @@ fn alpn_with_nothing_in_common_gets_no_application_protocol() {
 }
 
 #[test]
-fn a_client_without_alpn_is_served_without() {
+fn a_client_without_alpn_is_served() {
     let server = Server::with_config(ALPN);
     let mut client = server.connect("a.example");
     assert_eq!(client.tls.alpn_protocol(), None);
@@ -243,7 +243,7 @@ const ALPN: &str = r#"
 "#;
 
 #[test]
-fn ids_are_never_used_twice() {
+fn connection_ids_are_never_reused() {
     let server = Server::of(&["sh", "-c", "echo $TLSSRV_ID"]);
     let ids: HashSet<String> = (0..5).map(|_| server.connect("").read_line()).collect();
     assert_eq!(ids.len(), 5);

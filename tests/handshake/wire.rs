@@ -99,7 +99,7 @@ impl Wire {
 }
 
 #[test]
-fn the_hello_that_these_tests_make_wrong_is_right() {
+fn the_hello_that_these_tests_alter_is_answered() {
     let wire = Wire::new();
     wire.answers(&Hello::GOOD.bytes());
     let line = wire.one_line();
@@ -174,7 +174,7 @@ fn a_client_of_foreign_suites_only_gets_handshake_failure_and_its_name_is_logged
 }
 
 #[test]
-fn a_name_that_is_no_name_gets_illegal_parameter_and_is_not_logged() {
+fn a_malformed_name_gets_illegal_parameter_and_is_not_logged() {
     let names: [&[u8]; 3] = [b"a\nid=1.1 end=closed", b"a..b", b"\xff\xfe"];
     for name in names {
         let wire = Wire::new();
@@ -189,7 +189,7 @@ fn a_name_that_is_no_name_gets_illegal_parameter_and_is_not_logged() {
 }
 
 #[test]
-fn an_address_in_place_of_a_name_counts_as_none() {
+fn an_ip_address_in_server_name_counts_as_no_name() {
     for name in [&b"127.0.0.1"[..], b"::1"] {
         let wire = Wire::new();
         let hello = Hello {
@@ -238,7 +238,7 @@ fn a_hello_in_too_many_records_gets_decode_error() {
 }
 
 #[test]
-fn a_record_that_is_too_long_gets_record_overflow() {
+fn an_oversized_record_gets_record_overflow() {
     let wire = Wire::new();
     wire.refuses(&[22, 3, 1, 0x40, 1], RECORD_OVERFLOW, "record over 16 KiB");
 }
@@ -270,7 +270,7 @@ fn an_alert_in_place_of_a_hello_gets_no_answer() {
 }
 
 #[test]
-fn a_client_that_connects_and_closes_is_one_line() {
+fn a_client_that_connects_and_closes_is_one_log_line() {
     let wire = Wire::new();
     let socket = wire.connect();
     let here = socket.local_address();
@@ -281,7 +281,7 @@ fn a_client_that_connects_and_closes_is_one_line() {
 }
 
 #[test]
-fn half_a_hello_and_the_end_is_truncated() {
+fn half_a_hello_and_fin_is_truncated() {
     let wire = Wire::new();
     let hello = Hello::GOOD.bytes();
     let mut socket = wire.connect();
@@ -305,7 +305,7 @@ fn half_a_handshake_and_a_reset_is_reset_and_its_name_is_logged() {
 }
 
 #[test]
-fn a_client_that_refuses_the_certificate_is_one_line_with_its_alert() {
+fn a_client_that_refuses_the_certificate_is_one_log_line_with_its_alert() {
     let wire = Wire::new();
     let mut client = Dial::version(&TLS13).start(wire.connect(), "a.example");
     client.flush().unwrap();
@@ -358,14 +358,14 @@ fn hangs_up(wire: &Wire, mut socket: Socket, start: Instant) -> Line {
 }
 
 #[test]
-fn a_client_that_says_nothing_meets_the_handshakes_deadline() {
+fn a_silent_client_meets_the_handshake_timeout() {
     let wire = Wire::with_limits(SHORT);
     let start = Instant::now();
     hangs_up(&wire, wire.connect(), start);
 }
 
 #[test]
-fn a_hello_that_comes_byte_by_byte_meets_the_handshakes_deadline() {
+fn a_hello_byte_by_byte_meets_the_handshake_timeout() {
     let wire = Wire::with_limits(SHORT);
     let start = Instant::now();
     let mut socket = wire.connect();
@@ -380,7 +380,7 @@ fn a_hello_that_comes_byte_by_byte_meets_the_handshakes_deadline() {
 }
 
 #[test]
-fn a_hello_and_then_silence_meets_the_handshakes_deadline() {
+fn silence_after_the_hello_meets_the_handshake_timeout() {
     for version in [&TLS13, &TLS12] {
         let wire = Wire::with_limits(SHORT);
         let start = Instant::now();
@@ -392,7 +392,7 @@ fn a_hello_and_then_silence_meets_the_handshakes_deadline() {
 }
 
 #[test]
-fn a_client_whose_handshake_failed_and_that_does_not_go_meets_the_deadline() {
+fn a_client_that_stays_after_a_failed_handshake_meets_the_timeout() {
     let wire = Wire::with_limits(SHORT);
     let mut socket = wire.connect();
     socket.write_all(b"GET / HTTP/1.0\r\n\r\n").unwrap();
@@ -434,7 +434,7 @@ fn a_few_key_updates_are_answered() {
 }
 
 #[test]
-fn a_flood_of_bad_handshakes_does_not_flood_the_log_and_what_is_left_out_is_counted() {
+fn a_flood_of_bad_handshakes_is_limited_in_the_log_and_counted() {
     const COUNT: usize = 2000;
     let mut wire = Wire::new();
     let start = Instant::now();

@@ -13,7 +13,7 @@ use tlssrv_testing::{Line, Server};
 const VERSIONS: [(&str, &str); 2] = [("-tls1_2", "TLSv1.2"), ("-tls1_3", "TLSv1.3")];
 
 #[test]
-fn whoever_has_a_key_gets_it_and_whoever_has_none_gets_the_certificate() {
+fn clients_with_a_key_use_it_and_clients_without_get_the_certificate() {
     if missing(&["openssl"]) {
         return;
     }
@@ -60,7 +60,7 @@ fn an_unknown_identity_in_tls13_gets_the_certificate() {
 }
 
 #[test]
-fn a_session_with_the_certificate_is_resumed_where_there_are_keys_too() {
+fn a_certificate_session_is_resumed_at_a_host_with_keys() {
     if missing(&["openssl"]) {
         return;
     }
@@ -79,7 +79,7 @@ fn a_session_with_the_certificate_is_resumed_where_there_are_keys_too() {
 }
 
 #[test]
-fn a_command_line_with_keys_serves_whoever_has_one() {
+fn a_command_line_with_keys_serves_their_clients() {
     if missing(&["openssl"]) {
         return;
     }

@@ -25,7 +25,7 @@ fn close(mut client: Client) {
 }
 
 #[test]
-fn each_outcome_has_its_count_from_the_start_and_only_its_own_grows() {
+fn each_outcome_is_zero_from_the_start_and_counted_once() {
     let limits = "[limits]\nhandshake = \"300ms\"";
     let gone = "command = [\"./gone\"]";
     let hosts = [("a.example", CAT), ("b.wild.example", gone)];
@@ -77,7 +77,7 @@ fn each_outcome_has_its_count_from_the_start_and_only_its_own_grows() {
 }
 
 #[test]
-fn clients_over_a_limit_are_counted_by_the_limit_and_those_of_a_host_by_host() {
+fn clients_over_a_limit_are_counted_by_limit_and_by_host() {
     let limits = "[limits]\nconnections = 3\nper-source = 2";
     let host = format!("{CAT}\nconnections = 1");
     let server = Server::with_config(&table(limits, &[("a.example", &host)]));
@@ -108,7 +108,7 @@ fn clients_over_a_limit_are_counted_by_the_limit_and_those_of_a_host_by_host() {
 }
 
 #[test]
-fn a_handshake_is_counted_by_version_suite_and_resumption_and_its_time_is_in_the_histogram() {
+fn a_handshake_is_counted_by_version_suite_and_resumption_and_timed() {
     let server = Server::with_config(&table(
         "",
         &[("a.example", "command = [\"echo\", \"hello\"]")],
@@ -190,7 +190,7 @@ fn commands_are_counted_by_exit_status_and_by_signal() {
 }
 
 #[test]
-fn a_certificate_says_when_it_expires() {
+fn the_expiry_of_each_certificate_is_a_metric() {
     let server = Server::with_config(&table("", &[("a.example", CAT)]));
     let series =
         "tlssrv_certificate_expiry_timestamp_seconds{certificate=\"1\",host=\"a.example\"}";
@@ -201,7 +201,7 @@ fn a_certificate_says_when_it_expires() {
 }
 
 #[test]
-fn a_backend_is_launched_by_connecting_to_it_and_one_that_refuses_is_an_outcome() {
+fn connections_to_backends_are_counted_and_so_are_refusals() {
     let backend = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let place = backend.local_addr().unwrap();
     let host = format!("connect = \"{place}\"");
@@ -225,7 +225,7 @@ fn a_backend_is_launched_by_connecting_to_it_and_one_that_refuses_is_an_outcome(
 }
 
 #[test]
-fn what_strangers_send_makes_no_series() {
+fn unknown_names_and_protocols_make_no_series() {
     let server = Server::with_config(&table("", &[("a.example", CAT), ("*.wild.example", CAT)]));
     close(server.connect("x.wild.example"));
     let series = outcome("*.wild.example", "closed");
@@ -252,7 +252,7 @@ fn what_strangers_send_makes_no_series() {
 }
 
 #[test]
-fn prometheuss_own_tool_finds_no_fault_with_the_text() {
+fn promtool_accepts_the_metrics() {
     if missing(&["promtool"]) {
         return;
     }
@@ -274,7 +274,7 @@ fn prometheuss_own_tool_finds_no_fault_with_the_text() {
 }
 
 #[test]
-fn a_handshake_with_a_certificate_of_the_client_is_counted_as_mtls() {
+fn a_handshake_with_a_client_certificate_is_counted_as_mtls() {
     let (ca, site) = (Authority::new("Test CA"), Site::new());
     fs::write(site.file("ca.pem"), ca.pem()).unwrap();
     let host = format!("{CAT}\nclient-auth = \"request\"\nclient-ca = \"ca.pem\"");
@@ -294,7 +294,7 @@ fn a_handshake_with_a_certificate_of_the_client_is_counted_as_mtls() {
 }
 
 #[test]
-fn who_is_no_load_balancer_is_counted_as_such() {
+fn connections_from_elsewhere_than_a_load_balancer_are_counted() {
     let table = table("", &[("a.example", CAT)]);
     let proxied = "name = \"tls\"\nproxy-protocol = true\nproxy-from = [\"192.0.2.1\"]";
     let server = Server::with_config(&table.replacen("name = \"tls\"", proxied, 1));

@@ -94,7 +94,7 @@ fn the_manual_has_each_metric_with_its_labels_and_no_others() {
 }
 
 #[test]
-fn each_metric_and_label_that_the_dashboard_asks_for_is_in_a_scrape() {
+fn each_metric_and_label_of_the_dashboard_is_in_a_scrape() {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("etc/grafana/tlssrv.json");
     let dashboard: Value = serde_json::from_str(&fs::read_to_string(file).unwrap()).unwrap();
     let panels = dashboard["panels"].as_array().unwrap();

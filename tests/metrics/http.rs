@@ -25,7 +25,7 @@ fn reporter(server: &Server) -> Option<Pid> {
 }
 
 #[test]
-fn get_and_head_of_three_pages_are_all_that_there_is() {
+fn only_get_and_head_of_three_pages_are_answered() {
     let server = server();
     assert_eq!(get(&server, "/healthz").body, "ok\n");
     assert_eq!(get(&server, "/readyz").body, "ready\n");
@@ -47,7 +47,7 @@ fn get_and_head_of_three_pages_are_all_that_there_is() {
 }
 
 #[test]
-fn a_request_may_come_byte_by_byte_and_a_second_one_on_the_connection_is_not_answered() {
+fn a_request_may_arrive_byte_by_byte_and_a_connection_has_one_request() {
     let server = server();
     let mut socket = Socket::connect(address(&server));
     let request = "GET /readyz HTTP/1.1\r\nHost: x\r\n\r\n";
@@ -59,7 +59,7 @@ fn a_request_may_come_byte_by_byte_and_a_second_one_on_the_connection_is_not_ans
 }
 
 #[test]
-fn clients_that_never_finish_asking_disturb_neither_scrapers_nor_tls_clients() {
+fn unfinished_requests_disturb_neither_scrapers_nor_tls_clients() {
     let server = server();
     let mut slow: Vec<Socket> = Vec::new();
     for _ in 0..100 {
@@ -83,7 +83,7 @@ fn clients_that_never_finish_asking_disturb_neither_scrapers_nor_tls_clients() {
 }
 
 #[test]
-fn clients_that_do_not_read_their_answers_do_not_keep_others_from_theirs() {
+fn clients_that_do_not_read_do_not_block_others() {
     let server = server();
     let mut deaf = Vec::new();
     for _ in 0..40 {
@@ -98,7 +98,7 @@ fn clients_that_do_not_read_their_answers_do_not_keep_others_from_theirs() {
 }
 
 #[test]
-fn more_scrapers_than_there_is_room_for_while_an_engine_is_stuck_do_no_harm() {
+fn too_many_scrapers_while_an_engine_is_stuck_do_no_harm() {
     let server = Server::with_config(&table("engines = 1", &[("a.example", CAT)]));
     let client = server.connect("a.example");
     scrape(&server);
@@ -125,7 +125,7 @@ fn more_scrapers_than_there_is_room_for_while_an_engine_is_stuck_do_no_harm() {
 }
 
 #[test]
-fn who_answers_is_neither_root_nor_the_monitor_and_is_replaced_when_it_dies() {
+fn the_reporter_is_an_unprivileged_process_and_is_replaced_when_it_dies() {
     let server = server();
     scrape(&server);
     let first = reporter(&server).unwrap();
@@ -146,7 +146,7 @@ fn who_answers_is_neither_root_nor_the_monitor_and_is_replaced_when_it_dies() {
 }
 
 #[test]
-fn one_that_dies_just_before_it_gets_a_client_is_missed() {
+fn a_reporter_that_dies_before_it_gets_a_client_is_noticed() {
     let server = server();
     scrape(&server);
     let first = reporter(&server).unwrap();
@@ -161,7 +161,7 @@ fn one_that_dies_just_before_it_gets_a_client_is_missed() {
 }
 
 #[test]
-fn a_unix_domain_socket_serves_too_and_goes_with_the_server() {
+fn a_unix_domain_socket_serves_metrics_and_is_removed_with_the_server() {
     let table = table("", &[("a.example", CAT)]);
     let table = table.replacen("\"127.0.0.1:0\"", "\"unix:metrics.sock\"", 1);
     let mut server = Server::with_config(&table);

@@ -56,7 +56,7 @@ fn reloads_are_counted_by_result_and_new_hosts_have_their_series_at_once() {
 }
 
 #[test]
-fn metrics_move_to_another_address_with_a_reload_and_end_with_one() {
+fn a_reload_moves_metrics_to_another_address_and_another_one_ends_them() {
     let one = table("", &[("a.example", CAT)]);
     let server = Server::with_config(&one);
     let first = address(&server);
@@ -86,7 +86,7 @@ fn metrics_move_to_another_address_with_a_reload_and_end_with_one() {
 }
 
 #[test]
-fn an_address_that_is_taken_is_no_reason_to_lose_the_old_one() {
+fn a_reload_to_an_address_in_use_keeps_the_old_one() {
     let one = table("", &[("a.example", CAT)]);
     let server = Server::with_config(&one);
     let first = address(&server);
@@ -137,7 +137,7 @@ fn a_server_without_engines_is_healthy_and_not_ready() {
 }
 
 #[test]
-fn an_engine_that_does_not_answer_holds_nobody_up_for_long() {
+fn a_stuck_engine_delays_a_scrape_only_briefly() {
     let server = Server::with_config(&table("engines = 1", &[("a.example", CAT)]));
     let mut client = server.connect("a.example");
     client.send(b"hello\n");

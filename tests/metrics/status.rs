@@ -122,7 +122,7 @@ fn an_identity_with_control_characters_is_shown_without_them() {
 }
 
 #[test]
-fn an_answer_that_is_longer_than_a_socket_takes_comes_whole() {
+fn an_answer_larger_than_the_socket_buffer_arrives_complete() {
     let server = Server::with_config(&table(""));
     let silent: Vec<Socket> = (0..400)
         .map(|_| Socket::connect(server.address()))
@@ -153,7 +153,7 @@ fn an_answer_that_is_longer_than_a_socket_takes_comes_whole() {
 }
 
 #[test]
-fn who_asks_a_server_that_is_not_there_is_told_so() {
+fn status_of_a_server_that_does_not_run_is_an_error() {
     let server = Server::with_config(&table(""));
     let mut command = program(tlssrv_path());
     command.args(["--status", "-f", "other.toml"]);

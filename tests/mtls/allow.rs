@@ -11,7 +11,7 @@ use tlssrv_testing::programs::{Ran, missing, program, run, run_with};
 const KEY: &str = "000102030405060708090a0b0c0d0e0f";
 
 #[test]
-fn each_kind_of_entry_lets_in_whom_it_names() {
+fn each_kind_of_entry_admits_the_clients_that_it_names() {
     if missing(&["openssl"]) {
         return;
     }
@@ -80,7 +80,7 @@ fn with_key(server: &Server, identity: &str, version: &str) -> Ran {
 }
 
 #[test]
-fn an_identity_that_is_not_allowed_is_an_unknown_one() {
+fn an_identity_that_is_not_allowed_is_refused_as_unknown() {
     if missing(&["openssl"]) {
         return;
     }

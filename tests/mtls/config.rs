@@ -42,7 +42,7 @@ fn assert_wrong(lines: &str, at: usize, message: &str) {
 const BOTH: &str = "client-auth = \"require\"\nclient-ca = \"ca.pem\"\n";
 
 #[test]
-fn what_is_asked_of_clients_needs_to_be_complete_and_right() {
+fn incomplete_or_wrong_settings_for_client_certificates_are_refused() {
     for (lines, at, message) in [
         (
             "client-auth = \"require\"",
@@ -96,7 +96,7 @@ fn what_is_asked_of_clients_needs_to_be_complete_and_right() {
 }
 
 #[test]
-fn each_mistake_about_who_may_come_is_shown_where_it_is() {
+fn each_mistake_in_allow_is_shown_at_its_line() {
     for (line, message) in [
         ("client-crl = []", "no CRL in client-crl"),
         ("client-crl = \"ca.pem\"", "unable to use client-crl"),
@@ -168,7 +168,7 @@ fn each_mistake_about_who_may_come_is_shown_where_it_is() {
 }
 
 #[test]
-fn a_host_of_keys_alone_asks_for_no_certificates() {
+fn a_host_with_keys_only_cannot_ask_for_certificates() {
     let setup = Setup::new();
     write_secret(
         &setup.site.file("c.psk"),
@@ -191,7 +191,7 @@ fn a_host_of_keys_alone_asks_for_no_certificates() {
 }
 
 #[test]
-fn files_may_be_several_and_hold_several() {
+fn there_may_be_several_files_with_several_certificates() {
     let setup = Setup::new();
     let (one, other) = (Authority::new("One"), Authority::new("Other"));
     let both = one.pem() + &other.pem();
@@ -206,7 +206,7 @@ fn files_may_be_several_and_hold_several() {
 }
 
 #[test]
-fn a_list_beside_request_is_doubted() {
+fn allow_with_request_gets_a_warning() {
     let setup = Setup::new();
     let lines = "client-auth = \"request\"\nallow = [{ cn = \"a\" }]";
     let ran = check(&setup, &table(lines));
@@ -219,7 +219,7 @@ fn a_list_beside_request_is_doubted() {
 }
 
 #[test]
-fn a_crl_of_version_1_is_refused_with_the_way_to_a_better_one() {
+fn a_crl_of_version_1_is_refused_with_a_hint() {
     if missing(&["openssl"]) {
         return;
     }

@@ -16,7 +16,7 @@ const KINDS: [(&str, &[&str]); 5] = [
 ];
 
 #[test]
-fn clients_have_keys_of_every_kind() {
+fn client_certificates_may_have_keys_of_every_type() {
     if missing(&["openssl"]) {
         return;
     }

@@ -33,7 +33,7 @@ fn one(setup: &Setup, who: &str) -> (Ran, Option<i32>, Line) {
 }
 
 #[test]
-fn one_connection_asks_for_a_certificate_as_a_server_does() {
+fn one_connection_on_descriptor_0_asks_for_a_certificate() {
     if missing(&["openssl"]) {
         return;
     }

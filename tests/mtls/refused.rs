@@ -115,7 +115,7 @@ fn a_client_without_a_certificate_is_refused_or_served_as_the_host_wants_it() {
 }
 
 #[test]
-fn a_wrong_certificate_is_refused_where_none_would_do() {
+fn a_wrong_certificate_is_refused_although_none_is_required() {
     if missing(&["openssl"]) {
         return;
     }
@@ -129,7 +129,7 @@ fn a_wrong_certificate_is_refused_where_none_would_do() {
 }
 
 #[test]
-fn who_is_revoked_is_refused() {
+fn a_revoked_certificate_is_refused() {
     if missing(&["openssl"]) {
         return;
     }
@@ -143,7 +143,7 @@ fn who_is_revoked_is_refused() {
 }
 
 #[test]
-fn where_crls_are_asked_nobody_passes_without_one_of_his_issuer_or_with_an_old_one() {
+fn a_missing_or_expired_crl_refuses_the_client() {
     if missing(&["openssl"]) {
         return;
     }
@@ -166,7 +166,7 @@ fn where_crls_are_asked_nobody_passes_without_one_of_his_issuer_or_with_an_old_o
 }
 
 #[test]
-fn who_is_not_allowed_is_refused_with_access_denied() {
+fn a_client_that_is_not_allowed_gets_access_denied() {
     if missing(&["openssl"]) {
         return;
     }
@@ -177,7 +177,7 @@ fn who_is_not_allowed_is_refused_with_access_denied() {
 }
 
 #[test]
-fn a_subject_in_the_log_is_what_it_says_and_not_another_line() {
+fn a_subject_cannot_forge_a_log_line() {
     if missing(&["openssl"]) {
         return;
     }
@@ -200,7 +200,7 @@ fn a_subject_in_the_log_is_what_it_says_and_not_another_line() {
 }
 
 #[test]
-fn a_chain_leads_to_the_ca_through_another() {
+fn a_chain_with_an_intermediate_ca_is_accepted() {
     if missing(&["openssl"]) {
         return;
     }
@@ -216,7 +216,7 @@ fn a_chain_leads_to_the_ca_through_another() {
 }
 
 #[test]
-fn a_certificate_of_version_1_is_refused_in_words_too() {
+fn a_certificate_of_version_1_is_refused_and_the_log_says_why() {
     if missing(&["openssl"]) {
         return;
     }

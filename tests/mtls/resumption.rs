@@ -31,7 +31,7 @@ fn reload(server: &Server, lines: &str, times: usize) {
 }
 
 #[test]
-fn a_crl_that_is_reloaded_revokes_who_comes_back_with_a_ticket() {
+fn a_reloaded_crl_refuses_a_revoked_client_with_a_ticket() {
     if missing(&["openssl"]) {
         return;
     }
@@ -72,7 +72,7 @@ fn a_crl_that_is_reloaded_revokes_who_comes_back_with_a_ticket() {
 }
 
 #[test]
-fn a_list_that_is_reloaded_holds_for_sessions_that_are_older() {
+fn a_reloaded_allow_list_holds_for_old_sessions() {
     if missing(&["openssl"]) {
         return;
     }
@@ -102,7 +102,7 @@ fn a_list_that_is_reloaded_holds_for_sessions_that_are_older() {
 }
 
 #[test]
-fn a_certificate_that_expires_ends_the_sessions_that_began_with_it() {
+fn a_session_is_not_resumed_after_its_certificate_has_expired() {
     if missing(&["openssl"]) {
         return;
     }
@@ -143,7 +143,7 @@ fn a_certificate_that_expires_ends_the_sessions_that_began_with_it() {
 }
 
 #[test]
-fn a_session_of_a_client_without_a_certificate_is_not_one_with() {
+fn a_session_without_a_certificate_is_not_resumed_where_one_is_required() {
     if missing(&["openssl"]) {
         return;
     }
@@ -164,7 +164,7 @@ fn a_session_of_a_client_without_a_certificate_is_not_one_with() {
 }
 
 #[test]
-fn a_ca_that_is_trusted_no_more_is_not_for_old_sessions_either() {
+fn a_session_is_not_resumed_after_its_ca_was_removed() {
     if missing(&["openssl"]) {
         return;
     }
@@ -189,7 +189,7 @@ fn a_ca_that_is_trusted_no_more_is_not_for_old_sessions_either() {
 }
 
 #[test]
-fn a_session_of_a_host_that_asks_nobody_is_none_of_one_that_asks() {
+fn a_session_of_a_host_without_client_auth_is_not_resumed_at_one_with_it() {
     if missing(&["openssl"]) {
         return;
     }

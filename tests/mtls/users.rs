@@ -14,7 +14,7 @@ fn somebody() -> String {
 }
 
 #[test]
-fn the_command_becomes_the_user_of_the_common_name_and_others_are_refused() {
+fn the_command_runs_as_the_user_of_the_common_name_and_other_names_are_refused() {
     if missing(&["openssl"]) {
         return;
     }
@@ -47,7 +47,7 @@ fn the_command_becomes_the_user_of_the_common_name_and_others_are_refused() {
 }
 
 #[test]
-fn a_user_that_is_root_needs_leave() {
+fn a_common_name_runs_as_root_only_with_allow_root() {
     if !geteuid().is_root() {
         return tlssrv_testing::skip("only root can become root");
     }

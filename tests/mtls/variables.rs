@@ -19,7 +19,7 @@ fn x509(setup: &Setup, name: &str, options: &[&str]) -> String {
 }
 
 #[test]
-fn every_variable_says_what_openssl_says() {
+fn every_variable_agrees_with_openssl() {
     if missing(&["openssl"]) {
         return;
     }
@@ -89,7 +89,7 @@ fn every_variable_says_what_openssl_says() {
 }
 
 #[test]
-fn what_cannot_be_told_is_left_out_and_the_log_says_so() {
+fn variables_that_cannot_be_set_are_left_out_and_the_log_says_so() {
     if missing(&["openssl"]) {
         return;
     }
@@ -116,7 +116,7 @@ fn what_cannot_be_told_is_left_out_and_the_log_says_so() {
 }
 
 #[test]
-fn a_large_certificate_is_told_without_itself() {
+fn a_large_certificate_leaves_out_ssl_client_cert() {
     if missing(&["openssl"]) {
         return;
     }

@@ -121,7 +121,7 @@ fn an_engine_holds_no_descriptor_but_its_channel_and_its_epoll_set() {
 }
 
 #[test]
-fn an_engine_that_dies_is_logged_and_replaced_and_its_neighbours_do_not_notice() {
+fn an_engine_that_dies_is_logged_and_replaced_and_other_engines_are_not_affected() {
     let server = server();
     let engines = jailed(&server);
     // One connection for each.
@@ -192,7 +192,7 @@ fn clients_wait_for_a_new_engine_when_the_only_one_has_died() {
 }
 
 #[test]
-fn a_stranger_cannot_reach_an_engine_past_its_connections() {
+fn failed_connections_do_not_end_an_engine() {
     // An engine whose every connection fails is there for the next one.
     let server = server();
     let engines = jailed(&server);
@@ -206,7 +206,7 @@ fn a_stranger_cannot_reach_an_engine_past_its_connections() {
 }
 
 #[test]
-fn connections_go_on_to_their_end_when_the_monitor_is_killed_and_then_the_engines_leave() {
+fn when_the_monitor_is_killed_connections_finish_and_then_the_engines_end() {
     let mut server = server();
     let engines = jailed(&server);
     let mut clients = [server.connect(""), server.connect("")];

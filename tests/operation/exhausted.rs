@@ -32,7 +32,7 @@ fn serve() -> Server {
 }
 
 #[test]
-fn without_descriptors_nobody_is_accepted_until_there_are_some() {
+fn without_descriptors_accepting_pauses_until_there_are_some() {
     let server = serve();
     let mut client = server.connect("");
     echoes(&mut client);
@@ -50,7 +50,7 @@ fn without_descriptors_nobody_is_accepted_until_there_are_some() {
 }
 
 #[test]
-fn without_descriptors_for_a_command_its_client_is_told_and_the_next_one_is_served() {
+fn without_descriptors_for_a_command_the_client_is_closed_and_the_next_one_served() {
     let server = serve();
     let mut client = server.connect("");
     echoes(&mut client);

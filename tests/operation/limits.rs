@@ -41,7 +41,7 @@ fn leave(mut client: Client) {
 }
 
 #[test]
-fn a_client_over_connections_is_closed_at_once_and_there_is_room_again_later() {
+fn a_client_over_connections_is_closed_and_a_later_one_is_served() {
     let server = limited("connections = 2");
     let mut first = server.connect("");
     let mut second = server.connect("");
@@ -55,7 +55,7 @@ fn a_client_over_connections_is_closed_at_once_and_there_is_room_again_later() {
 }
 
 #[test]
-fn a_source_has_its_own_limit_and_others_do_not_feel_it() {
+fn the_limit_of_a_source_does_not_affect_others() {
     let server = limited("per-source = 2");
     let first = server.connect("");
     let mut second = server.connect("");
@@ -69,7 +69,7 @@ fn a_source_has_its_own_limit_and_others_do_not_feel_it() {
 }
 
 #[test]
-fn a_source_may_have_sixty_four_by_default() {
+fn a_source_may_have_64_connections_by_default() {
     let server = limited("");
     let clients: Vec<Socket> = (0..64).map(|_| Socket::connect(server.address())).collect();
     let (bytes, _) = Socket::connect(server.address()).read_to_end();
@@ -79,7 +79,7 @@ fn a_source_may_have_sixty_four_by_default() {
 }
 
 #[test]
-fn a_source_that_comes_too_often_is_let_in_again_in_the_next_second() {
+fn a_source_over_its_rate_is_accepted_again_in_the_next_second() {
     let server = limited("per-source-rate = 3");
     let start = Instant::now();
     let served = (0..20).filter(|_| is_served(&server)).count();
@@ -93,7 +93,7 @@ fn a_source_that_comes_too_often_is_let_in_again_in_the_next_second() {
 }
 
 #[test]
-fn a_host_has_its_own_limit_and_others_do_not_feel_it() {
+fn the_limit_of_a_host_does_not_affect_others() {
     let host = |names: &str, more: &str| {
         format!(
             "[[host]]\nnames = [\"{names}\"]\ncert = [\"cert.pem\"]\ncommand = [\"cat\"]\nallow-root = true\n{more}\n"
@@ -161,7 +161,7 @@ fn refusals_are_counted_in_one_line_a_second() {
 }
 
 #[test]
-fn clients_that_never_speak_give_their_places_back() {
+fn silent_clients_free_their_places_after_the_handshake_timeout() {
     let server = limited("connections = 8\nper-source = 4\nhandshake = \"1s\"");
     for _ in 0..3 {
         let silent: Vec<Socket> = (0..4).map(|_| Socket::connect(server.address())).collect();

@@ -44,7 +44,7 @@ fn the_unspecified_ipv6_address_takes_ipv4_and_ipv6() {
 }
 
 #[test]
-fn a_port_without_a_host_is_every_address() {
+fn a_port_without_an_address_listens_on_every_address() {
     let server = Server::start(&["--listen", ":0", "-c", "cert.pem", "cat"]);
     let port = server.address().port();
     echoes(&mut Client::connect(
@@ -146,7 +146,7 @@ fn a_configuration_serves_what_it_says() {
 }
 
 #[test]
-fn a_throw_away_certificate_serves_to_try_things_out() {
+fn a_throw_away_certificate_is_served() {
     let args = [
         "--listen",
         "127.0.0.1:0",

@@ -82,7 +82,7 @@ fn is_right(server: &Server, port: u16, line: &Line) {
 }
 
 #[test]
-fn a_connection_is_one_line_of_text() {
+fn a_connection_is_one_line_of_logfmt() {
     let (server, port) = served("");
     let line = server.wait_for_connection();
     assert_eq!(line.keys, KEYS);
@@ -137,7 +137,7 @@ fn a_handshake_that_failed_has_every_key_that_is_known_by_then() {
 }
 
 #[test]
-fn a_trace_says_what_the_handshake_did() {
+fn a_trace_describes_the_handshake() {
     let args = ["-D", "--listen", "127.0.0.1:0", "-c", "cert.pem", "true"];
     let server = Server::start(&args);
     let mut client = Dial::version(&TLS13).connect(server.address(), "a.example");
@@ -167,7 +167,7 @@ fn a_trace_says_what_the_handshake_did() {
 }
 
 #[test]
-fn nothing_is_traced_unasked() {
+fn nothing_is_traced_by_default() {
     let (server, _) = served("");
     server.wait_for_connection();
     assert!(
@@ -275,7 +275,7 @@ fn usr1_reopens_the_file() {
 }
 
 #[test]
-fn a_full_disk_stops_nothing_and_what_was_lost_is_counted() {
+fn on_a_full_disk_connections_go_on_and_lost_lines_are_counted() {
     if !Path::new("/dev/full").exists() {
         return skip("no /dev/full here");
     }
@@ -312,7 +312,7 @@ fn a_log_that_cannot_be_opened_ends_the_start_with_97() {
 }
 
 #[test]
-fn a_line_is_taken_apart() {
+fn the_parser_of_log_lines_reads_quoted_values_and_messages() {
     let line = Line::parse(r#"2026-01-01T00:00:00.000Z info id=1.2 end="handshake: \"x\" y" in=3"#);
     assert_eq!(line.level, "info");
     assert_eq!(line.keys, ["id", "end", "in"]);

@@ -60,7 +60,7 @@ fn echoes(client: &mut Client) {
 }
 
 #[test]
-fn a_signal_takes_new_hosts_and_commands_and_open_connections_live_on() {
+fn sighup_takes_new_hosts_and_commands_and_open_connections_stay() {
     let server = Server::with_config(&table("", &[("a.example", &echoing("one"))]));
     let mut old = server.connect("a.example");
     assert_eq!(old.read_line(), "one");
@@ -88,7 +88,7 @@ fn a_signal_takes_new_hosts_and_commands_and_open_connections_live_on() {
 }
 
 #[test]
-fn a_certificate_is_taken_by_its_contents_through_links_that_are_swapped() {
+fn a_certificate_behind_a_swapped_symlink_is_reloaded() {
     let names = ["a.example"];
     let site = Site::new()
         .with_certificate("one", &names, KeyType::Ecdsa)
@@ -112,7 +112,7 @@ fn a_certificate_is_taken_by_its_contents_through_links_that_are_swapped() {
 }
 
 #[test]
-fn what_is_wrong_is_said_with_its_line_and_the_old_configuration_stays() {
+fn a_wrong_configuration_is_reported_with_its_line_and_the_old_one_stays() {
     let server = Server::with_config(&table("", &[("a.example", &echoing("one"))]));
     let before = server.engines();
     write(
@@ -139,7 +139,7 @@ fn what_is_wrong_is_said_with_its_line_and_the_old_configuration_stays() {
 }
 
 #[test]
-fn an_address_that_is_taken_leaves_everything_as_it_was() {
+fn a_listener_on_an_address_in_use_fails_the_reload() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap();
     let one = table("", &[("a.example", &echoing("one"))]);
@@ -160,7 +160,7 @@ fn an_address_that_is_taken_leaves_everything_as_it_was() {
 }
 
 #[test]
-fn listeners_come_and_go() {
+fn a_reload_adds_and_removes_listeners() {
     // An address that nobody else uses, so that its port stays free once it is closed.
     let table = |word: &str| {
         table("", &[("a.example", &echoing(word))]).replace("127.0.0.1:0", "127.77.0.1:0")
@@ -191,7 +191,7 @@ fn listeners_come_and_go() {
 }
 
 #[test]
-fn limits_and_the_number_of_engines_are_those_of_the_new_table() {
+fn a_reload_changes_limits_and_the_number_of_engines() {
     let echo = echoing("one");
     let hosts = [("a.example", echo.as_str())];
     let server = Server::with_config(&table("engines = 1", &hosts));
@@ -217,7 +217,7 @@ fn limits_and_the_number_of_engines_are_those_of_the_new_table() {
 }
 
 #[test]
-fn a_hundred_reloads_lose_none_of_those_who_connect_meanwhile() {
+fn a_hundred_reloads_lose_no_connection() {
     let mut server = Server::with_config(&table(
         "[limits]\nper-source = 0",
         &[("a.example", &echoing("one"))],
@@ -264,7 +264,7 @@ fn a_hundred_reloads_lose_none_of_those_who_connect_meanwhile() {
 }
 
 #[test]
-fn a_host_counts_its_clients_from_one_configuration_to_the_next() {
+fn the_connections_of_a_host_are_counted_across_reloads() {
     let lines = format!("connections = 2\n{}", echoing("one"));
     let hosts = [("a.example", lines.as_str())];
     let server = Server::with_config(&table("", &hosts));
@@ -322,7 +322,7 @@ fn a_reload_without_descriptors_fails_and_loses_nothing() {
 }
 
 #[test]
-fn whoever_asks_for_a_reload_while_there_are_no_descriptors_waits_for_some() {
+fn a_requested_reload_waits_until_there_are_descriptors() {
     let server = Server::with_config(&table("", &[("a.example", &echoing("one"))]));
     leave(server.pid(), 0);
     std::thread::scope(|scope| {
@@ -335,7 +335,7 @@ fn whoever_asks_for_a_reload_while_there_are_no_descriptors_waits_for_some() {
 }
 
 #[test]
-fn whoever_asks_while_another_reload_goes_on_gets_one_of_their_own() {
+fn a_reload_requested_during_another_one_is_done_after_it() {
     let server = Server::with_config(&table("", &[("a.example", &echoing("one"))]));
     std::thread::scope(|scope| {
         for _ in 0..8 {
@@ -348,7 +348,7 @@ fn whoever_asks_while_another_reload_goes_on_gets_one_of_their_own() {
 }
 
 #[test]
-fn reload_needs_a_server_with_this_table() {
+fn reload_without_a_server_of_this_table_is_an_error() {
     let server = Server::with_config(&table("", &[("a.example", &echoing("one"))]));
     fs::copy(
         server.site.file("tlssrv.toml"),
@@ -367,7 +367,7 @@ fn reload_needs_a_server_with_this_table() {
 }
 
 #[test]
-fn a_signal_reloads_the_certificate_of_a_command_line() {
+fn sighup_reloads_the_certificate_of_a_command_line() {
     let site = Site::new().with_certificate("one", &["a.example"], KeyType::Ecdsa);
     let server = Server::start_in(site, &["--listen", "127.0.0.1:0", "-c", "one.pem", "cat"]);
     let before = server.connect("a.example").certificate();

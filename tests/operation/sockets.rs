@@ -46,7 +46,7 @@ fn end((mut tlssrv, _, mut client): (Child, TcpStream, Client)) {
 }
 
 #[test]
-fn a_socket_gets_the_buffers_and_the_keep_alive_of_the_table() {
+fn a_socket_has_the_buffer_sizes_and_keep_alive_of_the_configuration() {
     let limits = "send-buffer = 16384\nreceive-buffer = 8192\nkeep-alive = \"40s\"";
     let connection = one_connection(limits);
     let socket = &connection.1;
@@ -66,7 +66,7 @@ fn a_socket_gets_the_buffers_and_the_keep_alive_of_the_table() {
 }
 
 #[test]
-fn without_a_word_in_the_table_the_system_decides() {
+fn without_settings_the_system_decides() {
     let fresh = TcpListener::bind("127.0.0.1:0").unwrap();
     let stream = TcpStream::connect(fresh.local_addr().unwrap()).unwrap();
     for limits in ["", "send-buffer = 0\nreceive-buffer = 0"] {
@@ -85,7 +85,7 @@ fn without_a_word_in_the_table_the_system_decides() {
 }
 
 #[test]
-fn clients_of_a_server_are_kept_alive_as_its_table_says() {
+fn clients_of_a_server_have_the_keep_alive_of_its_configuration() {
     for (limits, expected) in [
         ("keep-alive = \"40s\"", Some(1..=40)),
         ("keep-alive = \"0s\"", None),

@@ -33,7 +33,7 @@ fn a_signal_stops_an_idle_server_with_status_0() {
 }
 
 #[test]
-fn a_connection_that_runs_goes_on_to_its_end() {
+fn an_open_connection_goes_on_to_its_end() {
     for signal in [Signal::SIGTERM, Signal::SIGINT] {
         let mut server = Server::of(&["cat"]);
         let mut client = server.connect("a.example");
@@ -50,7 +50,7 @@ fn a_connection_that_runs_goes_on_to_its_end() {
 }
 
 #[test]
-fn nobody_is_accepted_while_it_drains() {
+fn no_connection_is_accepted_while_draining() {
     // An address that nobody else uses, so that its port stays free once it is closed.
     let mut server = Server::start(&["--listen", "127.78.0.1:0", "-c", "cert.pem", "cat"]);
     let mut client = server.connect("");
@@ -67,7 +67,7 @@ fn nobody_is_accepted_while_it_drains() {
 }
 
 #[test]
-fn a_handshake_that_runs_is_completed_and_served() {
+fn a_handshake_in_progress_is_completed_and_served() {
     let mut server = Server::of(&["cat"]);
     let mut started = Dial::new().start(Socket::connect(server.address()), "a.example");
     // Once the server has answered, it has accepted.
@@ -86,7 +86,7 @@ fn a_handshake_that_runs_is_completed_and_served() {
 }
 
 #[test]
-fn every_connection_of_a_drain_is_reported_as_it_ended() {
+fn every_connection_of_a_drain_has_its_log_line() {
     const COUNT: usize = 100;
     let mut server = Server::of(&["cat"]);
     let mut clients: Vec<Client> = (0..COUNT).map(|_| server.connect("")).collect();
@@ -105,7 +105,7 @@ fn every_connection_of_a_drain_is_reported_as_it_ended() {
 }
 
 #[test]
-fn a_drain_costs_no_time_while_nothing_happens() {
+fn a_drain_uses_no_cpu_while_nothing_happens() {
     let server = Host {
         top: "engines = 4",
         command: &["cat"],
@@ -131,7 +131,7 @@ fn a_drain_costs_no_time_while_nothing_happens() {
 }
 
 #[test]
-fn a_second_signal_ends_what_runs_with_status_0() {
+fn a_second_signal_ends_open_connections_with_status_0() {
     for (first, second) in [
         (Signal::SIGTERM, Signal::SIGTERM),
         (Signal::SIGINT, Signal::SIGTERM),
@@ -150,7 +150,7 @@ fn a_second_signal_ends_what_runs_with_status_0() {
 }
 
 #[test]
-fn a_second_signal_ends_commands_that_wait_for_something_else() {
+fn a_second_signal_ends_commands_that_do_not_read() {
     let mut server = Server::of(&["sh", "-c", "echo ready; exec sleep 100"]);
     let mut client = server.connect("");
     assert_eq!(client.read_line(), "ready");

@@ -18,7 +18,7 @@ const NOTICE: &str = "<29>";
 const INFO: &str = "<30>";
 
 #[test]
-fn syslog_gets_every_line_under_the_tag_and_again_after_it_was_started_anew() {
+fn syslog_gets_every_line_under_the_tag_also_after_a_restart_of_syslog() {
     if !geteuid().is_root() {
         return skip("only root can have a /dev/log of its own");
     }

@@ -7,7 +7,7 @@ use tlssrv_testing::Site;
 use tlssrv_testing::programs::{missing, run};
 
 #[test]
-fn a_wrong_address_is_shown_with_what_is_wrong() {
+fn a_wrong_address_is_an_error_with_its_reason() {
     for (address, wrong) in [
         ("tcp", "not network!host!service"),
         ("tcp!993", "not network!host!service"),
@@ -64,7 +64,7 @@ fn wrong_usage_is_answered_with_the_usage() {
 }
 
 #[test]
-fn without_a_program_that_accepts_calls_it_says_which() {
+fn without_tcpserver_and_socat_the_error_names_them() {
     let site = Site::new();
     let path = path_of(&site, &["sh", "sed", "getent", "id", "grep"]);
     for (address, wanted) in [
@@ -84,7 +84,7 @@ fn without_a_program_that_accepts_calls_it_says_which() {
 }
 
 #[test]
-fn who_is_not_root_is_told_to_trust() {
+fn without_root_the_error_asks_for_trust() {
     let site = Site::new();
     let mut listen1 = listen1(&site, &["tcp!*!993", "cmd"]);
     if nix::unistd::geteuid().is_root() {
@@ -97,7 +97,7 @@ fn who_is_not_root_is_told_to_trust() {
 }
 
 #[test]
-fn a_port_that_somebody_has_is_an_error() {
+fn a_port_in_use_is_an_error() {
     for tool in ["tcpserver", "socat"] {
         if missing(&[tool]) {
             continue;

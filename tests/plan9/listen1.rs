@@ -47,7 +47,7 @@ fn each_call_gets_a_tlssrv() {
 }
 
 #[test]
-fn a_command_has_the_call_on_0_and_1_and_its_arguments_as_they_were() {
+fn a_command_has_the_call_on_descriptors_0_and_1_and_its_arguments_unchanged() {
     let odd = [
         "",
         "two  words",
@@ -136,7 +136,7 @@ fn ipv6_is_accepted_too() {
 }
 
 #[test]
-fn the_command_is_nobodys_unless_it_is_trusted() {
+fn the_command_runs_as_nobody_unless_trusted() {
     if !geteuid().is_root() {
         return skip("only root can become nobody");
     }
@@ -204,7 +204,7 @@ fn without_a_limit_all_run_at_once() {
 }
 
 #[test]
-fn who_calls_is_said_with_v_only() {
+fn the_caller_is_logged_with_v_only() {
     with_each_tool(|site, tool| {
         let said = |flags: &[&str]| {
             let port = free_port();

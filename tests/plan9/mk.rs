@@ -10,7 +10,7 @@ use tlssrv_testing::programs::{missing, program, run};
 use tlssrv_testing::{Site, tlssrv_path};
 
 #[test]
-fn mk_builds_a_release_as_it_is_locked() {
+fn mk_builds_a_release_with_locked_dependencies() {
     let Some(site) = site() else { return };
     let said = run(&mut with_cargo(&site, "all")).text();
     assert!(said.ends_with("build --release --locked\n"), "{said}");

@@ -28,7 +28,7 @@ fn every_flag_of_plan_9_is_on_the_page() {
 }
 
 #[test]
-fn a_flag_is_taken_unless_the_page_says_that_it_is_not_here() {
+fn every_flag_of_the_page_is_accepted_unless_listed_as_missing() {
     let help = run(Command::new(tlssrv_path()).arg("--help")).text();
     for (left, right) in rows("## tlssrv") {
         let Some(flag) = left.strip_prefix("`-").and_then(|rest| rest.chars().next()) else {

@@ -83,7 +83,7 @@ fn tcp993_is_imap() {
 }
 
 #[test]
-fn tcp8444_is_a_shell_of_whoever_has_a_key() {
+fn tcp8444_is_a_shell_for_clients_with_a_key() {
     if missing(&["openssl"]) {
         return;
     }

@@ -37,7 +37,7 @@ fn an_unknown_identity_and_a_wrong_key_look_the_same_in_tls13() {
 }
 
 #[test]
-fn they_look_the_same_after_a_retry() {
+fn an_unknown_identity_and_a_wrong_key_look_the_same_after_a_retry() {
     let mut answers = Vec::new();
     for psk in [stranger(), liar()] {
         let mut client = profiles::tls13(&[psk], &[group::X25519]);
@@ -59,7 +59,7 @@ fn they_look_the_same_after_a_retry() {
 }
 
 #[test]
-fn they_look_the_same_in_tls12() {
+fn an_unknown_identity_and_a_wrong_key_look_the_same_in_tls12() {
     for suite in [
         suite::ECDHE_PSK_CHACHA20,
         suite::ECDHE_PSK_AES_256_GCM,
@@ -198,7 +198,7 @@ fn a_binder_of_another_hello_is_refused() {
 }
 
 #[test]
-fn the_binder_of_the_first_hello_does_not_do_for_the_second() {
+fn the_binder_of_the_first_hello_is_refused_in_the_second() {
     let mut client = profiles::tls13(&[key()], &[group::X25519]);
     client.hello = client.hello.shares(&[]);
     client.shares.clear();
@@ -213,7 +213,7 @@ fn the_binder_of_the_first_hello_does_not_do_for_the_second() {
 }
 
 #[test]
-fn a_binder_without_the_first_hello_in_it_does_not_do_for_the_second() {
+fn a_second_binder_that_leaves_out_the_first_hello_is_refused() {
     let mut client = profiles::tls13(&[key()], &[group::X25519]);
     client.hello = client.hello.shares(&[]);
     client.shares.clear();
@@ -224,7 +224,7 @@ fn a_binder_without_the_first_hello_in_it_does_not_do_for_the_second() {
 }
 
 #[test]
-fn a_server_with_more_than_one_offer_of_a_name_takes_the_first() {
+fn of_two_offers_of_one_identity_the_server_takes_the_first() {
     for (keys, good) in [([key(), liar()], true), ([liar(), key()], false)] {
         let mut pair = Pair::new(profiles::tls13(&keys, &[group::X25519]), &host());
         let hello = pair.client.start();

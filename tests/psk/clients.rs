@@ -57,7 +57,7 @@ fn botan_gets_tls12() {
 }
 
 #[test]
-fn plan9_gets_the_one_suite_that_it_shares_with_us() {
+fn plan9_gets_the_only_common_suite() {
     let pair = Pair::connected(profiles::plan9(&long_key()), &lax_host());
     let facts = pair.server.facts();
     assert_eq!(facts.version, Some(TLS12));

@@ -127,7 +127,7 @@ fn an_alert_ends_the_session_and_is_not_answered() {
 }
 
 #[test]
-fn a_client_that_has_no_keys_yet_may_say_why_it_leaves() {
+fn a_client_without_keys_may_send_an_alert() {
     // It did not understand our ServerHello, say; its alert is in plaintext.
     let mut pair = Pair::halfway(tls13(), &host());
     let alert = raw(record::ALERT, TLS12, &[FATAL, alert::ILLEGAL_PARAMETER]);
@@ -138,7 +138,7 @@ fn a_client_that_has_no_keys_yet_may_say_why_it_leaves() {
 }
 
 #[test]
-fn the_level_of_an_alert_means_nothing_in_tls13() {
+fn the_level_of_an_alert_is_ignored_in_tls13() {
     // "all the alerts listed in Section 6.2 … MUST be treated as error alerts … regardless of the
     // AlertLevel in the message" (RFC 8446 §6).
     let mut pair = Pair::connected(tls13(), &host());
@@ -151,7 +151,7 @@ fn the_level_of_an_alert_means_nothing_in_tls13() {
 }
 
 #[test]
-fn a_warning_is_no_end_in_tls12() {
+fn a_warning_does_not_end_a_tls12_session() {
     for description in [alert::USER_CANCELED, alert::NO_RENEGOTIATION, 112] {
         let mut pair = Pair::connected(tls12(), &host());
         let alert = pair.client.alert(WARNING, description);
@@ -207,7 +207,7 @@ fn alerts_of_wrong_length_are_refused() {
 }
 
 #[test]
-fn the_end_of_a_session_says_nothing_more() {
+fn an_ended_session_sends_nothing_more() {
     for client in CLIENTS {
         let mut pair = Pair::connected(client(), &host());
         let mut broken = pair.client.data(b"broken");

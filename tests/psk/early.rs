@@ -44,7 +44,7 @@ fn early_data_that_was_announced_is_skipped() {
 }
 
 #[test]
-fn early_data_comes_with_the_hello() {
+fn early_data_may_arrive_with_the_hello() {
     let mut pair = Pair::new(client(), &host());
     let hello = pair.client.start();
     pair.give(&[hello, early(), early()].concat());
@@ -80,7 +80,7 @@ fn early_data_that_was_not_announced_is_refused() {
 }
 
 #[test]
-fn what_follows_the_first_record_that_decrypts_is_not_early() {
+fn early_data_after_a_record_that_decrypts_is_refused() {
     let mut pair = Pair::greeted(client(), &host());
     let finished = pair.client.client_finished13();
     pair.give_handshake(&finished[..4]);
@@ -90,7 +90,7 @@ fn what_follows_the_first_record_that_decrypts_is_not_early() {
 }
 
 #[test]
-fn early_data_has_an_end() {
+fn early_data_over_its_limit_is_refused() {
     // The server allows none, so a few records that were under way are enough.
     let full = record(typ::APPLICATION_DATA, TLS12, &vec![0xee; 16_384]);
     for client in [client(), retrying()] {
@@ -108,7 +108,7 @@ fn early_data_has_an_end() {
 }
 
 #[test]
-fn small_early_records_have_an_end() {
+fn many_small_early_records_are_refused() {
     for size in [0, 1, 16, 17] {
         for client in [client(), retrying()] {
             let small = record(typ::APPLICATION_DATA, TLS12, &vec![0xee; size]);
@@ -125,7 +125,7 @@ fn small_early_records_have_an_end() {
 }
 
 #[test]
-fn the_end_of_early_data_is_refused() {
+fn end_of_early_data_is_refused() {
     // "If the server does not send [early_data], then the client MUST NOT send EndOfEarlyData"
     // (RFC 8446 §4.5).
     let mut pair = Pair::greeted(client(), &host());

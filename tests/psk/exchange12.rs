@@ -66,7 +66,7 @@ fn a_key_exchange_of_wrong_length_is_refused() {
 }
 
 #[test]
-fn a_change_cipher_spec_of_something_else_is_refused() {
+fn a_change_cipher_spec_of_another_value_is_refused() {
     for content in [&[0][..], &[2], &[1, 1], &[1, 0]] {
         let mut pair = exchanged();
         let ccs = record(typ::CHANGE_CIPHER_SPEC, TLS12, content);
@@ -82,7 +82,7 @@ fn a_change_cipher_spec_of_something_else_is_refused() {
 }
 
 #[test]
-fn a_key_exchange_with_more_behind_it_in_its_record_spans_a_key_change() {
+fn a_key_exchange_followed_by_data_in_its_record_is_refused() {
     let mut pair = halfway();
     let exchange = pair.client.client_key_exchange();
     let finished = pair.client.client_finished12();
@@ -98,7 +98,7 @@ fn a_key_exchange_with_more_behind_it_in_its_record_spans_a_key_change() {
 }
 
 #[test]
-fn a_finished_that_is_wrong_is_refused() {
+fn a_wrong_finished_is_refused() {
     for byte in 0..12 {
         let mut pair = changed();
         let mut finished = pair.client.client_finished12();
@@ -121,7 +121,7 @@ fn a_finished_of_wrong_length_is_refused() {
 }
 
 #[test]
-fn a_finished_with_more_behind_it_in_its_record_is_refused() {
+fn a_finished_followed_by_data_in_its_record_is_refused() {
     for more in [&[0][..], &message(handshake::HELLO_REQUEST, b"")] {
         let mut pair = changed();
         let finished = pair.client.client_finished12();
@@ -159,14 +159,14 @@ fn a_finished_before_the_change_cipher_spec_is_refused() {
 }
 
 #[test]
-fn the_key_exchange_cannot_be_left_out() {
+fn a_missing_key_exchange_is_refused() {
     let mut pair = halfway();
     let ccs = record(typ::CHANGE_CIPHER_SPEC, TLS12, &[1]);
     pair.must_refuse(&ccs, alert::UNEXPECTED_MESSAGE);
 }
 
 #[test]
-fn a_client_that_uses_no_extended_master_secret_after_all_is_refused() {
+fn a_client_that_offers_extended_master_secret_and_does_not_use_it_is_refused() {
     // It would be as if somebody between had taken the extension away (RFC 7627 §5.3).
     let mut pair = halfway();
     pair.client.forget_extended_master_secret();

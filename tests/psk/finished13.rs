@@ -12,7 +12,7 @@ fn halfway() -> Pair {
 }
 
 #[test]
-fn a_finished_with_more_behind_it_in_its_record_is_refused() {
+fn a_finished_followed_by_data_in_its_record_is_refused() {
     for more in [&[0][..], &[24], &[24, 0, 0, 1, 0]] {
         let mut pair = halfway();
         let finished = [&pair.client.client_finished13()[..], more].concat();

@@ -179,7 +179,7 @@ fn every_bit_of_a_hello_is_in_its_binder() {
 }
 
 #[test]
-fn a_handshake_needs_its_last_byte() {
+fn a_handshake_without_its_last_byte_does_not_complete() {
     for handshake in handshakes() {
         let flights = handshake.flights();
         let mut pair = Pair::new((handshake.client)(), &handshake.config);
@@ -259,7 +259,7 @@ fn records(flight: &[u8]) -> Vec<Vec<u8>> {
 }
 
 #[test]
-fn a_hello_cut_short_is_never_a_hello() {
+fn a_truncated_hello_is_refused() {
     for handshake in handshakes() {
         let mut client = (handshake.client)();
         let whole = client.client_hello();
@@ -286,7 +286,7 @@ fn a_hello_cut_short_is_never_a_hello() {
 }
 
 #[test]
-fn messages_cut_short_after_the_hello_are_refused() {
+fn truncated_messages_after_the_hello_are_refused() {
     for length in 0..32 {
         let mut pair = Pair::halfway(tls13(), &host());
         let finished = pair.client.client_finished13();

@@ -97,7 +97,7 @@ fn a_fallback_from_tls13_is_refused() {
 }
 
 #[test]
-fn a_renegotiation_of_nothing_is_refused() {
+fn renegotiation_info_of_an_initial_handshake_must_be_empty() {
     // RFC 5746 §3.6
     refused(
         |hello| {
@@ -117,7 +117,7 @@ fn a_renegotiation_of_nothing_is_refused() {
 }
 
 #[test]
-fn an_extended_master_secret_has_no_body() {
+fn extended_master_secret_with_a_body_is_refused() {
     refused(
         |hello| hello.with(extension::EXTENDED_MASTER_SECRET, &[0]),
         alert::DECODE_ERROR,
@@ -125,7 +125,7 @@ fn an_extended_master_secret_has_no_body() {
 }
 
 #[test]
-fn points_must_come_uncompressed() {
+fn point_formats_without_uncompressed_are_refused() {
     // RFC 8422 §5.1.2
     refused(
         |hello| hello.with(extension::EC_POINT_FORMATS, &[2, 1, 2]),

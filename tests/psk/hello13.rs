@@ -40,7 +40,7 @@ fn refused_body(change: impl FnOnce(&mut Vec<u8>), alert: u8) {
 }
 
 #[test]
-fn a_hello_with_bytes_behind_it_is_refused() {
+fn a_hello_followed_by_bytes_is_refused() {
     refused_body(|body| body.push(0), alert::DECODE_ERROR);
     refused_body(|body| body.extend([0; 4]), alert::DECODE_ERROR);
 }
@@ -54,7 +54,7 @@ fn a_hello_that_is_too_short_is_refused() {
 }
 
 #[test]
-fn lists_in_a_hello_that_are_empty_or_odd_are_refused() {
+fn empty_or_odd_lists_in_a_hello_are_refused() {
     let decode_error = |change: &dyn Fn(&mut Hello)| {
         refused(|hello| hello.but(|h| change(h)), alert::DECODE_ERROR);
     };
@@ -183,7 +183,7 @@ fn compression_is_refused() {
 }
 
 #[test]
-fn versions_that_nobody_should_speak_are_refused() {
+fn old_versions_are_refused() {
     for version in [0x0302, 0x0305, 0x0300, 0x7f17] {
         refused(|hello| hello.versions(&[version]), alert::PROTOCOL_VERSION);
     }
@@ -269,7 +269,7 @@ fn groups_that_the_server_does_not_have_are_refused() {
 }
 
 #[test]
-fn a_share_of_a_group_that_is_not_offered_is_never_used() {
+fn a_share_of_a_group_that_is_not_offered_is_not_used() {
     // "Servers MAY check for violations of these rules" (RFC 8446 §4.2.8).
     let mut pair = Pair::new(client(|h| h.groups(&[group::SECP256R1])), &host());
     let hello = pair.client.start();
@@ -302,7 +302,7 @@ fn a_record_size_limit_below_64_is_refused() {
 }
 
 #[test]
-fn a_hello_that_offers_nothing_but_grease_is_refused() {
+fn a_hello_with_nothing_but_grease_is_refused() {
     let mut hello = Hello::new(&[0x0a0a]);
     hello = hello.with(extension::SUPPORTED_VERSIONS, &list8(&[0x0a0a, TLS13]));
     let mut pair = Pair::new(Client::new(hello, Vec::new(), &[]), &host());

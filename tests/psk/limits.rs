@@ -40,7 +40,7 @@ const IDLE: [(NewClient, &[Idle]); 2] = [
 ];
 
 #[test]
-fn the_33rd_in_a_row_is_refused() {
+fn the_33rd_message_without_data_in_a_row_is_refused() {
     for (client, idle) in IDLE {
         for idle in idle {
             let mut pair = Pair::connected(client(), &host());
@@ -55,7 +55,7 @@ fn the_33rd_in_a_row_is_refused() {
 }
 
 #[test]
-fn the_33rd_is_refused_when_all_come_at_once() {
+fn the_33rd_message_without_data_is_refused_when_all_arrive_at_once() {
     for (client, idle) in IDLE {
         for idle in idle {
             let mut pair = Pair::connected(client(), &host());
@@ -66,7 +66,7 @@ fn the_33rd_is_refused_when_all_come_at_once() {
 }
 
 #[test]
-fn data_between_them_makes_all_well() {
+fn data_resets_the_count_of_messages_without_data() {
     for (client, idle) in IDLE {
         for idle in idle {
             let mut pair = Pair::connected(client(), &host());
@@ -82,7 +82,7 @@ fn data_between_them_makes_all_well() {
 }
 
 #[test]
-fn they_count_together() {
+fn all_kinds_of_messages_without_data_count_together() {
     for (client, idle) in IDLE {
         let mut pair = Pair::connected(client(), &host());
         let mut kinds = idle.iter().cycle();
@@ -99,7 +99,7 @@ fn they_count_together() {
 }
 
 #[test]
-fn warnings_in_the_handshake_are_refused_at_some_time() {
+fn too_many_warnings_in_the_handshake_are_refused() {
     for client in [tls13(), tls12()] {
         let mut pair = Pair::halfway(client, &host());
         let mut records = 0;
@@ -114,7 +114,7 @@ fn warnings_in_the_handshake_are_refused_at_some_time() {
 }
 
 #[test]
-fn change_cipher_specs_in_the_handshake_are_refused_at_some_time() {
+fn too_many_change_cipher_specs_in_the_handshake_are_refused() {
     let mut pair = Pair::halfway(tls13(), &host());
     let mut records = 0;
     while pair.server.failure.is_none() {
@@ -127,7 +127,7 @@ fn change_cipher_specs_in_the_handshake_are_refused_at_some_time() {
 }
 
 #[test]
-fn renegotiation_is_declined_and_refused_at_some_time() {
+fn too_many_renegotiations_are_refused() {
     let mut pair = Pair::connected(tls12(), &host());
     let mut hellos = 0;
     while pair.server.failure.is_none() {

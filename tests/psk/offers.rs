@@ -17,7 +17,7 @@ fn refused(change: impl FnOnce(Hello) -> Hello, alerts: &[u8]) {
 }
 
 #[test]
-fn an_identity_that_is_known_does_not_help_against_a_broken_offer() {
+fn a_broken_offer_is_refused_although_an_identity_is_known() {
     let offers: [(&str, Vec<u8>); 8] = [
         ("nothing", vec![]),
         ("no identities", [vector16(&[]), binders(1)].concat()),
@@ -101,7 +101,7 @@ fn a_key_whose_hash_has_no_suite_is_refused() {
 }
 
 #[test]
-fn whoever_is_refused_sees_nothing_of_the_server_before() {
+fn a_refused_client_gets_nothing_but_an_alert() {
     // Not even a ServerHello: the alert is the first and only record.
     let stranger = Psk {
         identity: b"nobody".to_vec(),

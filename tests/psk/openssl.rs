@@ -104,7 +104,7 @@ fn the_test_client_speaks_tls12_to_openssl_in_every_suite() {
 }
 
 #[test]
-fn the_hellos_of_the_test_client_please_openssl() {
+fn openssl_accepts_the_hellos_of_the_test_client() {
     let Some(openssl) = OpenSsl::start(&key(), &["-allow_no_dhe_kex"]) else {
         return;
     };

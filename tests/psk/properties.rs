@@ -13,14 +13,14 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 500, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn a_stranger_who_sends_anything_gets_nowhere(records in any_records(), cut in 0..40usize) {
+    fn arbitrary_bytes_never_complete_a_handshake(records in any_records(), cut in 0..40usize) {
         let client = profiles::tls13(&[key()], &[group::X25519]);
         let pair = Pair::new(client, &lax_host());
         check(pair, &records, cut)?;
     }
 
     #[test]
-    fn anything_after_the_hello_gets_nowhere(
+    fn arbitrary_records_after_the_hello_never_complete_a_handshake(
         client in any_client(),
         records in any_records(),
         cut in 0..40usize,
@@ -29,7 +29,7 @@ proptest! {
     }
 
     #[test]
-    fn anything_after_the_handshake_is_answered_with_an_alert_or_none(
+    fn arbitrary_records_after_the_handshake_get_an_alert_or_none(
         client in any_client(),
         records in any_records(),
         cut in 0..40usize,
@@ -38,7 +38,7 @@ proptest! {
     }
 
     #[test]
-    fn a_hello_with_anything_in_its_place_is_no_hello(
+    fn a_mutated_hello_never_completes_a_handshake(
         client in any_client(),
         start in 0..600usize,
         bytes in prop::collection::vec(any::<u8>(), 1..20),

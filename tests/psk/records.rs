@@ -25,7 +25,7 @@ fn tls12_gcm() -> Client {
 const CLIENTS: [fn() -> Client; 3] = [tls13, tls12, tls12_gcm];
 
 #[test]
-fn a_plaintext_record_may_be_full_and_not_fuller() {
+fn a_plaintext_record_may_have_16384_bytes_and_no_more() {
     for client in CLIENTS {
         // A hello of 20,000 bytes, in records of the size that is to be tried.
         let long = || {
@@ -77,7 +77,7 @@ fn the_first_record_is_refused_by_its_header_when_it_is_too_long() {
 }
 
 #[test]
-fn a_protected_record_may_be_full_and_not_fuller() {
+fn a_protected_record_may_have_16384_bytes_of_plaintext_and_no_more() {
     for client in CLIENTS {
         let mut pair = Pair::connected(client(), &host());
         let full = pair.client.data(&vec![5; FRAGMENT]);
@@ -103,7 +103,7 @@ fn padding_counts_as_plaintext() {
 }
 
 #[test]
-fn padding_is_taken_away() {
+fn padding_is_removed() {
     for padding in [0, 1, 15, 16, 17, 255, 16_000] {
         let mut pair = Pair::halfway(tls13(), &host());
         let finished = pair.client.client_finished13();

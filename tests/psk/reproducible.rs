@@ -123,7 +123,7 @@ fn clients() -> [fn() -> Client; 5] {
 }
 
 #[test]
-fn two_handshakes_of_one_randomness_are_the_same() {
+fn two_handshakes_with_the_same_randomness_are_the_same() {
     for client in clients() {
         let config = fixed();
         let [one, two] = twice(client(), &config);
@@ -175,7 +175,7 @@ fn without_randomness_there_is_no_host_and_no_handshake() {
 }
 
 #[test]
-fn a_key_exchange_that_fails_on_our_side_is_our_fault() {
+fn a_key_exchange_that_fails_on_the_server_is_an_internal_error() {
     #[derive(Debug)]
     struct Broken;
     impl SupportedKxGroup for Broken {

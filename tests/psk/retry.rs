@@ -43,14 +43,14 @@ fn accepted(change: impl FnOnce(Hello) -> Hello) {
 }
 
 #[test]
-fn what_may_change_may_change() {
+fn a_second_hello_may_change_what_rfc_8446_allows() {
     accepted(|hello| hello);
     accepted(|hello| hello.with(extension::PADDING, &[0; 77]));
     accepted(|hello| hello.but(|hello| hello.offer.as_mut().unwrap().identities[0].1 = 1_000));
 }
 
 #[test]
-fn padding_may_go() {
+fn a_second_hello_may_drop_padding() {
     let mut client = client();
     client.hello = client.hello.with(extension::PADDING, &[0; 77]);
     let mut pair = Pair::greeted(client, &host());
@@ -64,7 +64,7 @@ fn padding_may_go() {
 }
 
 #[test]
-fn nothing_else_may_change() {
+fn a_second_hello_that_changes_anything_else_is_refused() {
     type Change = fn(Hello) -> Hello;
     let changes: [(&str, Change); 14] = [
         ("legacy_version", |h| h.but(|h| h.version = 0x0301)),
@@ -99,7 +99,7 @@ fn nothing_else_may_change() {
 }
 
 #[test]
-fn the_share_must_be_the_one_that_was_asked_for() {
+fn a_second_hello_without_the_requested_share_is_refused() {
     let x25519 = Share::new(group::X25519).public;
     let p256 = Share::new(group::SECP256R1).public;
     for shares in [
@@ -114,7 +114,7 @@ fn the_share_must_be_the_one_that_was_asked_for() {
 }
 
 #[test]
-fn keys_may_not_go_away_altogether() {
+fn a_second_hello_without_keys_is_refused() {
     let mut pair = Pair::greeted(client(), &host());
     let retry = pair
         .client
@@ -130,7 +130,7 @@ fn keys_may_not_go_away_altogether() {
 }
 
 #[test]
-fn early_data_must_go() {
+fn a_second_hello_with_early_data_is_refused() {
     // "A client MUST remove [it]" (RFC 8446 §4.1.2), so who has it there has not.
     let mut client = client();
     client.hello = client.hello.with(extension::EARLY_DATA, &[]);
@@ -146,7 +146,7 @@ fn early_data_must_go() {
 }
 
 #[test]
-fn a_cookie_that_nobody_gave_is_refused() {
+fn a_cookie_that_the_server_did_not_send_is_refused() {
     refused(
         |hello| hello.with(extension::COOKIE, &vector16(&[7; 9])),
         alert::ILLEGAL_PARAMETER,
@@ -154,7 +154,7 @@ fn a_cookie_that_nobody_gave_is_refused() {
 }
 
 #[test]
-fn tls12_is_no_way_out_of_a_retry() {
+fn a_second_hello_of_tls12_is_refused() {
     let mut client = client();
     client.hello.suites.push(suite::ECDHE_PSK_CHACHA20);
     client.hello = client.hello.versions(&[TLS13, TLS12]);
@@ -164,7 +164,7 @@ fn tls12_is_no_way_out_of_a_retry() {
 }
 
 #[test]
-fn psk_ke_is_no_way_out_of_a_retry() {
+fn a_second_hello_with_psk_ke_only_is_refused() {
     let mut client = client();
     client.hello = client.hello.modes(&[mode::PSK_KE, mode::PSK_DHE_KE]);
     let mut pair = Pair::greeted(client, &lax_host());
@@ -173,7 +173,7 @@ fn psk_ke_is_no_way_out_of_a_retry() {
 }
 
 #[test]
-fn the_first_hello_does_not_do_for_the_second() {
+fn the_first_hello_sent_again_is_refused() {
     let mut pair = Pair::new(client(), &host());
     let hello = pair.client.start();
     pair.give(&hello);
@@ -188,7 +188,7 @@ fn there_is_no_second_retry() {
 }
 
 #[test]
-fn a_hello_with_more_behind_it_in_its_record_spans_a_key_change() {
+fn a_hello_followed_by_data_in_its_record_is_refused() {
     // RFC 8446 §5.1: it asks for a retry, or is answered with keys.
     for (client, retries) in [
         (client(), true),
@@ -209,7 +209,7 @@ fn a_hello_with_more_behind_it_in_its_record_spans_a_key_change() {
 }
 
 #[test]
-fn a_second_hello_with_more_behind_it_in_its_record_spans_a_key_change() {
+fn a_second_hello_followed_by_data_in_its_record_is_refused() {
     let mut pair = Pair::greeted(client(), &host());
     let mut retry = pair.client.retry_with(|hello| hello);
     // The change_cipher_spec, then the record whose length is to grow.

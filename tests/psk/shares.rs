@@ -21,7 +21,7 @@ fn bad_shares_are_refused_in_tls13() {
 }
 
 #[test]
-fn bad_shares_are_refused_even_where_psk_ke_would_do() {
+fn bad_shares_are_refused_even_where_psk_ke_is_allowed() {
     for (group, share) in bad_shares() {
         let mut client = profiles::tls13(&[key()], &[group]);
         client.hello = client.hello.raw_shares(&[(group, &share)]);

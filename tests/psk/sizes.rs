@@ -40,7 +40,7 @@ fn protected_records_are_no_larger_than_the_client_wants() {
 }
 
 #[test]
-fn the_limit_holds_in_the_handshake_too() {
+fn record_size_limit_holds_in_the_handshake_too() {
     // EncryptedExtensions and Finished of SHA-384 take more than 64 bytes.
     let client = limited(profiles::tls13(&[crate::setup::key384()], &[24]), 64);
     let mut pair = Pair::new(client, &host());
@@ -57,7 +57,7 @@ fn the_limit_holds_in_the_handshake_too() {
 }
 
 #[test]
-fn no_limit_is_said_unasked() {
+fn record_size_limit_is_not_sent_unless_offered() {
     for client in [tls13(), tls12()] {
         let mut pair = Pair::connected(client, &host());
         assert_eq!(pair.client.agreed.record_size_limit, None);
@@ -68,7 +68,7 @@ fn no_limit_is_said_unasked() {
 }
 
 #[test]
-fn nothing_to_send_is_no_record() {
+fn an_empty_write_makes_no_record() {
     for client in [tls13(), tls12()] {
         let mut pair = Pair::connected(client, &host());
         assert_eq!(pair.server.send(b""), b"");
@@ -77,7 +77,7 @@ fn nothing_to_send_is_no_record() {
 }
 
 #[test]
-fn much_goes_both_ways() {
+fn a_mebibyte_goes_both_ways() {
     for client in [tls13(), tls12()] {
         let mut pair = Pair::connected(client, &host());
         let text: Vec<u8> = (0..1 << 20).map(|i: u32| (i % 253) as u8).collect();

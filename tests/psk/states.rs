@@ -134,7 +134,7 @@ fn bodies() -> [Vec<u8>; 4] {
 }
 
 #[test]
-fn every_handshake_message_that_is_not_its_turn_is_refused() {
+fn every_handshake_message_out_of_turn_is_refused() {
     for state in STATES {
         for typ in 0..=255 {
             if state.awaited() == Some(typ) {
@@ -152,7 +152,7 @@ fn every_handshake_message_that_is_not_its_turn_is_refused() {
 }
 
 #[test]
-fn every_handshake_message_that_is_not_its_turn_is_refused_by_its_header() {
+fn every_handshake_message_out_of_turn_is_refused_by_its_header() {
     // Nothing of it has to be kept to say so. A byte is less than a header.
     for state in STATES {
         for typ in [
@@ -188,7 +188,7 @@ fn real_messages_at_the_wrong_time_are_refused() {
 }
 
 #[test]
-fn messages_of_servers_and_of_extensions_nobody_agreed_on_are_refused() {
+fn messages_of_servers_and_of_extensions_not_agreed_are_refused() {
     for typ in [
         handshake::HELLO_REQUEST,
         handshake::NEW_SESSION_TICKET,
@@ -229,7 +229,7 @@ fn handshake_messages_without_protection_are_refused() {
 }
 
 #[test]
-fn a_change_cipher_spec_is_refused_where_it_means_nothing() {
+fn a_change_cipher_spec_out_of_turn_is_refused() {
     let ccs = record(typ::CHANGE_CIPHER_SPEC, TLS12, &[1]);
     for state in STATES {
         let mut pair = state.reach();
@@ -251,7 +251,7 @@ fn a_change_cipher_spec_is_refused_where_it_means_nothing() {
 }
 
 #[test]
-fn a_change_cipher_spec_of_something_else_is_refused_everywhere() {
+fn a_change_cipher_spec_of_another_value_is_refused_in_every_state() {
     for state in STATES {
         for content in [&[][..], &[0], &[2], &[1, 1], &[1, 0, 0]] {
             let mut pair = state.reach();
@@ -290,7 +290,7 @@ fn data_before_the_end_of_the_handshake_is_refused() {
 }
 
 #[test]
-fn data_under_the_keys_to_come_is_refused() {
+fn data_under_the_next_keys_is_refused() {
     // The client's Finished is left out.
     let mut pair = Finished13.reach();
     let _ = pair.client.client_finished13();
@@ -317,7 +317,7 @@ fn data_without_protection_is_refused() {
 }
 
 #[test]
-fn an_alert_is_understood_everywhere() {
+fn a_fatal_alert_ends_the_session_in_every_state() {
     for state in STATES {
         let mut pair = state.reach();
         let alert = pair.client.alert(FATAL, alert::HANDSHAKE_FAILURE);
@@ -327,7 +327,7 @@ fn an_alert_is_understood_everywhere() {
 }
 
 #[test]
-fn a_warning_is_understood_everywhere() {
+fn a_warning_is_understood_in_every_state() {
     for state in STATES {
         let mut pair = state.reach();
         let canceled = pair.client.alert(WARNING, alert::USER_CANCELED);
@@ -359,7 +359,7 @@ fn an_alert_without_protection_does_not_end_a_session() {
 }
 
 #[test]
-fn records_of_unknown_types_are_refused_everywhere() {
+fn records_of_unknown_types_are_refused_in_every_state() {
     for state in STATES {
         for typ in [0, 1, 19, typ::HEARTBEAT, 25, 26, 64, 127, 128, 255] {
             let mut pair = state.reach();
@@ -373,7 +373,7 @@ fn records_of_unknown_types_are_refused_everywhere() {
 }
 
 #[test]
-fn what_is_no_tls_is_refused() {
+fn bytes_that_are_not_tls_are_refused() {
     for start in [
         &b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"[..],
         b"SSH-2.0-OpenSSH_9.2p1 Debian-2\r\n",

@@ -6,7 +6,7 @@ use tlssrv_testing::raw::hash::Hash;
 use tlssrv_testing::vectors::tls12_illustrated;
 
 #[test]
-fn the_prf_of_the_test_client_gives_what_is_published() {
+fn the_prf_of_the_test_client_agrees_with_published_values() {
     let value = tls12_illustrated;
     let randoms = [value("client_random"), value("server_random")].concat();
     let master = Hash::Sha256.prf(&value("pre_master_secret"), "master secret", &randoms, 48);

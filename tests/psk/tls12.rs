@@ -25,7 +25,7 @@ fn client() -> Client {
 }
 
 #[test]
-fn every_suite_goes_with_every_group() {
+fn every_suite_works_with_every_group() {
     for suite in ECDHE {
         for group in [group::X25519, group::SECP256R1, group::SECP384R1] {
             for key in [key(), long_key(), key384()] {
@@ -45,7 +45,7 @@ fn every_suite_goes_with_every_group() {
 }
 
 #[test]
-fn every_suite_goes_without_a_group_where_that_is_allowed() {
+fn every_suite_works_without_a_group_where_allowed() {
     for suite in PLAIN {
         for key in [key(), long_key(), key384()] {
             let mut client = profiles::tls12(&key, &[suite]);
@@ -58,7 +58,7 @@ fn every_suite_goes_without_a_group_where_that_is_allowed() {
 }
 
 #[test]
-fn a_key_for_another_hash_goes_with_every_suite() {
+fn a_key_for_another_hash_works_with_every_suite() {
     // "Prior to TLS 1.3, the hash was that of the PRF": the key has none of its own (RFC 4279).
     for suite in ECDHE.into_iter().chain(PLAIN) {
         Pair::connected(profiles::tls12(&key384(), &[suite]), &lax_host());
@@ -66,7 +66,7 @@ fn a_key_for_another_hash_goes_with_every_suite() {
 }
 
 #[test]
-fn forward_secrecy_is_preferred_whatever_the_client_prefers() {
+fn forward_secrecy_is_preferred_against_the_order_of_the_client() {
     let suites = [&PLAIN[..], &ECDHE].concat();
     let pair = Pair::connected(profiles::tls12(&key(), &suites), &lax_host());
     assert!(ECDHE.contains(&pair.server.facts().suite.unwrap()));
@@ -75,7 +75,7 @@ fn forward_secrecy_is_preferred_whatever_the_client_prefers() {
 }
 
 #[test]
-fn a_group_that_only_tls13_has_is_passed_over() {
+fn a_group_of_tls13_only_is_skipped() {
     let mut client = client();
     let groups = [group::X25519MLKEM768, group::SECP521R1, group::SECP384R1];
     client.hello = client.hello.groups(&groups);
@@ -90,7 +90,7 @@ fn a_client_that_offers_both_versions_gets_tls13() {
 }
 
 #[test]
-fn the_random_says_that_a_better_version_was_there() {
+fn the_random_has_the_downgrade_sentinel() {
     // RFC 8446 §4.1.3
     let pair = Pair::connected(client(), &host());
     assert!(pair.client.agreed.random.ends_with(b"DOWNGRD\x01"));
@@ -133,7 +133,7 @@ fn renegotiation_info_answers_the_extension_and_the_suite_that_stands_for_it() {
 }
 
 #[test]
-fn no_hint_is_given() {
+fn the_server_sends_no_identity_hint() {
     // "In the absence of an application profile … servers SHOULD NOT provide an identity hint"
     // (RFC 4279 §5.2): there is none, then.
     let client = profiles::tls12(&key(), &[suite::PSK_AES_128_GCM]);
@@ -219,7 +219,7 @@ fn finished_and_data_and_the_end_arrive_at_once() {
 }
 
 #[test]
-fn supported_versions_may_say_tls12_alone() {
+fn supported_versions_may_list_tls12_only() {
     let mut client = client();
     client.hello = client.hello.versions(&[0x2a2a, TLS12, 0x0302]);
     let pair = Pair::connected(client, &host());
@@ -227,7 +227,7 @@ fn supported_versions_may_say_tls12_alone() {
 }
 
 #[test]
-fn a_fallback_is_fine_where_there_is_nothing_to_fall_from() {
+fn a_fallback_is_accepted_where_tls12_is_the_highest_version() {
     // RFC 7507: a client that offers our best version has not fallen back.
     let mut client = profiles::openssl(&key());
     client.hello.suites.push(suite::FALLBACK_SCSV);

@@ -28,7 +28,7 @@ fn client() -> Client {
 }
 
 #[test]
-fn every_suite_goes_with_every_group() {
+fn every_suite_works_with_every_group() {
     for (suite, key) in suites() {
         for group in GROUPS {
             let mut client = profiles::tls13(std::slice::from_ref(&key), &[group]);
@@ -47,7 +47,7 @@ fn every_suite_goes_with_every_group() {
 }
 
 #[test]
-fn every_suite_goes_without_a_group_where_that_is_allowed() {
+fn every_suite_works_without_a_group_where_allowed() {
     for (suite, key) in suites() {
         let mut client = profiles::mbedtls_psk_ke(&key);
         client.hello.suites = vec![suite];
@@ -58,7 +58,7 @@ fn every_suite_goes_without_a_group_where_that_is_allowed() {
 }
 
 #[test]
-fn forward_secrecy_is_preferred_whatever_the_client_prefers() {
+fn forward_secrecy_is_preferred_against_the_order_of_the_client() {
     for modes in [
         &[mode::PSK_KE, mode::PSK_DHE_KE][..],
         &[mode::PSK_DHE_KE, mode::PSK_KE],
@@ -72,7 +72,7 @@ fn forward_secrecy_is_preferred_whatever_the_client_prefers() {
 }
 
 #[test]
-fn a_client_whose_share_does_not_fit_is_asked_for_another_one() {
+fn a_client_without_a_usable_share_gets_a_retry_request() {
     for (suite, key) in suites() {
         for group in GROUPS {
             for compatible in [vec![], vec![7; 32]] {
@@ -96,7 +96,7 @@ fn a_client_whose_share_does_not_fit_is_asked_for_another_one() {
 }
 
 #[test]
-fn a_share_that_fits_saves_a_round_trip() {
+fn a_usable_share_saves_a_round_trip() {
     let client = profiles::tls13(&[key()], &[group::SECP384R1, group::X25519MLKEM768, 29]);
     let pair = Pair::connected(client, &host());
     assert_eq!(pair.client.agreed.retry, None);
@@ -131,7 +131,7 @@ fn the_first_identity_that_is_known_is_taken() {
 }
 
 #[test]
-fn a_key_without_a_suite_for_its_hash_is_passed_over() {
+fn a_key_without_a_suite_for_its_hash_is_skipped() {
     let mut client = profiles::tls13(&[key384(), key()], &[group::X25519]);
     client.hello.suites = vec![suite::CHACHA20_POLY1305_SHA256];
     let pair = Pair::connected(client, &host());
@@ -143,7 +143,7 @@ fn a_key_without_a_suite_for_its_hash_is_passed_over() {
 }
 
 #[test]
-fn incompatible_keys_may_go_from_the_second_hello() {
+fn a_second_hello_may_drop_incompatible_keys() {
     let keys = [key384(), key()];
     let mut client = profiles::tls13(&keys, &[group::X25519]);
     client.hello.suites = vec![suite::CHACHA20_POLY1305_SHA256];
@@ -238,7 +238,7 @@ fn finished_and_data_and_a_key_update_and_the_end_arrive_at_once() {
 }
 
 #[test]
-fn no_ticket_comes_after_the_handshake() {
+fn the_server_sends_no_ticket() {
     let mut pair = Pair::halfway(client(), &host());
     let answer = pair.client.answer();
     assert_eq!(pair.server.give(&answer), b"");
@@ -254,7 +254,7 @@ fn a_change_cipher_spec_may_come_even_without_a_session_id() {
 }
 
 #[test]
-fn what_nobody_knows_is_ignored() {
+fn unknown_suites_groups_and_extensions_are_ignored() {
     let mut client = profiles::tls13(&[key()], &[group::X25519]);
     client.hello.suites.splice(0..0, [0x0a0a, 0x1399]);
     client.hello = client
@@ -276,7 +276,7 @@ fn what_nobody_knows_is_ignored() {
 }
 
 #[test]
-fn the_legacy_version_means_nothing_beside_supported_versions() {
+fn the_legacy_version_is_ignored_beside_supported_versions() {
     for legacy in [0x0301, 0x0302, 0x0304, 0x0399] {
         let mut client = client();
         client.hello.version = legacy;
@@ -292,7 +292,7 @@ fn the_first_record_may_be_of_any_version_of_tls() {
 }
 
 #[test]
-fn identities_of_every_byte_are_looked_up_and_never_found() {
+fn an_identity_with_every_byte_value_is_looked_up() {
     let mut server = Server::new(&host());
     let stranger = Psk {
         identity: (0..=255).collect(),

@@ -18,7 +18,7 @@ const NOT_REQUESTED: u8 = 0;
 const REQUESTED: u8 = 1;
 
 #[test]
-fn keys_are_renewed_and_the_servers_on_request() {
+fn the_client_updates_its_keys_and_the_server_on_request() {
     for (key, suite) in [
         (key(), suite::AES_128_GCM_SHA256),
         (key(), suite::CHACHA20_POLY1305_SHA256),
@@ -40,7 +40,7 @@ fn keys_are_renewed_and_the_servers_on_request() {
 }
 
 #[test]
-fn requests_that_come_together_are_answered_before_more_data() {
+fn requests_that_arrive_together_are_answered_before_more_data() {
     let mut pair = connected();
     let updates: Vec<_> = (0..10).map(|_| pair.client.key_update(REQUESTED)).collect();
     pair.give(&updates.concat());
@@ -50,7 +50,7 @@ fn requests_that_come_together_are_answered_before_more_data() {
 }
 
 #[test]
-fn a_key_update_comes_in_pieces() {
+fn a_key_update_may_arrive_in_pieces() {
     let mut pair = connected();
     for byte in message(handshake::KEY_UPDATE, &[REQUESTED]) {
         pair.give_handshake(&[byte]);
@@ -93,7 +93,7 @@ fn a_key_update_of_wrong_length_is_refused() {
 }
 
 #[test]
-fn a_key_update_with_more_behind_it_in_its_record_is_refused() {
+fn a_key_update_followed_by_data_in_its_record_is_refused() {
     for more in [&[0][..], &[24], &[24, 0, 0, 1, 0]] {
         let mut pair = connected();
         let update = [&message(handshake::KEY_UPDATE, &[0])[..], more].concat();

@@ -67,7 +67,7 @@ fn with_first_key(server: &Server, psk: &str, args: &[&str], input: &[u8]) -> St
 }
 
 #[test]
-fn the_gopher_server_lists_directories_and_sends_files_but_none_that_are_hidden_or_above() {
+fn the_gopher_server_sends_files_but_no_hidden_ones_and_none_outside() {
     if missing(&["curl"]) {
         return;
     }
@@ -221,7 +221,7 @@ fn rsync_gets_the_files_of_its_example_and_cannot_write() {
 }
 
 #[test]
-fn mail_is_passed_to_dovecot_or_started_for_whom_a_key_belongs_to() {
+fn mail_goes_to_dovecot_and_clients_with_a_key_get_their_own_imap() {
     if missing(&["openssl", "socat", "/usr/lib/dovecot/imap"]) {
         return;
     }

@@ -62,7 +62,7 @@ fn systemd_starts_tlssrv_for_each_connection() {
 }
 
 #[test]
-fn inetd_starts_tlssrv_for_each_connection_and_nothing_but_tls_goes_there() {
+fn inetd_starts_tlssrv_for_each_connection_and_the_client_gets_only_tls() {
     if missing(&["inetd"]) {
         return;
     }

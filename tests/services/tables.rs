@@ -42,7 +42,7 @@ fn systemd_serves_a_table() {
 }
 
 #[test]
-fn a_broken_table_is_not_explained_to_the_client_by_anybody() {
+fn no_superserver_explains_a_wrong_configuration_to_the_client() {
     for start in supers::ALL {
         let site = Site::new().with_file("tlssrv.toml", "[[host]]\nnames = 5\n");
         let Some(server) = start(&site) else { continue };
@@ -56,7 +56,7 @@ fn a_broken_table_is_not_explained_to_the_client_by_anybody() {
 }
 
 #[test]
-fn a_table_is_asked_whom_it_serves_without_a_name() {
+fn the_default_host_serves_clients_without_a_name_and_with_an_unknown_one() {
     for start in supers::ALL {
         let site = site("\"default\"", "\"default\"");
         let Some(server) = start(&site) else { continue };
@@ -72,7 +72,7 @@ fn a_table_is_asked_whom_it_serves_without_a_name() {
 }
 
 #[test]
-fn a_command_that_inherits_descriptor_2_does_not_write_to_the_client() {
+fn a_command_with_inherited_standard_error_does_not_write_to_the_client() {
     // Those who make the connection descriptor 2, too.
     for start in [supers::inetd, supers::xinetd] {
         let site = site("\"default\"", "\"default\"");

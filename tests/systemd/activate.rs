@@ -35,7 +35,7 @@ fn assert_serves_by_name(site: &Site) {
 }
 
 #[test]
-fn it_passes_the_listening_socket_to_the_server_of_a_table() {
+fn socket_activate_passes_the_listening_socket_to_a_server() {
     if missing(&["systemd-socket-activate"]) {
         return;
     }
@@ -45,7 +45,7 @@ fn it_passes_the_listening_socket_to_the_server_of_a_table() {
 }
 
 #[test]
-fn it_starts_one_tlssrv_for_each_connection() {
+fn socket_activate_starts_one_tlssrv_for_each_connection() {
     if missing(&["systemd-socket-activate"]) {
         return;
     }

@@ -59,7 +59,7 @@ fn privileged_port(mut ports: Range<u16>) -> u16 {
 }
 
 #[test]
-fn root_keeps_what_it_takes_to_serve_commands_of_other_users() {
+fn the_service_of_root_can_run_commands_as_other_users() {
     if impossible() {
         return;
     }
@@ -100,7 +100,7 @@ fn root_keeps_what_it_takes_to_serve_commands_of_other_users() {
 }
 
 #[test]
-fn the_unprivileged_one_serves_with_the_calls_that_it_has() {
+fn the_unprivileged_service_runs_with_its_system_call_filter() {
     if impossible() {
         return;
     }
@@ -135,7 +135,7 @@ fn the_unprivileged_one_serves_with_the_calls_that_it_has() {
 
 /// An engine takes an EPERM for a kernel without landlock, and goes on without it.
 #[test]
-fn the_unprivileged_one_may_restrict_itself_further() {
+fn the_unprivileged_service_may_restrict_itself_further() {
     if impossible() {
         return;
     }
@@ -154,7 +154,7 @@ fn the_unprivileged_one_may_restrict_itself_further() {
 }
 
 #[test]
-fn one_connection_is_served_with_what_its_unit_leaves_it() {
+fn the_template_service_runs_with_its_system_call_filter() {
     if impossible() || missing(&["systemd-socket-activate"]) {
         return;
     }

@@ -38,7 +38,7 @@ fn assert_shows_the_credential(server: &Server) {
 }
 
 #[test]
-fn a_table_takes_them() {
+fn a_configuration_file_takes_credentials() {
     let lines =
         "cert = [\"credential:www.pem\"]\nkey = [\"credential:www.key\"]\npsk = \"credential:psk\"";
     let site = site().with_file("tlssrv.toml", &table(lines));
@@ -48,7 +48,7 @@ fn a_table_takes_them() {
 }
 
 #[test]
-fn a_command_line_takes_them() {
+fn a_command_line_takes_credentials() {
     let site = site();
     let start = start(&site);
     let cert = ["-c", "credential:www.pem", "--key", "credential:www.key"];
@@ -58,7 +58,7 @@ fn a_command_line_takes_them() {
 }
 
 #[test]
-fn what_is_not_there_is_called_by_the_name_that_was_given() {
+fn a_missing_credential_is_reported_by_its_name() {
     let cases = [
         (
             "credential:other.pem",
@@ -78,7 +78,7 @@ fn what_is_not_there_is_called_by_the_name_that_was_given() {
 }
 
 #[test]
-fn without_a_directory_of_them_the_error_says_who_makes_it() {
+fn without_credentials_directory_the_error_says_who_sets_it() {
     let site = site().with_file("tlssrv.toml", &table("cert = [\"credential:www.pem\"]"));
     let (status, stderr) = Start::default().output(&site, &["-f", "tlssrv.toml"]);
     assert_eq!(status, Some(96), "{stderr}");

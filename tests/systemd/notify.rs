@@ -105,13 +105,13 @@ fn assert_story(manager: &Manager, mut server: Server) {
 }
 
 #[test]
-fn it_is_told_when_the_server_is_ready_reloads_and_stops() {
+fn systemd_is_notified_when_the_server_is_ready_reloads_and_stops() {
     let (manager, server) = in_site();
     assert_story(&manager, server);
 }
 
 #[test]
-fn an_abstract_socket_will_do() {
+fn the_notify_socket_may_be_abstract() {
     let name = format!("tlssrv-test/{}", std::process::id());
     let address = SocketAddr::from_abstract_name(&name).unwrap();
     let manager = Manager::on(UnixDatagram::bind_addr(&address).unwrap());
@@ -119,7 +119,7 @@ fn an_abstract_socket_will_do() {
 }
 
 #[test]
-fn a_reload_that_is_refused_ends_too_and_the_status_says_why() {
+fn a_refused_reload_is_notified_as_done_and_the_status_says_why() {
     let (manager, server) = in_site();
     let reload = |table: &str| {
         fs::write(server.site.file("tlssrv.toml"), table).unwrap();
@@ -153,7 +153,7 @@ fn a_reload_that_is_refused_ends_too_and_the_status_says_why() {
 }
 
 #[test]
-fn its_status_counts_clients() {
+fn the_status_counts_clients() {
     let site = Site::new();
     let manager = Manager::in_site(&site);
     let path = site.file("notify").to_str().unwrap().to_owned();
@@ -181,7 +181,7 @@ fn its_status_counts_clients() {
 }
 
 #[test]
-fn the_watchdog_hears_from_it_twice_in_its_time() {
+fn the_watchdog_is_notified_twice_per_interval() {
     let site = Site::new();
     let manager = Manager::in_site(&site);
     let start = Start::default().with("NOTIFY_SOCKET", site.file("notify").display());
@@ -215,7 +215,7 @@ fn the_watchdog_hears_from_it_twice_in_its_time() {
 }
 
 #[test]
-fn the_watchdog_of_another_process_is_not_ours() {
+fn the_watchdog_of_another_process_is_ignored() {
     let site = Site::new();
     let manager = Manager::in_site(&site);
     let start = Start::default().with("NOTIFY_SOCKET", site.file("notify").display());
@@ -227,7 +227,7 @@ fn the_watchdog_of_another_process_is_not_ours() {
 }
 
 #[test]
-fn nobody_who_listens_is_no_reason_to_serve_nobody() {
+fn a_server_runs_although_nothing_listens_on_the_notify_socket() {
     for manager in [
         "/nonexistent/notify",
         "@tlssrv-test/nobody",
@@ -241,7 +241,7 @@ fn nobody_who_listens_is_no_reason_to_serve_nobody() {
 
 /// Before systemd reads, its socket holds so many messages, and no more.
 #[test]
-fn a_manager_that_is_busy_holds_up_nobody_and_hears_of_the_end_later() {
+fn a_busy_service_manager_delays_no_client_and_is_notified_later() {
     let (manager, server) = in_site();
     for _ in 0..30 {
         server.signal(Signal::SIGHUP);

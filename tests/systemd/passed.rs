@@ -11,7 +11,7 @@ use tlssrv_testing::programs::run;
 use tlssrv_testing::{Client, Dial, Ended, Site, tlssrv_path};
 
 #[test]
-fn a_listener_serves_the_sockets_of_its_name() {
+fn a_listener_serves_the_passed_socket_of_its_name() {
     let (www, git) = (listener(), listener());
     let table = "[[listen]]\nsystemd = \"git\"\n[[listen]]\nname = \"web\"\nsystemd = \"www\"\n";
     let on_git = hosts(&[("a.example", "git")]).replace("cert =", "listen = [\"git\"]\ncert =");
@@ -40,7 +40,7 @@ fn a_listener_serves_the_sockets_of_its_name() {
 }
 
 #[test]
-fn all_sockets_of_one_name_are_served() {
+fn all_passed_sockets_of_one_name_are_served() {
     let (one, two) = (listener(), listener());
     let start = Start::default()
         .passing("https", both(&one))
@@ -57,7 +57,7 @@ fn all_sockets_of_one_name_are_served() {
 }
 
 #[test]
-fn a_command_line_takes_all_of_them_or_those_of_a_name() {
+fn a_command_line_takes_all_passed_sockets_or_those_of_a_name() {
     for listen in ["systemd", "systemd:a b"] {
         let socket = listener();
         let args = ["--listen", listen, "-c", "cert.pem", "echo", "hello"];
@@ -70,7 +70,7 @@ fn a_command_line_takes_all_of_them_or_those_of_a_name() {
 }
 
 #[test]
-fn a_unix_domain_socket_is_served_and_its_path_stays() {
+fn a_passed_unix_domain_socket_is_served_and_its_path_stays() {
     let site = Site::new();
     let path = site.file("socket");
     let socket = UnixListener::bind(&path).unwrap();
@@ -86,7 +86,7 @@ fn a_unix_domain_socket_is_served_and_its_path_stays() {
 }
 
 #[test]
-fn sockets_for_another_process_are_not_ours() {
+fn sockets_passed_to_another_process_are_ignored() {
     let start = Start::default()
         .passing("x", listener())
         .with("LISTEN_PID", 1);
@@ -131,7 +131,7 @@ fn an_unknown_name_is_an_error_that_lists_the_names() {
 }
 
 #[test]
-fn a_socket_that_nobody_listens_on_is_warned_of() {
+fn a_passed_socket_without_a_listener_gets_a_warning() {
     let start = Start::default()
         .passing("www", listener())
         .passing("git", listener());
@@ -145,7 +145,7 @@ fn a_socket_that_nobody_listens_on_is_warned_of() {
 }
 
 #[test]
-fn what_is_no_listening_stream_socket_is_refused() {
+fn a_passed_descriptor_that_is_no_listening_stream_socket_is_refused() {
     let socket = listener();
     let connection = TcpStream::connect(socket.local_addr().unwrap()).unwrap();
     let starts = [
@@ -189,7 +189,7 @@ fn what_is_no_listening_stream_socket_is_refused() {
 }
 
 #[test]
-fn to_check_a_table_takes_no_passed_sockets() {
+fn check_needs_no_passed_sockets() {
     let table = format!(
         "[[listen]]\nsystemd = \"https\"\n{}",
         hosts(&[("a.example", "a")])
@@ -204,7 +204,7 @@ fn to_check_a_table_takes_no_passed_sockets() {
 }
 
 #[test]
-fn neither_its_variables_nor_its_descriptors_reach_a_command() {
+fn a_command_gets_neither_the_variables_nor_the_passed_sockets() {
     let socket = listener();
     let variables = [
         "LISTEN_PID",
@@ -236,7 +236,7 @@ fn neither_its_variables_nor_its_descriptors_reach_a_command() {
 }
 
 #[test]
-fn engines_have_no_passed_socket_and_no_variable() {
+fn engines_have_neither_the_variables_nor_the_passed_sockets() {
     let socket = listener();
     let table = format!(
         "[[listen]]\nsystemd = \"x\"\n{}",
@@ -256,7 +256,7 @@ fn engines_have_no_passed_socket_and_no_variable() {
 
 /// Another service that systemd starts with the same socket has that effect.
 #[test]
-fn a_socket_that_has_become_blocking_does_not_hold_up_the_server() {
+fn a_passed_socket_made_blocking_does_not_block_the_server() {
     let socket = listener();
     let table = format!(
         "[[listen]]\nsystemd = \"x\"\n{}",

@@ -28,7 +28,7 @@ fn table(sockets: &[&str], says: &str) -> String {
 }
 
 #[test]
-fn a_reload_keeps_them_drops_them_and_takes_them_up_again() {
+fn a_reload_keeps_drops_and_takes_up_passed_sockets() {
     let (one, two) = (listener(), listener());
     let addresses = [one.local_addr().unwrap(), two.local_addr().unwrap()];
     let start = Start::default()
@@ -71,7 +71,7 @@ fn a_name_that_was_not_passed_is_refused_with_its_line() {
 
 /// A socket that systemd has open, too, stays in an epoll set that it is not taken out of.
 #[test]
-fn who_drains_does_not_look_at_the_clients_of_the_next_one() {
+fn a_draining_server_leaves_new_clients_of_a_passed_socket_to_its_successor() {
     let socket = listener();
     let mut server = Start::default()
         .passing("one", both(&socket))

@@ -69,7 +69,7 @@ fn systemd_understands_every_unit() {
 }
 
 #[test]
-fn the_unprivileged_service_is_exposed_by_1_5_at_most() {
+fn the_exposure_of_the_unprivileged_service_is_1_5_at_most() {
     if missing(&["systemd-analyze"]) {
         return;
     }
@@ -88,13 +88,13 @@ fn the_unprivileged_service_is_exposed_by_1_5_at_most() {
 }
 
 #[test]
-fn the_template_has_the_name_that_its_socket_looks_for() {
+fn the_template_service_has_the_name_that_its_socket_starts() {
     let link = fs::read_link(Path::new(UNITS).join("tlssrv-inetd@.service")).unwrap();
     assert_eq!(link, Path::new("tlssrv@.service"));
 }
 
 #[test]
-fn the_user_and_the_directories_can_be_made() {
+fn sysusers_and_tmpfiles_create_the_user_and_the_directories() {
     if missing(&["systemd-sysusers", "systemd-tmpfiles"]) {
         return;
     }

@@ -12,7 +12,7 @@ use tlssrv_testing::raw::{bytes, codes};
 use crate::session::{Peers, all_suites, suites};
 
 #[test]
-fn too_many_key_updates_are_unexpected_and_answered_with_new_keys() {
+fn too_many_key_updates_get_unexpected_message_under_the_new_keys() {
     for suite in suites(&TLS13) {
         let mut peers = Peers::connected(suite);
         for _ in 0..32 {
@@ -33,7 +33,7 @@ fn too_many_key_updates_are_unexpected_and_answered_with_new_keys() {
 }
 
 #[test]
-fn too_many_empty_records_are_unexpected() {
+fn too_many_empty_records_get_unexpected_message() {
     for suite in all_suites() {
         let mut peers = Peers::connected(suite);
         peers.send((0..33).map(|_| (APPLICATION_DATA, Vec::new())));
@@ -42,7 +42,7 @@ fn too_many_empty_records_are_unexpected() {
 }
 
 #[test]
-fn too_many_warnings_are_unexpected() {
+fn too_many_warnings_get_unexpected_message() {
     for suite in suites(&TLS12) {
         let mut peers = Peers::connected(suite);
         peers.send((0..5).map(|_| (ALERT, vec![1, 90])));
@@ -54,7 +54,7 @@ fn too_many_warnings_are_unexpected() {
 }
 
 #[test]
-fn a_second_renegotiation_is_unexpected() {
+fn a_second_renegotiation_gets_unexpected_message() {
     for suite in suites(&TLS12) {
         let mut peers = Peers::connected(suite);
         let hello = client_hello(&TLS12)[5..].to_vec();
@@ -84,7 +84,7 @@ fn a_handshake_message_over_64_kib_is_refused_by_its_header() {
 }
 
 #[test]
-fn other_records_inside_a_handshake_message_are_unexpected() {
+fn other_records_inside_a_handshake_message_get_unexpected_message() {
     for suite in all_suites() {
         for inside in [(APPLICATION_DATA, vec![1]), (ALERT, vec![1, 90])] {
             let mut peers = Peers::connected(suite);
@@ -98,7 +98,7 @@ fn other_records_inside_a_handshake_message_are_unexpected() {
 }
 
 #[test]
-fn a_record_of_nothing_but_padding_is_unexpected() {
+fn a_record_of_nothing_but_padding_gets_unexpected_message() {
     for suite in suites(&TLS13) {
         let mut peers = Peers::connected(suite);
         peers.send([(0, vec![0; 20])]);
@@ -107,7 +107,7 @@ fn a_record_of_nothing_but_padding_is_unexpected() {
 }
 
 #[test]
-fn an_alert_of_rustls_is_left_as_it_is_and_known() {
+fn an_alert_of_rustls_is_not_replaced_and_is_reported() {
     for suite in all_suites() {
         let mut peers = Peers::connected(suite);
         peers.send([(HANDSHAKE, vec![20, 0, 0, 1, 0])]);
@@ -146,7 +146,7 @@ fn an_alert_is_not_answered() {
 }
 
 #[test]
-fn a_third_change_cipher_spec_in_the_handshake_is_unexpected() {
+fn a_third_change_cipher_spec_in_the_handshake_gets_unexpected_message() {
     for suite in suites(&TLS13) {
         let mut peers = Peers::new(suite);
         let mut flight = peers.flight();
@@ -160,7 +160,7 @@ fn a_third_change_cipher_spec_in_the_handshake_is_unexpected() {
 }
 
 #[test]
-fn a_change_cipher_spec_before_the_hello_is_unexpected() {
+fn a_change_cipher_spec_before_the_hello_gets_unexpected_message() {
     for version in rustls::ALL_VERSIONS {
         let mut peers = Peers::new(suites(version)[0]);
         let flight = [&CHANGE_CIPHER_SPEC[..], &peers.flight()].concat();
@@ -175,7 +175,7 @@ fn a_change_cipher_spec_before_the_hello_is_unexpected() {
 }
 
 #[test]
-fn a_change_cipher_spec_inside_the_hello_is_unexpected() {
+fn a_change_cipher_spec_inside_the_hello_gets_unexpected_message() {
     for version in rustls::ALL_VERSIONS {
         let mut peers = Peers::new(suites(version)[0]);
         let hello = peers.flight();
@@ -195,7 +195,7 @@ fn a_change_cipher_spec_inside_the_hello_is_unexpected() {
 }
 
 #[test]
-fn a_change_cipher_spec_inside_the_key_exchange_is_unexpected() {
+fn a_change_cipher_spec_inside_the_key_exchange_gets_unexpected_message() {
     let mut peers = Peers::new(suites(&TLS12)[0]);
     let hello = peers.flight();
     peers.deliver_to_server(hello);
@@ -260,7 +260,7 @@ fn a_fatal_alert_can_be_sent_at_any_time() {
 }
 
 #[test]
-fn what_another_connection_sent_is_not_taken_for_ours() {
+fn the_alert_of_another_connection_is_not_taken_for_this_one() {
     let mut other = Peers::connected(suites(&TLS13)[0]);
     other.send_fatal(AlertDescription::InternalError);
     let mut peers = Peers::new(suites(&TLS12)[0]);
@@ -273,7 +273,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn whatever_a_client_sends_it_learns_why_it_was_refused(
+    fn arbitrary_records_after_the_handshake_get_a_readable_alert(
         suite in prop::sample::select(all_suites()),
         records in any_records(),
         cut in 0..40usize,
@@ -286,7 +286,7 @@ proptest! {
     }
 
     #[test]
-    fn whatever_a_client_sends_in_the_handshake_it_learns_why_it_was_refused(
+    fn arbitrary_records_in_the_handshake_get_a_readable_alert(
         suite in prop::sample::select(all_suites()),
         records in any_records(),
         cut in 0..40usize,

@@ -41,7 +41,7 @@ fn illustrated() -> Vec<u8> {
 }
 
 #[test]
-fn the_illustrated_hello_is_read() {
+fn the_published_hello_is_read() {
     let hello = read(&illustrated()).unwrap();
     assert_eq!(
         hello.server_name.as_ref().unwrap().as_str(),
@@ -86,14 +86,14 @@ fn a_hello_may_come_in_any_number_of_records_and_segments() {
 }
 
 #[test]
-fn what_follows_the_hello_stays_for_the_engine() {
+fn bytes_after_the_hello_are_left_unread() {
     let mut bytes = illustrated();
     bytes.extend_from_slice(&[23, 3, 3, 0, 4]);
     read(&bytes).unwrap();
 }
 
 #[test]
-fn a_hello_of_60_kib_comes_byte_by_byte_in_no_time() {
+fn a_hello_of_60_kib_byte_by_byte_is_read_in_linear_time() {
     let hello = Hello::tls13("example.com").extension(21, &vec![0; 60 * 1024]);
     let fragments = hello.message();
     let bytes = records(&fragments.chunks(1 << 14).collect::<Vec<_>>());
@@ -116,7 +116,7 @@ fn a_hello_of_16_kib_may_come_in_records_of_one_byte() {
 }
 
 #[test]
-fn a_go_client_is_read() {
+fn a_hello_of_go_is_read() {
     let hello = read(&Hello::go("go.example").record()).unwrap();
     assert_eq!(
         hello.alpn.iter().collect::<Vec<_>>(),
@@ -130,7 +130,7 @@ fn a_go_client_is_read() {
 }
 
 #[test]
-fn a_browser_is_read_although_it_speaks_of_things_that_do_not_exist() {
+fn a_browser_hello_with_grease_is_read() {
     let record = Hello::browser("www.example.com").record();
     assert!(
         record.len() > 1460,
@@ -168,7 +168,7 @@ fn a_browser_is_read_although_it_speaks_of_things_that_do_not_exist() {
 }
 
 #[test]
-fn a_client_of_tls_1_0_is_read_so_that_it_can_be_logged() {
+fn a_hello_of_tls_1_0_is_read() {
     let hello = read(&Hello::new(0x0301, &[0xc014, 0x0035]).record()).unwrap();
     assert_eq!(hello.legacy_version, ProtocolVersion::TLSv1_0);
     assert_eq!(hello.server_name, None);
@@ -179,7 +179,7 @@ fn a_client_of_tls_1_0_is_read_so_that_it_can_be_logged() {
 }
 
 #[test]
-fn resumption_is_seen() {
+fn resumption_is_recognised() {
     let offer = Hello::tls13("example.com")
         .extension(35, &[1; 100])
         .pre_shared_key(&[&[2; 100], b"joe"]);
@@ -201,7 +201,7 @@ fn long_lists_are_cut_in_the_trace() {
 }
 
 #[test]
-fn an_alpn_name_cannot_write_to_the_trace_what_it_likes() {
+fn control_characters_in_alpn_are_escaped_in_the_trace() {
     let line = read(&Hello::tls13("a").alpn(&[b"x\n\x1b[2J\xff"]).record())
         .unwrap()
         .to_string();

@@ -121,12 +121,12 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn any_bytes_get_an_answer(bytes in prop::collection::vec(any::<u8>(), 0..600)) {
+    fn arbitrary_bytes_get_the_answer_of_rustls(bytes in prop::collection::vec(any::<u8>(), 0..600)) {
         check_agreement(&bytes)?;
     }
 
     #[test]
-    fn any_bytes_in_a_handshake_record_get_an_answer(body in prop::collection::vec(any::<u8>(), 0..600)) {
+    fn arbitrary_handshake_records_get_the_answer_of_rustls(body in prop::collection::vec(any::<u8>(), 0..600)) {
         check_agreement(&super::build::record(&body))?;
     }
 
