@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 
 use crate::backend::{Backend, assert_talk, nobody, read, server, table};
-use tlssrv_testing::{Client, Ended, Server, Site, Socket, eventually, proc};
+use tlssrv_testing::{Client, Server, Site, Socket, eventually, proc};
 
 /// A client, and which of these backends it got.
 fn place(server: &Server, backends: &[Backend]) -> (Client, usize, Socket) {
@@ -24,7 +24,7 @@ fn place(server: &Server, backends: &[Backend]) -> (Client, usize, Socket) {
 fn end(mut client: Client, socket: Socket, server: &Server, lines: usize) {
     client.close_notify();
     drop(socket);
-    assert_eq!(client.read_to_end().ended, Ended::CloseNotify);
+    client.read_close_notify();
     server.wait_for_connections(lines);
 }
 
@@ -32,8 +32,7 @@ fn end(mut client: Client, socket: Socket, server: &Server, lines: usize) {
 fn turned_away(server: &Server) {
     let mut client = server.connect("");
     let received = client.read_to_end();
-    assert!(received.bytes.is_empty());
-    assert_eq!(received.ended, Ended::CloseNotify);
+    received.assert_whole(b"");
 }
 
 /// A backend whose system doesn't answer: who waits to be accepted is all that it has room for.

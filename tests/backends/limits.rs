@@ -3,7 +3,7 @@
 use std::io::Write;
 
 use crate::backend::{Backend, assert_talk, connect, read, server, table};
-use tlssrv_testing::{Dial, Ended, Server, eventually};
+use tlssrv_testing::{Dial, Server, eventually};
 
 /// A server with this limit, and its backend.
 fn limited(limit: &str) -> (Backend, Server) {
@@ -30,7 +30,7 @@ fn the_connection_limit_of_a_host_holds_for_backends() {
     assert_talk(&mut first, &mut socket);
     first.close_notify();
     drop(socket);
-    assert_eq!(first.read_to_end().ended, Ended::CloseNotify);
+    first.read_close_notify();
     let mut next = eventually("room at the host", || {
         Dial::new().try_connect(server.address(), "a.example").ok()
     });
@@ -43,7 +43,7 @@ fn a_silent_connection_to_a_backend_ends_after_idle() {
     let mut client = server.connect("a.example");
     let mut socket = backend.accept();
     assert_talk(&mut client, &mut socket);
-    assert_eq!(client.read_to_end().ended, Ended::CloseNotify);
+    client.read_close_notify();
     assert!(socket.read_to_end().0.is_empty());
     assert_eq!(server.wait_for_connection().value("end"), "timeout");
 }
@@ -59,7 +59,6 @@ fn after_the_client_has_ended_linger_runs_from_the_last_byte_of_the_backend() {
     assert!(socket.read_to_end().0.is_empty());
     socket.write_all(b"answer").unwrap();
     let received = client.read_to_end();
-    assert_eq!(received.bytes, b"answer");
-    assert_eq!(received.ended, Ended::CloseNotify);
+    received.assert_whole(b"answer");
     assert_eq!(server.wait_for_connection().value("end"), "timeout");
 }

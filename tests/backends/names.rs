@@ -8,9 +8,9 @@ use std::process::Command;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
-use nix::unistd::geteuid;
 
 use crate::backend::{Backend, assert_talk, connect, table};
+use tlssrv_testing::account::is_root;
 use tlssrv_testing::{DEADLINE, Server, Site, eventually, proc, skip, tlssrv_path};
 
 const WITH_NAMES: &str = r#"
@@ -19,7 +19,7 @@ const WITH_NAMES: &str = r#"
 
 /// A server that knows these hosts, and asks the name server at this address; `None`: we are not root.
 fn server(hosts: &str, resolver: &str, host: &str) -> Option<Server> {
-    if !geteuid().is_root() {
+    if !is_root() {
         skip("only root can have an /etc/hosts of its own");
         return None;
     }

@@ -7,7 +7,7 @@ use proxy_header::{ParseConfig, ProxyHeader};
 
 use crate::backend::{Backend, assert_talk, connect, read, server, table};
 use tlssrv_testing::authority::Authority;
-use tlssrv_testing::{Dial, Ended, Server, Site, Socket};
+use tlssrv_testing::{Dial, Server, Site, Socket};
 
 /// A line of version 1, without its end.
 fn line(socket: &mut Socket) -> String {
@@ -73,7 +73,7 @@ fn version_2_describes_the_handshake_too() {
         assert_talk(&mut client, &mut socket);
         client.close_notify();
         drop(socket);
-        assert_eq!(client.read_to_end().ended, Ended::CloseNotify);
+        client.read_close_notify();
         let id = String::from_utf8(header.unique_id().unwrap().to_vec()).unwrap();
         server.wait_for_line("the log has the id", |line| {
             line.contains(&format!(" id={id} ")) && line.contains("end=closed")

@@ -2,12 +2,13 @@
 
 use std::fs;
 use std::io::Write;
-use std::net::{Shutdown, SocketAddr, TcpListener};
+use std::net::{Shutdown, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::process::{Command, Stdio};
 use std::thread;
 
 use crate::backend::{Backend, assert_talk, connect, nobody, read, server};
+use tlssrv_testing::socket::tcp_pair;
 use tlssrv_testing::{Client, Dial, Ended, Server, Site, Socket, tlssrv_path};
 
 #[test]
@@ -23,17 +24,14 @@ fn a_client_reaches_a_backend_and_each_side_may_end_before_the_other() {
     socket.write_all(b"and more").unwrap();
     assert_eq!(client.read_exactly(8), b"and more");
     drop(socket);
-    assert_eq!(client.read_to_end().ended, Ended::CloseNotify);
+    client.read_close_notify();
 
     let mut client = server.connect("a.example");
     let mut socket = backend.accept();
     socket.write_all(b"all").unwrap();
     socket.shutdown_write();
     let received = client.read_to_end();
-    assert_eq!(
-        (received.bytes.as_slice(), received.ended),
-        (&b"all"[..], Ended::CloseNotify)
-    );
+    received.assert_whole(b"all");
     client.send(b"still heard");
     assert_eq!(read(&mut socket, 11), b"still heard");
     client.close_notify();
@@ -61,7 +59,7 @@ fn a_backend_may_listen_on_a_unix_domain_socket() {
     client.close_notify();
     assert!(socket.read_to_end().1.is_ok());
     drop(socket);
-    assert_eq!(client.read_to_end().ended, Ended::CloseNotify);
+    client.read_close_notify();
     let line = server.wait_for_connection();
     let path = server.site.file("b.sock");
     assert_eq!(line.value("backend"), format!("unix:{}", path.display()));
@@ -165,9 +163,7 @@ fn one_connection_on_descriptor_0_is_passed_to_a_backend_and_the_status_says_if_
         let site = Site::new();
         let toml = crate::backend::table("", &connect(&[&at], ""));
         let site = site.with_file("tlssrv.toml", &toml);
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let socket = Socket::connect(listener.local_addr().unwrap());
-        let (stdin, _) = listener.accept().unwrap();
+        let (client, stdin) = tcp_pair();
         let mut tlssrv = Command::new(tlssrv_path())
             .args(["-f", "tlssrv.toml", "--inetd"])
             .current_dir(site.path())
@@ -175,12 +171,12 @@ fn one_connection_on_descriptor_0_is_passed_to_a_backend_and_the_status_says_if_
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        let mut client = Dial::new().over(socket, "a.example");
+        let mut client = Dial::new().over(client.into(), "a.example");
         if status == 0 {
             let mut socket = backend.accept();
             assert_talk(&mut client, &mut socket);
         }
-        assert_eq!(client.read_to_end().ended, Ended::CloseNotify);
+        client.read_close_notify();
         client.close_notify();
         drop(client);
         assert_eq!(tlssrv.wait().unwrap().code(), Some(status));

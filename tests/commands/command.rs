@@ -8,6 +8,7 @@ use std::process::Command;
 
 use nix::unistd::{Group, Pid, User, geteuid};
 
+use tlssrv_testing::account::is_root;
 use tlssrv_testing::{Client, Ended, Host, Server, Site, eventually, proc, skip, tlssrv_path};
 
 /// A connection whose command runs: it has answered.
@@ -20,8 +21,7 @@ struct Running {
 fn running(server: &Server) -> Running {
     let before: BTreeSet<Pid> = server.commands().into_iter().collect();
     let mut client = server.connect("");
-    client.send(b"hello\n");
-    assert_eq!(client.read_line(), "hello");
+    client.echoes();
     let mut new = server.commands();
     new.retain(|pid| !before.contains(pid));
     assert_eq!(new.len(), 1, "{new:?}");
@@ -137,7 +137,7 @@ fn a_server_started_with_every_signal_blocked_still_reaps_and_stops() {
         Command::new("env").args(env).arg(tlssrv_path()).args(args),
     );
     let mut client = server.connect("");
-    assert_eq!(client.read_to_end().ended, Ended::CloseNotify);
+    client.read_close_notify();
     drop(client);
     assert_eq!(server.wait_for_connection().value("exit"), "3");
     assert_eq!(server.stop().code(), Some(0));
@@ -236,7 +236,7 @@ fn a_command_can_gain_no_privileges() {
 
 #[test]
 fn a_command_runs_as_its_user_with_the_groups_of_that_user() {
-    if !geteuid().is_root() {
+    if !is_root() {
         return skip("only root can become somebody else");
     }
     let nobody = User::from_name("nobody").unwrap().unwrap();
@@ -253,7 +253,7 @@ fn a_command_runs_as_its_user_with_the_groups_of_that_user() {
 
 #[test]
 fn a_command_has_its_group_and_groups_and_no_others() {
-    if !geteuid().is_root() {
+    if !is_root() {
         return skip("only root can change groups");
     }
     let gid = |name| {
@@ -329,7 +329,7 @@ fn a_command_may_outlive_its_client() {
     }
     .start_in(site);
     let mut client = server.connect("");
-    assert_eq!(client.read_to_end().ended, Ended::CloseNotify);
+    client.read_close_notify();
     drop(client);
     assert_eq!(server.commands().len(), 1);
     assert!(

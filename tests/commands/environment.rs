@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::process::Command;
 
-use nix::unistd::{User, geteuid};
+use nix::unistd::User;
 use rustls::version::{TLS12, TLS13};
 
+use tlssrv_testing::account::{is_root, me, path_of};
 use tlssrv_testing::{Client, Dial, Host, Server, Site, proc, skip, tlssrv_path};
 
 /// What tlssrv itself finds in its environment.
@@ -24,8 +25,7 @@ fn start(site: Site, args: &[&str]) -> Server {
 
 /// The environment of the only command, once it has answered.
 fn environment(server: &Server, client: &mut Client) -> BTreeMap<String, String> {
-    client.send(b"hello\n");
-    assert_eq!(client.read_line(), "hello");
+    client.echoes();
     let commands = server.commands();
     assert_eq!(commands.len(), 1);
     proc::environment(commands[0])
@@ -74,18 +74,6 @@ fn map(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
     owned.collect()
 }
 
-fn ourselves() -> User {
-    User::from_uid(geteuid()).unwrap().expect("we are somebody")
-}
-
-/// The `PATH` of commands that a configuration starts.
-fn path_of(user: &User) -> &'static str {
-    match user.uid.is_root() {
-        true => "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-        false => "/usr/local/bin:/usr/bin:/bin",
-    }
-}
-
 #[test]
 fn a_configured_command_gets_exactly_the_promised_variables() {
     let host = "names = [\"a.example\"]\nalpn = [\"imap\"]\npass-env = [\"TZ\", \"NOT_SET\"]\n\
@@ -100,7 +88,7 @@ fn a_configured_command_gets_exactly_the_promised_variables() {
     let server = start(site, &["-f", "tlssrv.toml", "-r", "gateway"]);
     let dial = Dial::version(&TLS13).alpn(&["imap"]);
     let mut client = dial.connect(server.address(), "A.example");
-    let mut expected = of_user(&ourselves(), path_of(&ourselves()));
+    let mut expected = of_user(&me(), path_of(&me()));
     expected.extend(of_connection(&server, &client));
     expected.extend(map(&[
         ("TZ", "Europe/Zurich"),
@@ -127,7 +115,7 @@ fn variables_without_a_value_are_unset() {
     let site = Site::new().with_file("tlssrv.toml", &toml);
     let server = start(site, &["-f", "tlssrv.toml"]);
     let mut client = Dial::version(&TLS12).connect(server.address(), "");
-    let mut expected = of_user(&ourselves(), path_of(&ourselves()));
+    let mut expected = of_user(&me(), path_of(&me()));
     expected.extend(of_connection(&server, &client));
     expected.extend(map(&[("SSL_PROTOCOL", "TLSv1.2")]));
     assert_eq!(environment(&server, &mut client), expected);
@@ -138,7 +126,7 @@ fn a_command_of_the_command_line_gets_the_path_of_tlssrv() {
     let args = ["--listen", "127.0.0.1:0", "-c", "cert.pem", "cat"];
     let server = start(Site::new(), &args);
     let mut client = Dial::version(&TLS13).connect(server.address(), "");
-    let mut expected = of_user(&ourselves(), &std::env::var("PATH").unwrap());
+    let mut expected = of_user(&me(), &std::env::var("PATH").unwrap());
     expected.extend(of_connection(&server, &client));
     expected.extend(map(&[("SSL_PROTOCOL", "TLSv1.3")]));
     assert_eq!(environment(&server, &mut client), expected);
@@ -146,7 +134,7 @@ fn a_command_of_the_command_line_gets_the_path_of_tlssrv() {
 
 #[test]
 fn a_command_gets_the_variables_of_its_user() {
-    if !geteuid().is_root() {
+    if !is_root() {
         return skip("only root can become somebody else");
     }
     let nobody = User::from_name("nobody").unwrap().unwrap();

@@ -11,7 +11,8 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use rustls::CertificateCompressionAlgorithm;
 use rustls::compress::{CertDecompressor, DecompressionFailed};
 
-use tlssrv_testing::{Dial, Ended, Line, Site, Socket, eventually, skip, tlssrv_path};
+use tlssrv_testing::socket;
+use tlssrv_testing::{Dial, Line, Site, Socket, eventually, skip, tlssrv_path};
 
 /// A tlssrv that has one connection; or what starts them.
 struct Inetd {
@@ -51,11 +52,10 @@ impl Drop for Inetd {
     }
 }
 
-/// Both ends of a TCP connection.
+/// Both ends of a TCP connection, the second for tlssrv.
 fn tcp_pair() -> (TcpStream, OwnedFd) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-    (client, listener.accept().unwrap().0.into())
+    let (client, server) = socket::tcp_pair();
+    (client, server.into())
 }
 
 fn connection_line(said: &str) -> Line {
@@ -86,10 +86,8 @@ fn a_certificate_for_one_client_is_not_compressed() {
     let tlssrv = Inetd::start(&site, &["-c", "cert.pem", "cat"], server);
     let dial = Dial::new().with(|config| config.cert_decompressors = vec![&Unwanted]);
     let mut client = dial.over(client.into(), "a.example");
-    client.send(b"hello\n");
-    assert_eq!(client.read_line(), "hello");
-    client.close_notify();
-    assert_eq!(client.read_to_end().ended, Ended::CloseNotify);
+    client.echoes();
+    client.close();
     let (status, said) = tlssrv.end();
     assert_eq!(status.code(), Some(0), "{said}");
 }
@@ -104,7 +102,7 @@ fn a_command_is_served_over_a_tcp_connection() {
     let mut client = Dial::new().over(client.into(), "a.example");
     client.send(b"hello\n");
     assert_eq!(client.read_line(), format!("hello {here} {there}"));
-    assert_eq!(client.read_to_end().ended, Ended::CloseNotify);
+    client.read_close_notify();
     drop(client);
     let (status, said) = tlssrv.end();
     assert_eq!(status.code(), Some(0), "{said}");
@@ -134,7 +132,7 @@ fn the_exit_status_is_that_of_the_command() {
         let (client, server) = tcp_pair();
         let tlssrv = Inetd::start(&site, &["-c", "cert.pem", "sh", "-c", script], server);
         let mut client = Dial::new().over(client.into(), "");
-        assert_eq!(client.read_to_end().ended, Ended::CloseNotify);
+        client.read_close_notify();
         drop(client);
         let (status, said) = tlssrv.end();
         assert_eq!(status.code(), Some(expected), "{script}: {said}");
@@ -203,7 +201,7 @@ fn a_command_that_is_no_program_ends_with_126() {
         // What only exec finds out is found out after the handshake, and the client gets a clean close.
         if mode == 0o755 {
             let mut client = Dial::new().over(client.into(), "");
-            assert_eq!(client.read_to_end().ended, Ended::CloseNotify);
+            client.read_close_notify();
         }
         let (status, said) = tlssrv.end();
         assert_eq!(status.code(), Some(126), "{said}");
@@ -237,8 +235,7 @@ fn nothing_is_written_to_standard_error_that_is_the_connection() {
         // The client's end sees every byte that does not belong there: it would be no TLS record.
         let mut client = Dial::new().over(client.into(), "");
         let received = client.read_to_end();
-        assert_eq!(received.bytes, b"answer\n");
-        assert_eq!(received.ended, Ended::CloseNotify);
+        received.assert_whole(b"answer\n");
         drop(client);
         let status = eventually("tlssrv ends", || child.try_wait().unwrap());
         assert_eq!(status.code(), Some(0));
@@ -323,7 +320,7 @@ fn a_table_serves_the_one_connection_too() {
         let tlssrv = Inetd::start(&site, &["-f", "tlssrv.toml", "--inetd"], server);
         let mut client = Dial::new().over(client.into(), name);
         assert_eq!(client.read_line(), answer);
-        assert_eq!(client.read_to_end().ended, Ended::CloseNotify);
+        client.read_close_notify();
         drop(client);
         let (status, said) = tlssrv.end();
         assert_eq!(status.code(), Some(expected), "{said}");
@@ -344,7 +341,7 @@ fn a_listeners_rules_hold_for_the_one_connection_of_its_address() {
     let tlssrv = Inetd::start(&site, &["-f", "tlssrv.toml", "--inetd"], server.into());
     let mut client = Dial::new().over(client.into(), "nobody.example");
     assert_eq!(client.read_line(), "default");
-    assert_eq!(client.read_to_end().ended, Ended::CloseNotify);
+    client.read_close_notify();
     drop(client);
     assert_eq!(tlssrv.end().0.code(), Some(5));
 }
@@ -360,9 +357,7 @@ fn systemd_socket_activate_passes_one_connection() {
     };
     let site = Site::new();
     // It takes no port 0, so one that was free a moment ago has to do.
-    let free = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = free.local_addr().unwrap();
-    drop(free);
+    let address = socket::free_address();
     let child = Command::new(activate)
         .args(["--inetd", "-a", "-l", &address.to_string(), tlssrv_path()])
         .args(["-l", "./log", "-c", "cert.pem", "cat"])
@@ -378,8 +373,7 @@ fn systemd_socket_activate_passes_one_connection() {
         client.send(b"hello\n");
         client.close_notify();
         let received = client.read_to_end();
-        assert_eq!(received.bytes, b"hello\n");
-        assert_eq!(received.ended, Ended::CloseNotify);
+        received.assert_whole(b"hello\n");
     }
     eventually("two lines in the log", || {
         let log = std::fs::read_to_string(site.file("log")).unwrap();

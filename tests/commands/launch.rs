@@ -3,7 +3,7 @@
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 
-use tlssrv_testing::{Ended, Host, Line, Server, Site};
+use tlssrv_testing::{Host, Line, Server, Site};
 
 /// A host whose command is `./program`, in a directory of its own.
 const PROGRAM: Host<'_> = Host {
@@ -25,10 +25,7 @@ fn site(program: &str) -> Site {
 fn is_reported(server: &Server, errno: &str) {
     let mut client = server.connect("");
     let received = client.read_to_end();
-    assert_eq!(
-        (received.bytes.len(), received.ended),
-        (0, Ended::CloseNotify)
-    );
+    received.assert_whole(b"");
     drop(client);
     let line = server.wait_for_connection();
     assert!(line.value("end").starts_with("launch: "), "{line:?}");
@@ -102,8 +99,7 @@ fn complaining(stderr: &str, script: &str) -> Server {
 fn client_gets(server: &Server, expected: &[u8]) -> Line {
     let mut client = server.connect("");
     let received = client.read_to_end();
-    assert_eq!(received.bytes, expected);
-    assert_eq!(received.ended, Ended::CloseNotify);
+    received.assert_whole(expected);
     drop(client);
     server.wait_for_connection()
 }

@@ -42,12 +42,7 @@ fn sixty_four_mebibytes_each_way_at_once_come_back_the_same() {
     for stdio in STDIO {
         let server = script("", stdio, "exec cat");
         let received = server.connect("").exchange(&data);
-        assert!(
-            received.bytes == data,
-            "{} bytes came back",
-            received.bytes.len()
-        );
-        assert_eq!(received.ended, Ended::CloseNotify);
+        received.assert_whole(&data);
         let line = server.wait_for_connection();
         assert_eq!(
             (line.number("in"), line.number("out")),
@@ -64,12 +59,7 @@ fn sixteen_mebibytes_each_way_over_tls_1_2_come_back_the_same() {
     let received = Dial::version(&TLS12)
         .connect(server.address(), "")
         .exchange(&data);
-    assert!(
-        received.bytes == data,
-        "{} bytes came back",
-        received.bytes.len()
-    );
-    assert_eq!(received.ended, Ended::CloseNotify);
+    received.assert_whole(&data);
 }
 
 #[test]
@@ -81,8 +71,7 @@ fn single_bytes_are_passed_on_at_once() {
             client.send(&[byte]);
             assert_eq!(client.read_exactly(1), [byte]);
         }
-        client.close_notify();
-        assert_eq!(client.read_to_end().ended, Ended::CloseNotify);
+        client.close();
         let line = server.wait_for_connection();
         assert_eq!((line.number("in"), line.number("out")), (500, 500));
     }
@@ -99,12 +88,7 @@ fn many_single_bytes_come_back_the_same() {
     }
     client.close_notify();
     let received = client.read_to_end();
-    assert!(
-        received.bytes == data,
-        "{} bytes came back",
-        received.bytes.len()
-    );
-    assert_eq!(received.ended, Ended::CloseNotify);
+    received.assert_whole(&data);
 }
 
 #[test]
@@ -116,8 +100,7 @@ fn after_close_notify_the_command_reads_end_of_file_and_its_answer_is_still_sent
             client.send(b"before\n");
             client.close_notify();
             let received = client.read_to_end();
-            assert_eq!(received.bytes, b"before\nafter\n");
-            assert_eq!(received.ended, Ended::CloseNotify);
+            received.assert_whole(b"before\nafter\n");
             let line = server.wait_for_connection();
             assert_eq!(line.value("end"), "closed");
             assert_eq!(line.value("exit"), "0");
@@ -133,8 +116,7 @@ fn after_close_notify_a_command_that_does_not_end_has_linger() {
     client.send(b"hello\n");
     client.close_notify();
     let received = client.read_to_end();
-    assert_eq!(received.bytes, b"hello\n");
-    assert_eq!(received.ended, Ended::CloseNotify);
+    received.assert_whole(b"hello\n");
     assert_eq!(server.wait_for_connection().value("end"), "timeout");
     assert!(
         start.elapsed() < Duration::from_secs(15),
@@ -204,7 +186,7 @@ fn what_a_client_sends_after_the_command_has_exited_is_read_and_dropped() {
 fn after_the_command_has_exited_a_client_that_does_not_close_has_linger() {
     let server = script(r#"linger = "200ms""#, "", "echo bye");
     let mut client = server.connect("");
-    assert_eq!(client.read_to_end().ended, Ended::CloseNotify);
+    client.read_close_notify();
     assert_eq!(server.wait_for_connection().value("end"), "closed");
     drop(client);
 }
@@ -217,7 +199,7 @@ fn a_command_that_closes_only_its_stdout_goes_on_reading() {
         r#"exec >&-; read x; echo "$x" >got"#,
     );
     let mut client = server.connect("");
-    assert_eq!(client.read_to_end().ended, Ended::CloseNotify);
+    client.read_close_notify();
     client.send(b"late\n");
     client.close_notify();
     let line = server.wait_for_connection();
@@ -239,7 +221,7 @@ fn a_grandchild_that_holds_the_stream_is_served_to_its_end() {
         });
         client.send(b"hello\n");
         assert_eq!(client.read_line(), "late hello");
-        assert_eq!(client.read_to_end().ended, Ended::CloseNotify);
+        client.read_close_notify();
         drop(client);
         let line = server.wait_for_connection();
         assert_eq!((line.value("end"), line.value("exit")), ("closed", "3"));
@@ -269,8 +251,7 @@ fn fin_without_close_notify_still_lets_the_answer_through() {
     client.send(b"before\n");
     client.socket.shutdown_write();
     let received = client.read_to_end();
-    assert_eq!(received.bytes, b"before\nafter\n");
-    assert_eq!(received.ended, Ended::CloseNotify);
+    received.assert_whole(b"before\nafter\n");
     drop(client);
     assert_eq!(server.wait_for_connection().value("end"), "truncated");
 }
@@ -367,8 +348,7 @@ fn an_idle_connection_ends_with_close_notify_after_idle() {
     let mut client = server.connect("");
     client.send(b"hello\n");
     let received = client.read_to_end();
-    assert_eq!(received.bytes, b"hello\n");
-    assert_eq!(received.ended, Ended::CloseNotify);
+    received.assert_whole(b"hello\n");
     drop(client);
     let line = server.wait_for_connection();
     assert_eq!(line.value("end"), "timeout");
@@ -387,8 +367,7 @@ fn a_connection_with_traffic_is_not_idle() {
     for i in 1..=8 {
         assert_eq!(client.read_line(), i.to_string());
     }
-    client.close_notify();
-    assert_eq!(client.read_to_end().ended, Ended::CloseNotify);
+    client.close();
     assert_eq!(server.wait_for_connection().value("end"), "closed");
 }
 
@@ -411,8 +390,7 @@ fn what_a_client_sends_in_one_flight_with_its_finished_reaches_the_command() {
         }
         client.socket.write_all(&flight).unwrap();
         let received = client.read_to_end();
-        assert_eq!(received.bytes, b"early\n");
-        assert_eq!(received.ended, Ended::CloseNotify);
+        received.assert_whole(b"early\n");
         assert_eq!(server.wait_for_connection().value("end"), "closed");
     }
 }

@@ -1,8 +1,9 @@
 //! Users and groups of commands and engines.
 
-use nix::unistd::{User, geteuid};
+use nix::unistd::User;
 
 use crate::site::{LISTENER, Site, host, skipped_as_root, skipped_without_root, user, with_host};
+use tlssrv_testing::account::me;
 
 /// A table whose host has these lines in place of its user.
 fn with_user(lines: &str) -> String {
@@ -48,7 +49,7 @@ fn only_root_can_give_a_command_another_user_or_group() {
         return;
     }
     let site = Site::new();
-    let me = User::from_uid(geteuid()).unwrap().unwrap().name;
+    let me = me().name;
     site.check(&with_user(&format!("user = \"{me}\"")))
         .is_fine();
     let message = "unable to change the command's group: tlssrv does not run as root";

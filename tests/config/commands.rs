@@ -3,7 +3,8 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
-use crate::site::{Site, is_root, with_host};
+use crate::site::{Site, with_host};
+use tlssrv_testing::account::is_root;
 
 /// A table whose host has this command.
 fn with_command(command: &str) -> String {

@@ -2,7 +2,8 @@
 
 use std::process::Command;
 
-use crate::site::{Outcome, Site, is_root, skipped_without_root};
+use crate::site::{Outcome, Site, skipped_without_root};
+use tlssrv_testing::account::ordinary_user;
 use tlssrv_testing::pki::write_secret;
 
 const KEY: &str = "5ec4e75ec4e75ec4e75ec4e75ec4e75e";
@@ -28,19 +29,9 @@ fn fails(outcome: &Outcome, status: i32, message: &str) {
     assert!(outcome.stderr.contains(message), "{}", outcome.stderr);
 }
 
-/// Somebody whose commands may be.
-fn somebody() -> String {
-    let me = nix::unistd::User::from_uid(nix::unistd::geteuid()).unwrap();
-    if is_root() {
-        "nobody".into()
-    } else {
-        me.unwrap().name
-    }
-}
-
 #[test]
 fn a_command_line_authenticates_by_keys_by_certificates_or_by_both() {
-    let site = site(&format!("a:{KEY}:{}\nb:{KEY}:{0}\n", somebody()));
+    let site = site(&format!("a:{KEY}:{}\nb:{KEY}:{0}\n", ordinary_user()));
     for (args, summary) in [
         (&["-k", "a.psk"][..], "2 PSK identities"),
         (&["--psk=a.psk", "-A"], "2 PSK identities"),
@@ -129,7 +120,7 @@ fn an_identity_that_is_not_in_the_file_is_a_wrong_configuration() {
 
 #[test]
 fn mistakes_in_the_file_have_its_name_and_line_and_show_no_key() {
-    let site = site(&format!("a:{KEY}:{}\n{KEY}\nb:{KEY}0\n", somebody()));
+    let site = site(&format!("a:{KEY}:{}\n{KEY}\nb:{KEY}0\n", ordinary_user()));
     let outcome = check(&site, &["-a", "-k", "a.psk"]);
     fails(
         &outcome,

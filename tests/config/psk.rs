@@ -4,15 +4,15 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
-use nix::unistd::{User, geteuid};
 use tlssrv::config::{self, ConfigSource, Form, Options, Trace};
 use tlssrv::types::HandshakeInfo;
 use tlssrv::types::{HostId, PskIdentity};
 
 use crate::site::{
-    CERTIFIED, LISTENER, Outcome, Site, host, is_root, skipped_as_root, skipped_without_root, user,
+    CERTIFIED, LISTENER, Outcome, Site, host, skipped_as_root, skipped_without_root, user,
     with_host,
 };
+use tlssrv_testing::account::{me, ordinary_user};
 use tlssrv_testing::pki::write_secret;
 
 /// Two keys, to be found in no message.
@@ -43,16 +43,6 @@ fn with_users(lines: &str) -> String {
         .replace(CERTIFIED, PSK)
         .replace(user(), "");
     format!("{LISTENER}{own}run-as = \"psk\"\n{lines}\n")
-}
-
-/// Our own name.
-fn me() -> String {
-    User::from_uid(geteuid()).unwrap().unwrap().name
-}
-
-/// Somebody whose commands may be: nobody, or where that is not possible, ourselves.
-fn somebody() -> String {
-    if is_root() { "nobody".to_owned() } else { me() }
 }
 
 /// It is refused with exactly these messages about lines of the PSK file, and shows no key.
@@ -268,12 +258,15 @@ fn a_psk_file_of_many_hosts_is_read_once() {
 
 #[test]
 fn with_run_as_psk_each_user_in_the_psk_file_must_exist() {
-    let site = site(&format!("a:{KEY}:{0}\nb:{KEY}:{0}:sha384\n", somebody()));
+    let site = site(&format!(
+        "a:{KEY}:{0}\nb:{KEY}:{0}:sha384\n",
+        ordinary_user()
+    ));
     site.check(&with_users("")).is_fine();
 
     let table = format!(
         "a:{KEY}:{}\nb:{KEY}:no-such-user\nc:{KEY}:{OTHER}\n",
-        somebody()
+        ordinary_user()
     );
     write_secret(&path(&site), &table);
     let unknown = [(2, "unknown user"), (3, "unknown user")];
@@ -284,7 +277,7 @@ fn with_run_as_psk_each_user_in_the_psk_file_must_exist() {
 
 #[test]
 fn an_identity_without_user_gets_a_warning_and_a_file_of_them_is_refused() {
-    let site = site(&format!("a:{KEY}:{}\nb \x01\"c:{KEY}\n", somebody()));
+    let site = site(&format!("a:{KEY}:{}\nb \x01\"c:{KEY}\n", ordinary_user()));
     let outcome = site.check(&with_users(""));
     assert_eq!(outcome.status, Some(0), "{}", outcome.stderr);
     let warning = format!(
@@ -306,7 +299,7 @@ fn an_identity_without_user_gets_a_warning_and_a_file_of_them_is_refused() {
 
 #[test]
 fn a_user_of_the_host_contradicts_users_of_identities_unless_there_is_a_certificate() {
-    let site = site(&format!("a:{KEY}:{}\n", somebody()));
+    let site = site(&format!("a:{KEY}:{}\n", ordinary_user()));
     for key in ["user", "group", "groups"] {
         let value = if key == "groups" {
             "[\"root\"]"
@@ -352,7 +345,7 @@ fn only_root_can_give_an_identity_another_user() {
     if skipped_as_root() {
         return;
     }
-    let site = site(&format!("a:{KEY}:{}\nb:{KEY}:root\n", me()));
+    let site = site(&format!("a:{KEY}:{}\nb:{KEY}:root\n", me().name));
     let message = "unable to change the command's user: tlssrv does not run as root";
     refuses_lines(
         &site,

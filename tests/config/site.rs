@@ -6,10 +6,11 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::sync::OnceLock;
 
-use nix::unistd::geteuid;
 use tempfile::TempDir;
 
+use tlssrv_testing::account::is_root;
 use tlssrv_testing::pki::{self, Certificate};
+use tlssrv_testing::skip;
 use tlssrv_testing::tlssrv_path;
 
 /// A directory with `a.pem` and `a.key`, for the names `a.example` and `*.a.example`.
@@ -138,22 +139,18 @@ pub(crate) fn user() -> &'static str {
     if is_root() { "user = \"nobody\"\n" } else { "" }
 }
 
-pub(crate) fn is_root() -> bool {
-    geteuid().is_root()
-}
-
-/// Whether a test that needs root is to be skipped, which is said aloud.
+/// Whether a test that needs root is to be skipped; says so.
 pub(crate) fn skipped_without_root() -> bool {
     if !is_root() {
-        eprintln!("skipped: this test needs root");
+        skip("it needs root");
     }
     !is_root()
 }
 
-/// Whether a test that needs another user than root is to be skipped, which is said aloud.
+/// Whether a test that needs another user than root is to be skipped; says so.
 pub(crate) fn skipped_as_root() -> bool {
     if is_root() {
-        eprintln!("skipped: this test needs a user who is not root");
+        skip("it needs a user other than root");
     }
     is_root()
 }

@@ -2,12 +2,12 @@
 
 use std::fs;
 use std::io::Read;
-use std::net::{TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::process::{Command, Stdio};
 
 use crate::site::{Site, with_host};
 use tlssrv_testing::pki::{self, KeyType, Valid};
+use tlssrv_testing::socket::tcp_pair;
 use tlssrv_testing::tlssrv_path;
 
 #[track_caller]
@@ -224,9 +224,7 @@ fn a_server_with_a_wrong_configuration_ends_with_96() {
 
 #[test]
 fn nothing_is_written_to_standard_error_that_is_the_connection() {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-    let (connection, _) = listener.accept().unwrap();
+    let (mut client, connection) = tcp_pair();
     let duplicate = || Stdio::from(OwnedFd::from(connection.try_clone().unwrap()));
     for args in [["--bogus", "x"].as_slice(), &["-c", "none.pem", "cat"]] {
         let mut command = Command::new(tlssrv_path());

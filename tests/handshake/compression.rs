@@ -44,8 +44,7 @@ fn a_certificate_is_compressed_with_an_algorithm_that_the_client_offers() {
                 Dial::new().with(|config| config.cert_decompressors = decompressors.to_vec());
             let mut client = dial.connect(server.address(), "a.example");
             assert_eq!(client.certificate(), certificate);
-            client.send(b"hello\n");
-            assert_eq!(client.read_line(), "hello");
+            client.echoes();
         }
     }
     let came = CAME.lock().unwrap();

@@ -5,8 +5,9 @@ use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::process::{Command, Stdio};
 
-use nix::unistd::{User, geteuid};
+use nix::unistd::User;
 
+use tlssrv_testing::account::{is_root, me, path_of};
 use tlssrv_testing::pki::write_secret;
 use tlssrv_testing::programs::{Ran, missing, program, run, run_with};
 use tlssrv_testing::{Dial, Ended, Line, Server, Site, skip, tlssrv_path};
@@ -59,13 +60,9 @@ fn told(server: &Server, identity: &str) -> String {
     text.trim_end().to_owned()
 }
 
-fn me() -> User {
-    User::from_uid(geteuid()).unwrap().expect("we are somebody")
-}
-
 /// Two users whom commands can become; both are ourselves when we are not root.
 fn two_users() -> [User; 2] {
-    match geteuid().is_root() {
+    match is_root() {
         true => ["nobody", "daemon"].map(|name| User::from_name(name).unwrap().unwrap()),
         false => [me(), me()],
     }
@@ -86,10 +83,7 @@ fn with_a_the_command_runs_as_the_user_of_the_identity_with_its_variables() {
     let server = serve(&table, &["-a", "-k", "c.psk"], script);
     for (identity, user) in ["a", "b"].into_iter().zip(&users) {
         let groups = run(program("id").args(["-G", &user.name])).text();
-        let path = match user.uid.is_root() {
-            true => "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-            false => "/usr/local/bin:/usr/bin:/bin",
-        };
+        let path = path_of(user);
         let expected = [
             &user.uid.to_string(),
             &user.gid.to_string(),
@@ -258,7 +252,7 @@ fn a_host_with_keys_and_certificates_serves_clients_of_both() {
     assert_eq!(told(&server, "a"), format!("{} a", me().name));
     let mut client = Dial::new().connect(server.address(), "a.example");
     assert_eq!(client.read_line(), format!("{} none", me().name));
-    assert_eq!(client.read_to_end().ended, Ended::CloseNotify);
+    client.read_close_notify();
     drop(client);
     let lines = server.wait_for_connections(2);
     let auth = |line: &Line| {
@@ -276,7 +270,7 @@ fn with_run_as_psk_identities_run_as_their_users_and_other_clients_as_that_of_th
     if missing(&["openssl"]) {
         return;
     }
-    if !geteuid().is_root() {
+    if !is_root() {
         return skip("only root can become somebody else");
     }
     let lines =
@@ -295,7 +289,7 @@ fn an_identity_runs_as_root_where_the_host_has_allow_root() {
     if missing(&["openssl"]) {
         return;
     }
-    if !geteuid().is_root() {
+    if !is_root() {
         return skip("only root can become root");
     }
     let lines = "run-as = \"psk\"\nallow-root = true";

@@ -27,7 +27,7 @@ fn tls_1_3_and_tls_1_2_are_spoken() {
         let suite = client.tls.negotiated_cipher_suite().unwrap().suite();
         let suite = suite.as_str().unwrap().replace("TLS13_", "TLS_");
         assert_eq!(client.read_line(), format!("{name} {suite}"));
-        assert_eq!(client.read_to_end().ended, Ended::CloseNotify);
+        client.read_close_notify();
         drop(client);
         let is_this = |line: &Line| line.get("tls") == Some(name);
         let lines = server.wait_for_connections(if name == "TLSv1.3" { 1 } else { 2 });
@@ -45,7 +45,7 @@ fn a_client_that_knows_both_gets_tls_1_3_and_the_post_quantum_group() {
         client.tls.protocol_version(),
         Some(ProtocolVersion::TLSv1_3)
     );
-    assert_eq!(client.read_to_end().ended, Ended::CloseNotify);
+    client.read_close_notify();
     drop(client);
     assert_eq!(
         server.wait_for_connection().value("group"),
@@ -58,7 +58,7 @@ fn each_usual_group_is_spoken() {
     let server = Server::of(&["true"]);
     for (count, group) in [X25519MLKEM768, X25519, SECP256R1].into_iter().enumerate() {
         let mut client = Dial::group(group).connect(server.address(), "a.example");
-        assert_eq!(client.read_to_end().ended, Ended::CloseNotify);
+        client.read_close_notify();
         drop(client);
         let line = server.wait_for_connections(count + 1).remove(count);
         assert_eq!(Some(line.value("group")), group.name().as_str());
@@ -133,7 +133,7 @@ fn a_session_is_resumed_on_every_engine() {
         }
         clients.iter_mut().for_each(Client::close_notify);
         clients.into_iter().for_each(|mut client| {
-            assert_eq!(client.read_to_end().ended, Ended::CloseNotify);
+            client.read_close_notify();
         });
         let lines = server.wait_for_connections(6);
         let resumed = lines.iter().filter(|line| line.value("resumed") == "true");
@@ -202,7 +202,7 @@ fn alpn_agrees_on_a_common_protocol() {
     // The host's preference, not the client's.
     assert_eq!(client.tls.alpn_protocol(), Some(&b"pop3"[..]));
     assert_eq!(client.read_line(), "pop3");
-    assert_eq!(client.read_to_end().ended, Ended::CloseNotify);
+    client.read_close_notify();
     drop(client);
     assert_eq!(server.wait_for_connection().value("alpn"), "pop3");
 }
@@ -226,7 +226,7 @@ fn a_client_without_alpn_is_served() {
     let mut client = server.connect("a.example");
     assert_eq!(client.tls.alpn_protocol(), None);
     assert_eq!(client.read_line(), "none");
-    assert_eq!(client.read_to_end().ended, Ended::CloseNotify);
+    client.read_close_notify();
     drop(client);
     assert_eq!(server.wait_for_connection().get("alpn"), None);
 }

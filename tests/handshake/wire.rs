@@ -9,14 +9,11 @@ use rustls::AlertDescription;
 use rustls::version::{TLS12, TLS13};
 
 use crate::hello::{Hello, record};
+use tlssrv_testing::raw::codes::alert::{
+    DECODE_ERROR, HANDSHAKE_FAILURE, ILLEGAL_PARAMETER, PROTOCOL_VERSION, RECORD_OVERFLOW,
+    UNEXPECTED_MESSAGE,
+};
 use tlssrv_testing::{Dial, Ended, Host, Line, Server, Socket, eventually, proc};
-
-const HANDSHAKE_FAILURE: u8 = 40;
-const ILLEGAL_PARAMETER: u8 = 47;
-const DECODE_ERROR: u8 = 50;
-const PROTOCOL_VERSION: u8 = 70;
-const RECORD_OVERFLOW: u8 = 22;
-const UNEXPECTED_MESSAGE: u8 = 10;
 
 /// A server of one engine, and how many descriptors that had before anyone came.
 struct Wire {
@@ -406,8 +403,7 @@ fn a_client_that_stays_after_a_failed_handshake_meets_the_timeout() {
 fn a_flood_of_key_updates_gets_unexpected_message() {
     let server = Server::of(&["cat"]);
     let mut client = Dial::version(&TLS13).connect(server.address(), "a.example");
-    client.send(b"hello\n");
-    assert_eq!(client.read_line(), "hello");
+    client.echoes();
     for _ in 0..40 {
         client.tls.refresh_traffic_keys().unwrap();
         client.flush().unwrap();
@@ -426,11 +422,9 @@ fn a_few_key_updates_are_answered() {
     let mut client = Dial::version(&TLS13).connect(server.address(), "a.example");
     for _ in 0..100 {
         client.tls.refresh_traffic_keys().unwrap();
-        client.send(b"hello\n");
-        assert_eq!(client.read_line(), "hello");
+        client.echoes();
     }
-    client.close_notify();
-    assert_eq!(client.read_to_end().ended, Ended::CloseNotify);
+    client.close();
 }
 
 #[test]

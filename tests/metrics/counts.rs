@@ -9,7 +9,7 @@ use rustls::version::{TLS12, TLS13};
 use crate::scrape::{CAT, get, scrape, scrape_until, table, wait_for};
 use tlssrv_testing::authority::Authority;
 use tlssrv_testing::programs::{missing, program, run_with};
-use tlssrv_testing::{Client, Dial, Ended, Server, Site, Socket};
+use tlssrv_testing::{Client, Dial, Server, Site, Socket};
 
 fn outcome(host: &str, outcome: &str) -> String {
     format!("tlssrv_connections_total{{host=\"{host}\",outcome=\"{outcome}\"}}")
@@ -20,8 +20,7 @@ fn of_host(name: &str) -> String {
 }
 
 fn close(mut client: Client) {
-    client.close_notify();
-    assert_eq!(client.read_to_end().ended, Ended::CloseNotify);
+    client.close();
 }
 
 #[test]
@@ -29,9 +28,9 @@ fn each_outcome_is_zero_from_the_start_and_counted_once() {
     let limits = "[limits]\nhandshake = \"300ms\"";
     let gone = "command = [\"./gone\"]";
     let hosts = [("a.example", CAT), ("b.wild.example", gone)];
-    let site = Site::new().with_file("gone", "#!/bin/sh\n");
+    let site = Site::new();
+    site.write_program("gone", "#!/bin/sh\n");
     let gone = site.file("gone");
-    fs::set_permissions(&gone, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
     let server = Server::with_config_in(site, &table(limits, &hosts));
     fs::remove_file(gone).unwrap();
     let before = scrape(&server).named("tlssrv_connections_total").len();

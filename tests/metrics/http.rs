@@ -9,6 +9,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, geteuid};
 
 use crate::scrape::{Answer, CAT, Scrape, address, exchange, get, scrape, table};
+use tlssrv_testing::account::is_root;
 use tlssrv_testing::{DEADLINE, Server, Socket, eventually, proc};
 
 fn server() -> Server {
@@ -69,8 +70,7 @@ fn unfinished_requests_disturb_neither_scrapers_nor_tls_clients() {
         if slow.len().is_multiple_of(20) {
             scrape(&server);
             let mut client = server.connect("a.example");
-            client.send(b"hello\n");
-            assert_eq!(client.read_line(), "hello");
+            client.echoes();
         }
     }
     // Who is too many goes, the oldest first, and long before its time is over.
@@ -131,7 +131,7 @@ fn the_reporter_is_an_unprivileged_process_and_is_replaced_when_it_dies() {
     let first = reporter(&server).unwrap();
     assert_eq!(proc::status(first, "Seccomp").as_deref(), Some("2"));
     assert_eq!(proc::status(first, "NoNewPrivs").as_deref(), Some("1"));
-    if geteuid().is_root() {
+    if is_root() {
         let uids = proc::status(first, "Uid").unwrap();
         assert!(uids.split_whitespace().all(|uid| uid != "0"), "{uids}");
     }
@@ -140,8 +140,7 @@ fn the_reporter_is_an_unprivileged_process_and_is_replaced_when_it_dies() {
     server.wait_for_line("its end", |line| line.contains("reporter of metrics"));
     scrape(&server);
     assert_ne!(reporter(&server), Some(first));
-    client.send(b"hello\n");
-    assert_eq!(client.read_line(), "hello");
+    client.echoes();
     proc::no_zombies(server.pid());
 }
 

@@ -46,8 +46,7 @@ fn reloads_are_counted_by_result_and_new_hosts_have_their_series_at_once() {
         "a reload replaces engines, none has died"
     );
     // What the old engines still move is counted like what the new ones do.
-    client.send(b"hello\n");
-    assert_eq!(client.read_line(), "hello");
+    client.echoes();
     wait_for(
         &server,
         "tlssrv_received_bytes_total{host=\"a.example\"}",
@@ -107,8 +106,7 @@ fn an_engine_that_is_killed_is_counted_and_the_server_is_ready_again() {
     );
     for count in 1..=2 {
         let mut client = server.connect("a.example");
-        client.send(b"hello\n");
-        assert_eq!(client.read_line(), "hello");
+        client.echoes();
         kill(server.engines()[0], Signal::SIGKILL).unwrap();
         let after = wait_for(&server, RESTARTED, f64::from(count));
         drop(client);
@@ -140,16 +138,14 @@ fn a_server_without_engines_is_healthy_and_not_ready() {
 fn a_stuck_engine_delays_a_scrape_only_briefly() {
     let server = Server::with_config(&table("engines = 1", &[("a.example", CAT)]));
     let mut client = server.connect("a.example");
-    client.send(b"hello\n");
-    assert_eq!(client.read_line(), "hello");
+    client.echoes();
     let engine = server.engines()[0];
     kill(engine, Signal::SIGSTOP).unwrap();
     let open = "tlssrv_connections_open{host=\"a.example\"}";
     assert_eq!(scrape(&server).value(open), 1.0);
     assert_eq!(get(&server, "/healthz").status, 200);
     kill(engine, Signal::SIGCONT).unwrap();
-    client.send(b"hello\n");
-    assert_eq!(client.read_line(), "hello");
+    client.echoes();
     wait_for(
         &server,
         "tlssrv_received_bytes_total{host=\"a.example\"}",
@@ -162,8 +158,7 @@ fn a_stuck_engine_delays_a_scrape_only_briefly() {
 fn a_server_that_stops_is_healthy_and_not_ready_until_its_last_connection_ends() {
     let mut server = Server::with_config(&table("", &[("a.example", CAT)]));
     let mut client = server.connect("a.example");
-    client.send(b"hello\n");
-    assert_eq!(client.read_line(), "hello");
+    client.echoes();
     assert_eq!(get(&server, "/readyz").status, 200);
     server.signal(Signal::SIGTERM);
     let answer = eventually("it is not ready", || {

@@ -9,16 +9,10 @@ use tlssrv_testing::Server;
 use tlssrv_testing::authority::Authority;
 use tlssrv_testing::pki::{Valid, write_secret};
 use tlssrv_testing::programs::{missing, program, run};
-
-/// RFC 8446 §6.2
-const CERTIFICATE_EXPIRED: u8 = 45;
-const CERTIFICATE_REVOKED: u8 = 44;
-const UNKNOWN_CA: u8 = 48;
-const ACCESS_DENIED: u8 = 49;
-const UNSUPPORTED_CERTIFICATE: u8 = 43;
-const CERTIFICATE_UNKNOWN: u8 = 46;
-const HANDSHAKE_FAILURE: u8 = 40;
-const CERTIFICATE_REQUIRED: u8 = 116;
+use tlssrv_testing::raw::codes::alert::{
+    ACCESS_DENIED, CERTIFICATE_EXPIRED, CERTIFICATE_REQUIRED, CERTIFICATE_REVOKED,
+    CERTIFICATE_UNKNOWN, HANDSHAKE_FAILURE, UNKNOWN_CA, UNSUPPORTED_CERTIFICATE,
+};
 
 /// Fails unless a client gets this alert in both versions, and the log tells why in these words.
 fn assert_refused(server: &Server, who: &str, alerts: [u8; 2], words: &str) {

@@ -1,24 +1,15 @@
 //! `run-as = "cert-cn"`: the command becomes the user of the certificate's common name.
 
-use nix::unistd::{User, geteuid};
-
 use crate::setup::{Setup, s_client, served, value};
+use tlssrv_testing::account::{is_root, ordinary_user};
 use tlssrv_testing::programs::missing;
-
-/// Somebody whom commands may become, whoever runs the tests.
-fn somebody() -> String {
-    match User::from_uid(geteuid()).unwrap().unwrap() {
-        root if root.uid.is_root() => "nobody".to_owned(),
-        me => me.name,
-    }
-}
 
 #[test]
 fn the_command_runs_as_the_user_of_the_common_name_and_other_names_are_refused() {
     if missing(&["openssl"]) {
         return;
     }
-    let user = somebody();
+    let user = ordinary_user();
     let server = Setup::new().require(&format!(
         "run-as = \"cert-cn\"\nusers = {{ \"alice\" = \"{user}\" }}"
     ));
@@ -48,7 +39,7 @@ fn the_command_runs_as_the_user_of_the_common_name_and_other_names_are_refused()
 
 #[test]
 fn a_common_name_runs_as_root_only_with_allow_root() {
-    if !geteuid().is_root() {
+    if !is_root() {
         return tlssrv_testing::skip("only root can become root");
     }
     if missing(&["openssl"]) {

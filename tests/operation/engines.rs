@@ -5,8 +5,9 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 
 use nix::sys::signal::{Signal, kill};
-use nix::unistd::{Pid, geteuid};
+use nix::unistd::Pid;
 
+use tlssrv_testing::account::is_root;
 use tlssrv_testing::{Client, Ended, Host, Server, Socket, eventually, proc};
 
 /// A server of two engines, both in their jails.
@@ -30,11 +31,6 @@ fn jailed(server: &Server) -> Vec<Pid> {
     })
 }
 
-fn echoes(client: &mut Client) {
-    client.send(b"hello\n");
-    assert_eq!(client.read_line(), "hello");
-}
-
 #[test]
 fn an_engine_is_not_root_and_has_no_capability_and_can_gain_none() {
     let server = server();
@@ -45,7 +41,7 @@ fn an_engine_is_not_root_and_has_no_capability_and_can_gain_none() {
             .map(str::to_owned)
             .collect();
         assert!(uids.iter().all(|uid| uid != "0"), "{uids:?}");
-        if geteuid().is_root() {
+        if is_root() {
             assert_eq!(status("Groups"), "");
             assert!(status("Gid").split_whitespace().all(|gid| gid != "0"));
         }
@@ -62,7 +58,7 @@ fn an_engine_is_not_root_and_has_no_capability_and_can_gain_none() {
 fn neither_engines_nor_the_monitor_can_be_traced_by_their_user() {
     let server = server();
     let mut processes = jailed(&server);
-    if !geteuid().is_root() {
+    if !is_root() {
         processes.push(server.pid());
     }
     for pid in processes {
@@ -97,7 +93,7 @@ fn an_engine_holds_no_descriptor_but_its_channel_and_its_epoll_set() {
         eventually("an engine has five descriptors", || {
             (proc::descriptor_count(engine) == Some(5)).then_some(())
         });
-        if !geteuid().is_root() {
+        if !is_root() {
             continue; // the rest is not for our eyes
         }
         let link = |fd: u32| fs::read_link(format!("/proc/{engine}/fd/{fd}")).unwrap();
@@ -126,7 +122,7 @@ fn an_engine_that_dies_is_logged_and_replaced_and_other_engines_are_not_affected
     let engines = jailed(&server);
     // One connection for each.
     let mut clients = [server.connect(""), server.connect("")];
-    clients.iter_mut().for_each(echoes);
+    clients.iter_mut().for_each(Client::echoes);
     kill(engines[0], Signal::SIGKILL).unwrap();
     let expected = format!(
         "engine {} ended: SIGKILL; connections lost with it: 1",
@@ -143,15 +139,15 @@ fn an_engine_that_dies_is_logged_and_replaced_and_other_engines_are_not_affected
         false => [1, 0],
     };
     assert_ne!(clients[lost].read_to_end().ended, Ended::CloseNotify);
-    echoes(&mut clients[alive]);
+    clients[alive].echoes();
     let replaced = jailed(&server);
     assert_ne!(replaced, engines);
     assert!(replaced.contains(&engines[1]) && !replaced.contains(&engines[0]));
     // The new engine has the fewest connections, and serves.
     for _ in 0..4 {
-        echoes(&mut server.connect(""));
+        server.connect("").echoes();
     }
-    echoes(&mut clients[alive]);
+    clients[alive].echoes();
     proc::no_zombies(server.pid());
 }
 
@@ -165,7 +161,7 @@ fn the_command_of_a_lost_connection_reads_end_of_file() {
     }
     .start();
     let mut client = server.connect("");
-    echoes(&mut client);
+    client.echoes();
     kill(server.engines()[0], Signal::SIGKILL).unwrap();
     let line = server.wait_for_connection();
     assert_eq!((line.value("end"), line.value("exit")), ("reset", "4"));
@@ -187,7 +183,7 @@ fn clients_wait_for_a_new_engine_when_the_only_one_has_died() {
         kill(engine, Signal::SIGKILL).unwrap();
         let expected = format!("engine {engine} ended: SIGKILL");
         server.wait_for_line("its end", |line| line.contains(&expected));
-        echoes(&mut server.connect(""));
+        server.connect("").echoes();
     }
 }
 
@@ -202,7 +198,7 @@ fn failed_connections_do_not_end_an_engine() {
         socket.read_to_end().1.unwrap();
     }
     assert_eq!(jailed(&server), engines);
-    echoes(&mut server.connect(""));
+    server.connect("").echoes();
 }
 
 #[test]
@@ -210,13 +206,12 @@ fn when_the_monitor_is_killed_connections_finish_and_then_the_engines_end() {
     let mut server = server();
     let engines = jailed(&server);
     let mut clients = [server.connect(""), server.connect("")];
-    clients.iter_mut().for_each(echoes);
+    clients.iter_mut().for_each(Client::echoes);
     server.signal(Signal::SIGKILL);
     server.wait();
-    clients.iter_mut().for_each(echoes);
+    clients.iter_mut().for_each(Client::echoes);
     for mut client in clients {
-        client.close_notify();
-        assert_eq!(client.read_to_end().ended, Ended::CloseNotify);
+        client.close();
     }
     eventually("the engines leave", || {
         engines.iter().all(|pid| !proc::runs(*pid)).then_some(())

@@ -2,7 +2,7 @@
 
 use nix::unistd::Pid;
 
-use tlssrv_testing::{Client, Dial, Ended, Server, proc, programs};
+use tlssrv_testing::{Dial, Ended, Server, proc, programs};
 
 /// Lets a process have so many more descriptors, for a while.
 pub(crate) fn leave(pid: Pid, free: usize) {
@@ -19,11 +19,6 @@ pub(crate) fn soft_limit(pid: Pid, limit: u32) {
     assert!(prlimit.status().unwrap().success());
 }
 
-fn echoes(client: &mut Client) {
-    client.send(b"hello\n");
-    assert_eq!(client.read_line(), "hello");
-}
-
 fn serve() -> Server {
     Server::with_config(
         "engines = 1\n[[listen]]\naddress = \"127.0.0.1:0\"\n[[host]]\ndefault = true\n\
@@ -35,25 +30,25 @@ fn serve() -> Server {
 fn without_descriptors_accepting_pauses_until_there_are_some() {
     let server = serve();
     let mut client = server.connect("");
-    echoes(&mut client);
+    client.echoes();
     leave(server.pid(), 0);
     std::thread::scope(|scope| {
         let waiting = scope.spawn(|| server.connect(""));
         server.wait_for_line("it says so", |line| {
             line.contains(" err unable to accept a client: ") && line.contains("trying again in")
         });
-        echoes(&mut client);
+        client.echoes();
         soft_limit(server.pid(), 256);
-        echoes(&mut waiting.join().unwrap());
+        waiting.join().unwrap().echoes();
     });
-    echoes(&mut client);
+    client.echoes();
 }
 
 #[test]
 fn without_descriptors_for_a_command_the_client_is_closed_and_the_next_one_served() {
     let server = serve();
     let mut client = server.connect("");
-    echoes(&mut client);
+    client.echoes();
     // The socket of the client itself needs one.
     leave(server.pid(), 1);
     let end = Dial::new()
@@ -64,7 +59,7 @@ fn without_descriptors_for_a_command_the_client_is_closed_and_the_next_one_serve
     let line = server.wait_for_connection();
     let reason = "launch: unable to set its descriptors: Too many open files (EMFILE)";
     assert_eq!((line.value("end"), line.level.as_str()), (reason, "err"));
-    echoes(&mut client);
+    client.echoes();
     soft_limit(server.pid(), 256);
-    echoes(&mut server.connect(""));
+    server.connect("").echoes();
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrIn, bind, connect, socket};
 use std::os::fd::AsRawFd;
 
-use tlssrv_testing::{Client, Dial, Ended, Server, Socket, eventually};
+use tlssrv_testing::{Client, Dial, Server, Socket, eventually};
 
 /// A server with these limits and one host.
 fn limited(limits: &str) -> Server {
@@ -30,14 +30,9 @@ fn is_served(server: &Server) -> bool {
     Dial::new().try_connect(server.address(), "").is_ok()
 }
 
-fn echoes(client: &mut Client) {
-    client.send(b"hello\n");
-    assert_eq!(client.read_line(), "hello");
-}
-
+/// Closes a connection, and then its socket.
 fn leave(mut client: Client) {
-    client.close_notify();
-    assert_eq!(client.read_to_end().ended, Ended::CloseNotify);
+    client.close();
 }
 
 #[test]
@@ -47,11 +42,11 @@ fn a_client_over_connections_is_closed_and_a_later_one_is_served() {
     let mut second = server.connect("");
     let (bytes, _) = Socket::connect(server.address()).read_to_end();
     assert_eq!(bytes, b"", "closed before it has said a word");
-    echoes(&mut first);
-    echoes(&mut second);
+    first.echoes();
+    second.echoes();
     leave(second);
     eventually("room for another", || is_served(&server).then_some(()));
-    echoes(&mut first);
+    first.echoes();
 }
 
 #[test]
@@ -61,11 +56,11 @@ fn the_limit_of_a_source_does_not_affect_others() {
     let mut second = server.connect("");
     assert!(!is_served(&server));
     let mut other = Dial::new().over(from(Ipv4Addr::new(127, 0, 0, 2), server.address()), "");
-    echoes(&mut other);
-    echoes(&mut second);
+    other.echoes();
+    second.echoes();
     leave(first);
     eventually("room for another", || is_served(&server).then_some(()));
-    echoes(&mut other);
+    other.echoes();
 }
 
 #[test]
@@ -108,8 +103,8 @@ fn the_limit_of_a_host_does_not_affect_others() {
     let over = |name: &str| Dial::new().try_connect(server.address(), name).is_err();
     assert!(over("small.example"));
     let mut other = server.connect("large.example");
-    echoes(&mut first);
-    echoes(&mut other);
+    first.echoes();
+    other.echoes();
     let line = server.wait_for_connection();
     assert_eq!(
         (line.value("host"), line.value("end")),
@@ -157,7 +152,7 @@ fn refusals_are_counted_in_one_line_a_second() {
             .iter()
             .any(|line| line.contains("last=127.0.0.1"))
     );
-    echoes(&mut only);
+    only.echoes();
 }
 
 #[test]

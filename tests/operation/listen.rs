@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::os::unix::net::UnixListener;
 use std::process::{Command, Stdio};
 
-use tlssrv_testing::{Client, Dial, Ended, Server, Site, Socket, skip, tlssrv_path};
+use tlssrv_testing::{Client, Dial, Server, Site, Socket, skip, tlssrv_path};
 
 #[test]
 fn a_command_is_served_over_ipv4() {
@@ -65,7 +65,7 @@ fn a_unix_domain_socket_is_served_and_removed_in_the_end() {
     let mut client = Dial::new().over(Socket::connect_unix(&path), "a.example");
     client.send(b"hello\n");
     assert_eq!(client.read_line(), "UNIX:hello");
-    assert_eq!(client.read_to_end().ended, Ended::CloseNotify);
+    client.read_close_notify();
     drop(client);
     assert_eq!(server.wait_for_connection().value("peer"), "unix");
     assert_eq!(server.stop().code(), Some(0));
@@ -168,8 +168,6 @@ fn a_throw_away_certificate_is_served() {
 
 /// Sends a line, gets it back, and both sides end.
 fn echoes(client: &mut Client) {
-    client.send(b"hello\n");
-    assert_eq!(client.read_line(), "hello");
-    client.close_notify();
-    assert_eq!(client.read_to_end().ended, Ended::CloseNotify);
+    client.echoes();
+    client.close();
 }

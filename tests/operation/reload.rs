@@ -11,7 +11,7 @@ use nix::sys::signal::Signal;
 
 use crate::exhausted::{leave, soft_limit};
 use tlssrv_testing::pki::{KeyType, certificate};
-use tlssrv_testing::{Client, Dial, Ended, Server, Site, eventually, proc, programs, tlssrv_path};
+use tlssrv_testing::{Client, Dial, Server, Site, Socket, eventually, proc, programs, tlssrv_path};
 
 /// A table of hosts (name, command and more lines) on one port.
 fn table(top: &str, hosts: &[(&str, &str)]) -> String {
@@ -47,16 +47,7 @@ fn reloaded(server: &Server) {
 
 /// What the host's command says first.
 fn word(address: SocketAddr, name: &str) -> String {
-    let mut client = Dial::new().connect(address, name);
-    let word = client.read_line();
-    client.close_notify();
-    assert_eq!(client.read_to_end().ended, Ended::CloseNotify);
-    word
-}
-
-fn echoes(client: &mut Client) {
-    client.send(b"hello\n");
-    assert_eq!(client.read_line(), "hello");
+    Client::word(Socket::connect(address), name)
 }
 
 #[test]
@@ -77,9 +68,8 @@ fn sighup_takes_new_hosts_and_commands_and_open_connections_stay() {
     server.wait_for_line("it has reloaded", |line| line.ends_with(" reloaded"));
     assert_eq!(word(server.address(), "a.example"), "two");
     assert_eq!(word(server.address(), "b.wild.example"), "three");
-    echoes(&mut old);
-    old.close_notify();
-    assert_eq!(old.read_to_end().ended, Ended::CloseNotify);
+    old.echoes();
+    old.close();
     eventually("the old engines leave", || {
         let now = server.engines();
         before.iter().all(|pid| !now.contains(pid)).then_some(())
@@ -230,9 +220,8 @@ fn a_hundred_reloads_lose_no_connection() {
                 while !stop.load(Ordering::Relaxed) {
                     let mut client = Dial::new().connect(address, "a.example");
                     assert!(["one", "two"].contains(&client.read_line().as_str()));
-                    echoes(&mut client);
-                    client.close_notify();
-                    assert_eq!(client.read_to_end().ended, Ended::CloseNotify);
+                    client.echoes();
+                    client.close();
                     served.fetch_add(1, Ordering::Relaxed);
                 }
             });
@@ -279,8 +268,7 @@ fn the_connections_of_a_host_are_counted_across_reloads() {
     assert_eq!(second.read_line(), "one");
     let third = || Dial::new().try_connect(server.address(), "a.example");
     assert!(third().is_err());
-    first.close_notify();
-    assert_eq!(first.read_to_end().ended, Ended::CloseNotify);
+    first.close();
     eventually("there is room again", || third().ok());
 }
 

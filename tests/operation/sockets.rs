@@ -10,7 +10,8 @@ use nix::sys::socket::sockopt::{
     KeepAlive, RcvBuf, SndBuf, TcpKeepIdle, TcpKeepInterval, TcpNoDelay,
 };
 
-use tlssrv_testing::{Client, Dial, Ended, Host, Site, Socket, eventually, tlssrv_path};
+use tlssrv_testing::socket::tcp_pair;
+use tlssrv_testing::{Client, Dial, Host, Site, Socket, eventually, tlssrv_path};
 
 /// A tlssrv with these limits for one connection, its socket, which is ours as well, and a client whose
 /// handshake is done.
@@ -21,9 +22,7 @@ fn one_connection(limits: &str) -> (Child, TcpStream, Client) {
         ..Host::default()
     };
     let site = Site::new().with_file("tlssrv.toml", &host.toml());
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-    let (socket, _) = listener.accept().unwrap();
+    let (client, socket) = tcp_pair();
     let tlssrv = Command::new(tlssrv_path())
         .args(["-f", "tlssrv.toml", "--inetd"])
         .current_dir(site.path())
@@ -37,10 +36,8 @@ fn one_connection(limits: &str) -> (Child, TcpStream, Client) {
 }
 
 fn end((mut tlssrv, _, mut client): (Child, TcpStream, Client)) {
-    client.send(b"hello\n");
-    assert_eq!(client.read_line(), "hello");
-    client.close_notify();
-    assert_eq!(client.read_to_end().ended, Ended::CloseNotify);
+    client.echoes();
+    client.close();
     drop(client);
     assert!(tlssrv.wait().unwrap().success());
 }
@@ -97,8 +94,7 @@ fn clients_of_a_server_have_the_keep_alive_of_its_configuration() {
         };
         let server = host.start();
         let mut client = server.connect("");
-        client.send(b"hello\n");
-        assert_eq!(client.read_line(), "hello");
+        client.echoes();
         let Socket::Tcp(socket) = &client.socket else {
             unreachable!("it has an address");
         };

@@ -13,11 +13,6 @@ fn drain(server: &Server, signal: Signal) {
     server.wait_for_line("it drains", |line| line.contains("no more clients"));
 }
 
-fn echoes(client: &mut Client) {
-    client.send(b"hello\n");
-    assert_eq!(client.read_line(), "hello");
-}
-
 #[test]
 fn a_signal_stops_an_idle_server_with_status_0() {
     for signal in [Signal::SIGTERM, Signal::SIGINT] {
@@ -37,11 +32,10 @@ fn an_open_connection_goes_on_to_its_end() {
     for signal in [Signal::SIGTERM, Signal::SIGINT] {
         let mut server = Server::of(&["cat"]);
         let mut client = server.connect("a.example");
-        echoes(&mut client);
+        client.echoes();
         drain(&server, signal);
-        echoes(&mut client);
-        client.close_notify();
-        assert_eq!(client.read_to_end().ended, Ended::CloseNotify);
+        client.echoes();
+        client.close();
         // The client has not closed its socket: both have said that they are done.
         assert_eq!(server.wait().code(), Some(0));
         let line = server.wait_for_connection();
@@ -54,15 +48,14 @@ fn no_connection_is_accepted_while_draining() {
     // An address that nobody else uses, so that its port stays free once it is closed.
     let mut server = Server::start(&["--listen", "127.78.0.1:0", "-c", "cert.pem", "cat"]);
     let mut client = server.connect("");
-    echoes(&mut client);
+    client.echoes();
     drain(&server, Signal::SIGTERM);
     let refused = TcpStream::connect(server.address());
     assert_eq!(
         refused.unwrap_err().kind(),
         std::io::ErrorKind::ConnectionRefused
     );
-    client.close_notify();
-    assert_eq!(client.read_to_end().ended, Ended::CloseNotify);
+    client.close();
     assert_eq!(server.wait().code(), Some(0));
 }
 
@@ -78,9 +71,8 @@ fn a_handshake_in_progress_is_completed_and_served() {
     while started.tls.is_handshaking() || started.tls.wants_write() {
         started.tls.complete_io(&mut started.socket).unwrap();
     }
-    echoes(&mut started);
-    started.close_notify();
-    assert_eq!(started.read_to_end().ended, Ended::CloseNotify);
+    started.echoes();
+    started.close();
     assert_eq!(server.wait().code(), Some(0));
     assert_eq!(server.wait_for_connection().value("end"), "closed");
 }
@@ -90,11 +82,11 @@ fn every_connection_of_a_drain_has_its_log_line() {
     const COUNT: usize = 100;
     let mut server = Server::of(&["cat"]);
     let mut clients: Vec<Client> = (0..COUNT).map(|_| server.connect("")).collect();
-    clients.iter_mut().for_each(echoes);
+    clients.iter_mut().for_each(Client::echoes);
     drain(&server, Signal::SIGTERM);
     clients.iter_mut().for_each(Client::close_notify);
     for client in &mut clients {
-        assert_eq!(client.read_to_end().ended, Ended::CloseNotify);
+        client.read_close_notify();
     }
     assert_eq!(server.wait().code(), Some(0));
     let lines = server.wait_for_connections(COUNT);
@@ -113,7 +105,7 @@ fn a_drain_uses_no_cpu_while_nothing_happens() {
     }
     .start();
     let mut client = server.connect("");
-    echoes(&mut client);
+    client.echoes();
     drain(&server, Signal::SIGTERM);
     eventually("idle engines leave", || {
         (server.engines().len() == 1).then_some(())
@@ -127,7 +119,7 @@ fn a_drain_uses_no_cpu_while_nothing_happens() {
     std::thread::sleep(Duration::from_millis(500));
     let after = wakeups();
     assert!(after - before < 50, "it woke up {} times", after - before);
-    echoes(&mut client);
+    client.echoes();
 }
 
 #[test]
@@ -139,9 +131,9 @@ fn a_second_signal_ends_open_connections_with_status_0() {
     ] {
         let mut server = Server::of(&["cat"]);
         let mut client = server.connect("");
-        echoes(&mut client);
+        client.echoes();
         drain(&server, first);
-        echoes(&mut client);
+        client.echoes();
         server.signal(second);
         assert_ne!(client.read_to_end().ended, Ended::CloseNotify);
         assert_eq!(server.wait().code(), Some(0));
@@ -177,8 +169,7 @@ fn a_second_signal_does_not_wait_for_a_command_that_ignores_it() {
     assert_eq!(other.read_line(), "ready");
     client.socket.reset();
     // It is known to have gone once the second one's engine has had its turn after it.
-    other.send(b"hello\n");
-    assert_eq!(other.read_line(), "hello");
+    other.echoes();
     drain(&server, Signal::SIGTERM);
     let start = Instant::now();
     server.signal(Signal::SIGTERM);

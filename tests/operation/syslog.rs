@@ -4,8 +4,9 @@ use std::os::unix::net::UnixDatagram;
 use std::process::{Child, Command, Stdio};
 
 use nix::sys::signal::{Signal, kill};
-use nix::unistd::{Pid, geteuid};
+use nix::unistd::Pid;
 
+use tlssrv_testing::account::is_root;
 use tlssrv_testing::{DEADLINE, Dial, Line, Site, eventually, skip, tlssrv_path};
 
 /// Makes a `/dev` with a null device and the log, and then becomes tlssrv.
@@ -19,7 +20,7 @@ const INFO: &str = "<30>";
 
 #[test]
 fn syslog_gets_every_line_under_the_tag_also_after_a_restart_of_syslog() {
-    if !geteuid().is_root() {
+    if !is_root() {
         return skip("only root can have a /dev/log of its own");
     }
     let site = Site::new();

@@ -4,6 +4,7 @@ use std::os::unix::process::CommandExt;
 
 use crate::{listen1, path_of};
 use tlssrv_testing::Site;
+use tlssrv_testing::account::is_root;
 use tlssrv_testing::programs::{missing, run};
 
 #[test]
@@ -87,7 +88,7 @@ fn without_tcpserver_and_socat_the_error_names_them() {
 fn without_root_the_error_asks_for_trust() {
     let site = Site::new();
     let mut listen1 = listen1(&site, &["tcp!*!993", "cmd"]);
-    if nix::unistd::geteuid().is_root() {
+    if is_root() {
         listen1.uid(65534).gid(65534);
     }
     let ran = run(&mut listen1);

@@ -7,11 +7,13 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use nix::unistd::{User, geteuid};
+use nix::unistd::User;
 
-use crate::{Listening, call, call_port, free_port, line, listen1, path_of, rest};
+use crate::{Listening, call, call_port, line, listen1, path_of, rest};
+use tlssrv_testing::account::is_root;
 use tlssrv_testing::programs::missing;
-use tlssrv_testing::{Dial, Ended, Site, skip, tlssrv_path};
+use tlssrv_testing::socket::free_address;
+use tlssrv_testing::{Dial, Site, skip, tlssrv_path};
 
 /// What accepts the calls.
 const TOOLS: [&str; 2] = ["tcpserver", "socat"];
@@ -19,7 +21,7 @@ const TOOLS: [&str; 2] = ["tcpserver", "socat"];
 #[test]
 fn each_call_gets_a_tlssrv() {
     with_each_tool(|site, tool| {
-        let port = free_port();
+        let port = free_address().port();
         let address = format!("tcp!*!{port}");
         let script = "echo $TCPREMOTEIP $TCPLOCALPORT $PROTO $TLSSRV_HOST; cat";
         let tlssrv = [
@@ -40,8 +42,7 @@ fn each_call_gets_a_tlssrv() {
             assert_eq!(client.read_line(), format!("127.0.0.1 {port} TCP"));
             client.send(b"a line\n");
             assert_eq!(client.read_line(), "a line");
-            client.close_notify();
-            assert_eq!(client.read_to_end().ended, Ended::CloseNotify);
+            client.close();
         }
     });
 }
@@ -62,7 +63,7 @@ fn a_command_has_the_call_on_descriptors_0_and_1_and_its_arguments_unchanged() {
     let script = "for arg; do printf '<%s>' \"$arg\"; done; echo; \
                   for fd in 0 1 2 3 4 5 6; do [ ! -e /dev/fd/$fd ] || echo $fd; done; cat";
     with_each_tool(|site, tool| {
-        let port = free_port();
+        let port = free_address().port();
         let address = format!("tcp!127.0.0.1!{port}");
         let args = [&["-t", &address, "sh", "-c", script, "sh"][..], &odd].concat();
         let _listening = Listening::start(&mut with(tool, site, &args));
@@ -86,7 +87,7 @@ fn an_address_is_a_network_a_host_and_a_service() {
         return skip("no service of /etc/services is free here");
     };
     with_each_tool(|site, tool| {
-        let port = free_port();
+        let port = free_address().port();
         for (address, port) in [
             (format!("tcp!*!{name}"), service_port),
             (format!("net!localhost!{port}"), port),
@@ -120,14 +121,14 @@ fn ipv6_is_accepted_too() {
         return;
     }
     let site = Site::new();
-    let port = free_port();
+    let port = free_address().port();
     let only = format!("tcp!::1!{port}");
     let _listening = Listening::start(&mut listen1(&site, &["-t", &only, "echo", "hello"]));
     let mut six = call((Ipv6Addr::LOCALHOST, port));
     assert_eq!(rest(&mut six), "hello\n");
 
     // socat alone takes both for `*`; tcpserver may be the one that knows IPv4 only.
-    let port = free_port();
+    let port = free_address().port();
     let both = format!("tcp!*!{port}");
     let _listening = Listening::start(&mut with("socat", &site, &["-t", &both, "echo", "hello"]));
     for mut socket in [call((Ipv6Addr::LOCALHOST, port)), call_port(port)] {
@@ -137,12 +138,12 @@ fn ipv6_is_accepted_too() {
 
 #[test]
 fn the_command_runs_as_nobody_unless_trusted() {
-    if !geteuid().is_root() {
+    if !is_root() {
         return skip("only root can become nobody");
     }
     with_each_tool(|site, tool| {
         for (flags, user) in [(&[][..], "nobody"), (&["-t"], "root")] {
-            let port = free_port();
+            let port = free_address().port();
             let address = format!("tcp!127.0.0.1!{port}");
             let script = "id -un; id -Gn";
             let args = [flags, &[&address, "sh", "-c", script]].concat();
@@ -162,7 +163,7 @@ fn the_command_runs_as_nobody_unless_trusted() {
 #[test]
 fn no_more_than_maxprocs_run_at_a_time() {
     with_each_tool(|site, tool| {
-        let port = free_port();
+        let port = free_address().port();
         let address = format!("tcp!127.0.0.1!{port}");
         let script = "mkdir busy || echo both; echo started; cat; rmdir busy";
         let args = ["-t", "-p", "1", &address, "sh", "-c", script];
@@ -186,7 +187,7 @@ fn no_more_than_maxprocs_run_at_a_time() {
 fn without_a_limit_all_run_at_once() {
     with_each_tool(|site, tool| {
         for limit in [&[][..], &["-p", "0"], &["-p", "-1"]] {
-            let port = free_port();
+            let port = free_address().port();
             let address = format!("tcp!127.0.0.1!{port}");
             let args = [
                 &["-t"][..],
@@ -207,7 +208,7 @@ fn without_a_limit_all_run_at_once() {
 fn the_caller_is_logged_with_v_only() {
     with_each_tool(|site, tool| {
         let said = |flags: &[&str]| {
-            let port = free_port();
+            let port = free_address().port();
             let address = format!("tcp!127.0.0.1!{port}");
             let script = "echo the command >&2; read -r line";
             let args = [flags, &[&address, "sh", "-c", script]].concat();

@@ -16,8 +16,8 @@ mod services;
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
-use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::net::{SocketAddr, TcpStream};
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -34,14 +34,6 @@ pub(crate) fn compat(file: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("mkfile-compat")
         .join(file)
-}
-
-/// Adds an executable file to a site.
-pub(crate) fn executable(site: &Site, name: &str, text: &str) {
-    let file = site.file(name);
-    fs::create_dir_all(file.parent().unwrap()).unwrap();
-    fs::write(&file, text).unwrap();
-    fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).unwrap();
 }
 
 /// A directory of a site that has these programs, to be all of `PATH`.
@@ -61,12 +53,6 @@ pub(crate) fn listen1(site: &Site, args: &[&str]) -> Command {
     let mut listen1 = program(site.file("listen1").to_str().unwrap());
     listen1.args(args).current_dir(site.path());
     listen1
-}
-
-/// A port that was free a moment ago: `listen1` has to be told one.
-pub(crate) fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().port()
 }
 
 /// A `listen1` or `listen` at work, and what it and its commands write to descriptor 2.

@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::{compat, executable};
+use crate::compat;
 use tlssrv_testing::programs::{missing, program, run};
 use tlssrv_testing::{Site, tlssrv_path};
 
@@ -31,7 +31,7 @@ fn mk_clean_removes_what_cargo_has_built() {
 #[test]
 fn mk_ends_with_an_error_when_something_fails() {
     let Some(site) = site() else { return };
-    executable(&site, "cargo", "#!/bin/sh\nexit 1\n");
+    site.write_program("cargo", "#!/bin/sh\nexit 1\n");
     for target in ["all", "install", "test", "clean", "nuke"] {
         let ran = run(mk(&site, &[target]).env("CARGO", site.file("cargo")));
         assert!(!ran.status.success(), "{target}");
@@ -54,7 +54,7 @@ fn mk_install_copies_what_mk_has_built() {
         target.display(),
         tlssrv_path()
     );
-    executable(&site, "cargo", &cargo);
+    site.write_program("cargo", &cargo);
     run(mk(&site, &["install"])
         .env("CARGO", site.file("cargo"))
         .env("CARGO_TARGET_DIR", &target)
@@ -165,7 +165,7 @@ fn mk_test_serves_a_client() {
         );
     }
     // What does not serve does not pass.
-    executable(&site, "broken", "#!/bin/sh\nexit 1\n");
+    site.write_program("broken", "#!/bin/sh\nexit 1\n");
     let ran = run(mk(&site, &["test"]).env("TLSSRV", site.file("broken")));
     assert!(!ran.status.success());
     assert!(ran.stderr.contains("no answer"), "{}", ran.stderr);
@@ -194,8 +194,7 @@ fn mk(site: &Site, targets: &[&str]) -> Command {
 
 /// mk, with a cargo that says what it is told to do.
 fn with_cargo(site: &Site, target: &str) -> Command {
-    executable(
-        site,
+    site.write_program(
         "cargo",
         "#!/bin/sh\nls Cargo.lock >/dev/null && echo \"$@\"\n",
     );

@@ -7,11 +7,11 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::net::UnixDatagram;
 use std::process::Command;
 
-use nix::unistd::{User, geteuid};
-
-use crate::{Listening, call_port, compat, executable, free_port, line, rest};
+use crate::{Listening, call_port, compat, line, rest};
+use tlssrv_testing::account::{is_root, me, ordinary_user};
 use tlssrv_testing::pki::{KeyType, write_secret};
 use tlssrv_testing::programs::{find, missing, program, run, run_with};
+use tlssrv_testing::socket::free_address;
 use tlssrv_testing::{DEADLINE, Dial, Ended, Site, eventually, skip, tlssrv_path};
 
 #[test]
@@ -54,7 +54,7 @@ fn tcp443_is_a_table_of_hosts() {
         let mut client = Dial::new().over(call_port(*port).into(), name);
         assert_eq!(client.certificate(), site.certificate(cert));
         assert_eq!(client.read_line(), answer);
-        assert_eq!(client.read_to_end().ended, Ended::CloseNotify);
+        client.read_close_notify();
     }
     let refused = Dial::new().try_over(call_port(*port).into(), "c.example");
     let alert = Ended::Alert(rustls::AlertDescription::UnrecognisedName);
@@ -65,11 +65,7 @@ fn tcp443_is_a_table_of_hosts() {
 fn tcp993_is_imap() {
     let site = Site::new();
     fs::copy(site.file("cert.pem"), site.file("imap.pem")).unwrap();
-    executable(
-        &site,
-        "bin/imapd",
-        "#!/bin/sh\necho '* OK hello'; exec cat\n",
-    );
+    site.write_program("bin/imapd", "#!/bin/sh\necho '* OK hello'; exec cat\n");
     let Some(Served { port, log, .. }) = &serve(&site, "tcp993") else {
         return;
     };
@@ -77,8 +73,7 @@ fn tcp993_is_imap() {
     assert_eq!(client.read_line(), "* OK hello");
     client.send(b"a1 NOOP\n");
     assert_eq!(client.read_line(), "a1 NOOP");
-    client.close_notify();
-    assert_eq!(client.read_to_end().ended, Ended::CloseNotify);
+    client.close();
     assert_logged(log, " imapd[");
 }
 
@@ -88,10 +83,7 @@ fn tcp8444_is_a_shell_for_clients_with_a_key() {
         return;
     }
     let site = Site::new();
-    let me = match User::from_uid(geteuid()).unwrap().unwrap() {
-        root if root.uid.is_root() => "nobody".to_owned(),
-        me => me.name,
-    };
+    let me = ordinary_user();
     let key = "00112233445566778899aabbccddeeff";
     write_secret(&site.file("clients.psk"), &format!("alice:{key}:{me}\n"));
     let Some(Served { port, log, .. }) = &serve(&site, "tcp8444") else {
@@ -117,16 +109,15 @@ fn listen_runs_the_services_of_its_directories_and_ends_with_them() {
         return;
     }
     let site = Site::new();
-    let ports = [(); 6].map(|()| free_port());
+    let ports = [(); 6].map(|()| free_address().port());
     let [trusted, none, empty, plain, other, arguments] = ports;
     let who = "#!/bin/sh\nid -un\n";
-    executable(&site, &format!("trusted/tcp{trusted}"), who);
-    executable(&site, &format!("none/tcp{none}"), who);
-    executable(&site, &format!("none/tcp{empty}"), "");
-    executable(&site, &format!("none/tcp{plain}"), who);
-    executable(&site, &format!("none/il{other}"), who);
-    executable(
-        &site,
+    site.write_program(&format!("trusted/tcp{trusted}"), who);
+    site.write_program(&format!("none/tcp{none}"), who);
+    site.write_program(&format!("none/tcp{empty}"), "");
+    site.write_program(&format!("none/tcp{plain}"), who);
+    site.write_program(&format!("none/il{other}"), who);
+    site.write_program(
         &format!("trusted/tcp{arguments}"),
         "#!/bin/sh\necho \"$@\"\n",
     );
@@ -137,12 +128,12 @@ fn listen_runs_the_services_of_its_directories_and_ends_with_them() {
     listen
         .args(["-a", "127.0.0.1", "-t"])
         .arg(site.file("trusted"));
-    let root = geteuid().is_root();
+    let root = is_root();
     if root {
         listen.arg("-d").arg(site.file("none"));
     }
     let mut listening = Listening::start(&mut listen);
-    let me = User::from_uid(geteuid()).unwrap().unwrap().name;
+    let me = me().name;
     assert_eq!(rest(&mut call_port(trusted)), format!("{me}\n"));
     let said = line(&mut call_port(arguments));
     assert_eq!(said, format!("tcp{arguments} tcp"));
@@ -178,7 +169,7 @@ fn listen_says_why_it_has_nothing_to_do() {
         assert_eq!(ran.stderr, wanted);
     }
     // A listener that cannot listen is an end, too.
-    executable(&site, "services/tcpx", "#!/bin/sh\n");
+    site.write_program("services/tcpx", "#!/bin/sh\n");
     let services = site.file("services").display().to_string();
     let ran = run(program(compat("listen").to_str().unwrap()).args(["-t", &services]));
     assert_eq!(ran.status.code(), Some(97));
@@ -203,16 +194,16 @@ fn serve(site: &Site, service: &str) -> Option<Served> {
     if missing(&["tcpserver", "rc"]) {
         return None;
     }
-    if !geteuid().is_root() {
+    if !is_root() {
         skip("only root can have a /dev/log of its own");
         return None;
     }
-    let port = free_port();
+    let port = free_address().port();
     let text = fs::read_to_string(compat(&format!("service/{service}"))).unwrap();
     assert_eq!(text.lines().next(), Some("#!/usr/bin/env rc"));
     let adapted = text.replace("/etc/tlssrv", site.path().to_str().unwrap());
     assert_ne!(adapted, text);
-    executable(site, &format!("service/tcp{port}"), &adapted);
+    site.write_program(&format!("service/tcp{port}"), &adapted);
     fs::create_dir_all(site.file("bin")).unwrap();
     symlink(tlssrv_path(), site.file("bin/tlssrv")).unwrap();
     let socket = site.file("log.sock");

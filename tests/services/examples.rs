@@ -7,9 +7,10 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::thread;
 
-use nix::unistd::{User, chown, geteuid};
+use nix::unistd::{User, chown};
 
 use crate::{git, tls_client};
+use tlssrv_testing::account::is_root;
 use tlssrv_testing::examples::{Programs, site_of};
 use tlssrv_testing::programs::{Ran, missing, program, run, run_with};
 use tlssrv_testing::{Client, Server, Site};
@@ -167,14 +168,13 @@ fn git_clones_what_its_example_exports() {
     let work = at.file("work");
     git::make_repository(at.path(), &work);
     fs::write(at.file("project.git/git-daemon-export-ok"), "").unwrap();
-    if geteuid().is_root() {
+    if is_root() {
         give_to_nobody(&at.file("project.git"));
     }
     let server = start("git.toml", &[("/srv/git", place(at.path()))]);
     let proxy = at.file("proxy");
     let client = tls_client("$1", "$2", &server.site.file("git.pem"));
-    fs::write(&proxy, format!("#!/bin/sh\n{client}\n")).unwrap();
-    fs::set_permissions(&proxy, fs::Permissions::from_mode(0o755)).unwrap();
+    at.write_program("proxy", &format!("#!/bin/sh\n{client}\n"));
     let url = format!(
         "git://git.example.com:{}/project.git",
         server.address().port()

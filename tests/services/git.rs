@@ -1,7 +1,6 @@
 //! `git daemon` behind tlssrv.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 
@@ -66,8 +65,7 @@ fn git_refuses_a_server_whose_certificate_has_another_name() {
 fn write_proxy(site: &Site) -> String {
     let file = site.file("proxy");
     let client = tls_client("$1", "$2", &site.file("cert.pem"));
-    fs::write(&file, format!("#!/bin/sh\n{client}\n")).unwrap();
-    fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).unwrap();
+    site.write_program("proxy", &format!("#!/bin/sh\n{client}\n"));
     file.to_str().unwrap().to_owned()
 }
 

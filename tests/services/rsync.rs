@@ -6,6 +6,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
 use crate::tls_client;
+use tlssrv_testing::account::is_root;
 use tlssrv_testing::programs::{missing, program, run};
 use tlssrv_testing::{Server, Site};
 
@@ -62,7 +63,7 @@ fn a_tree_of_64_mib_comes_and_goes_through_rsync_byte_for_byte() {
 
 /// Modules for our own user. Only root is to say who that is: the daemon would be nobody.
 fn configuration(at: &Path) -> String {
-    let user = match nix::unistd::geteuid().is_root() {
+    let user = match is_root() {
         true => "uid = 0\ngid = 0\n",
         false => "",
     };

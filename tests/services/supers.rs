@@ -2,12 +2,14 @@
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
+use tlssrv_testing::account::{is_root, me};
 use tlssrv_testing::programs::{Daemon, find, missing, program};
+use tlssrv_testing::socket::free_address;
 use tlssrv_testing::{Site, Socket, eventually, skip, tlssrv_path};
 
 /// One of them, at work.
@@ -95,7 +97,7 @@ pub(crate) fn inetd(site: &Site) -> Option<Super> {
     if missing(&["inetd"]) {
         return None;
     }
-    if !nix::unistd::geteuid().is_root() {
+    if !is_root() {
         skip("inetd wants to be root");
         return None;
     }
@@ -126,7 +128,6 @@ pub(crate) fn xinetd(site: &Site) -> Option<Super> {
     if missing(&["xinetd"]) {
         return None;
     }
-    let user = nix::unistd::User::from_uid(nix::unistd::geteuid()).unwrap();
     let (address, at) = (free_address(), site.path().display());
     let conf = format!(
         "service tlssrv\n{{\n\
@@ -136,7 +137,7 @@ pub(crate) fn xinetd(site: &Site) -> Option<Super> {
          log_type = FILE {at}/said\nlog_on_success = PID HOST EXIT\n}}\n",
         address.ip(),
         address.port(),
-        user.unwrap().name,
+        me().name,
         tlssrv_path(),
     );
     fs::write(site.file("xinetd.conf"), conf).unwrap();
@@ -253,14 +254,6 @@ pub(crate) fn systemd(site: &Site) -> Option<Super> {
         said: site.file("said"),
         _daemon: daemon,
     })
-}
-
-/// An address that was free a moment ago, for those who take no port 0.
-fn free_address() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
 }
 
 /// Where they report.

@@ -5,8 +5,9 @@ use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::Stdio;
 
+use tlssrv_testing::account::is_root;
 use tlssrv_testing::programs::{Daemon, missing, program};
-use tlssrv_testing::{Client, Dial, Ended, Site, Socket, eventually, tlssrv_path};
+use tlssrv_testing::{Client, Dial, Site, Socket, eventually, tlssrv_path};
 
 #[test]
 fn tcpserver_starts_tlssrv_for_each_connection() {
@@ -66,7 +67,7 @@ fn inetd_starts_tlssrv_for_each_connection_and_the_client_gets_only_tls() {
     if missing(&["inetd"]) {
         return;
     }
-    if !nix::unistd::geteuid().is_root() {
+    if !is_root() {
         return tlssrv_testing::skip("inetd wants to be root");
     }
     let site = Site::new();
@@ -77,11 +78,8 @@ fn inetd_starts_tlssrv_for_each_connection_and_the_client_gets_only_tls() {
         socket.display(),
         tlssrv_path()
     );
-    let site = site
-        .with_file("inetd.conf", &line)
-        .with_file("command", "#!/bin/sh\necho oops >&2\nexec cat\n");
-    use std::os::unix::fs::PermissionsExt;
-    fs::set_permissions(site.file("command"), fs::Permissions::from_mode(0o755)).unwrap();
+    let site = site.with_file("inetd.conf", &line);
+    site.write_program("command", "#!/bin/sh\necho oops >&2\nexec cat\n");
     let _inetd = Daemon::start(
         program("inetd")
             .arg("-i")
@@ -109,10 +107,7 @@ fn assert_echoes(client: &mut Client) {
     assert_eq!(client.read_line(), "a line");
     client.close_notify();
     let rest = client.read_to_end();
-    assert_eq!(
-        (&rest.bytes[..], rest.ended),
-        (&b""[..], Ended::CloseNotify)
-    );
+    rest.assert_whole(b"");
 }
 
 /// Each connection has a line, and nobody complained.

@@ -3,13 +3,12 @@
 
 use std::fs;
 use std::io::Write;
-use std::os::unix::fs::PermissionsExt;
 
 use rustls::AlertDescription;
 
 use crate::supers::{self, At, Start, Super};
 use tlssrv_testing::pki::KeyType;
-use tlssrv_testing::{Client, Dial, Ended, Line, Site, Socket, eventually};
+use tlssrv_testing::{Client, Dial, Line, Site, Socket, eventually};
 
 #[test]
 fn tcpserver_serves_a_table() {
@@ -64,7 +63,7 @@ fn the_default_host_serves_clients_without_a_name_and_with_an_unknown_one() {
             let mut client = Dial::new().over(server.connect(), name);
             client.send(b"\n");
             assert!(client.read_line().starts_with("wild "), "{}", server.name);
-            assert_eq!(client.read_to_end().ended, Ended::CloseNotify);
+            client.read_close_notify();
             drop(client);
             server.wait_for_status(7, count);
         }
@@ -84,10 +83,7 @@ fn a_command_with_inherited_standard_error_does_not_write_to_the_client() {
         client.send(b"\n");
         assert!(client.read_line().starts_with("exact "), "{}", server.name);
         let rest = client.read_to_end();
-        assert_eq!(
-            (&rest.bytes[..], rest.ended),
-            (&b""[..], Ended::CloseNotify)
-        );
+        rest.assert_whole(b"");
         drop(client);
         server.wait_for_status(5, 1);
         let log = fs::read_to_string(site.file("log")).unwrap();
@@ -115,10 +111,7 @@ fn serves_a_table(start: Start) {
         assert_eq!(client.certificate(), site.certificate(cert), "{name}");
         assert_told(&mut client, &server, name, host);
         let rest = client.read_to_end();
-        assert_eq!(
-            (&rest.bytes[..], rest.ended),
-            (&b""[..], Ended::CloseNotify)
-        );
+        rest.assert_whole(b"");
         drop(client);
         server.wait_for_status(status, count);
     }
@@ -171,13 +164,12 @@ fn site(unknown_name: &str, missing_name: &str) -> Site {
         allow-root = true
         "#
     );
-    let mut site = Site::new()
+    let site = Site::new()
         .with_certificate("exact", &["a.example"], KeyType::Ecdsa)
         .with_certificate("wild", &["*.wild.example"], KeyType::Rsa)
         .with_file("tlssrv.toml", &table);
     for (name, script) in [command("exact", 5), command("wild", 7)] {
-        site = site.with_file(&name, &script);
-        fs::set_permissions(site.file(&name), fs::Permissions::from_mode(0o755)).unwrap();
+        site.write_program(&name, &script);
     }
     site
 }

@@ -4,9 +4,9 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use crate::start::{hosts, word};
+use crate::start::hosts;
 use tlssrv_testing::programs::{Daemon, missing, program};
-use tlssrv_testing::{Site, Socket, eventually, tlssrv_path};
+use tlssrv_testing::{Client, Site, Socket, eventually, tlssrv_path};
 
 fn activate(site: &Site, args: &[&str], server: &[&str]) -> Daemon {
     let mut command: Command = program("systemd-socket-activate");
@@ -29,9 +29,9 @@ fn table() -> String {
 
 fn assert_serves_by_name(site: &Site) {
     let path = site.file("socket");
-    assert_eq!(word(connect(&path), "a.example"), "one");
-    assert_eq!(word(connect(&path), "b.wild.example"), "two");
-    assert_eq!(word(connect(&path), "a.example"), "one");
+    assert_eq!(Client::word(connect(&path), "a.example"), "one");
+    assert_eq!(Client::word(connect(&path), "b.wild.example"), "two");
+    assert_eq!(Client::word(connect(&path), "a.example"), "one");
 }
 
 #[test]

@@ -11,10 +11,10 @@ use std::process::Stdio;
 
 use nix::sys::signal::Signal;
 
-use crate::start::word;
 use crate::units::UNITS;
+use tlssrv_testing::account::is_root;
 use tlssrv_testing::programs::{Daemon, missing, program, run};
-use tlssrv_testing::{Ended, Server, Site, eventually, proc, tlssrv_path};
+use tlssrv_testing::{Client, Ended, Server, Site, eventually, proc, tlssrv_path};
 
 /// What the commands run as: not the user of the engines.
 const USER: &str = "daemon";
@@ -22,7 +22,7 @@ const LISTEN: &str = "[[listen]]\naddress = ";
 
 /// Whether a test has to be left out.
 fn impossible() -> bool {
-    if !nix::unistd::geteuid().is_root() {
+    if !is_root() {
         tlssrv_testing::skip("only root gives up privileges");
         return true;
     }
@@ -177,6 +177,6 @@ fn the_template_service_runs_with_its_system_call_filter() {
     for _ in 0..2 {
         let path = site.file("socket");
         let client = eventually("it listens", || UnixStream::connect(&path).ok());
-        assert_eq!(word(client, "a.example"), USER);
+        assert_eq!(Client::word(client, "a.example"), USER);
     }
 }

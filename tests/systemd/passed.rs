@@ -6,7 +6,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 
-use crate::start::{Start, both, hosts, listener, word};
+use crate::start::{Start, both, hosts, listener};
 use tlssrv_testing::programs::run;
 use tlssrv_testing::{Client, Dial, Ended, Site, tlssrv_path};
 
@@ -26,11 +26,11 @@ fn a_listener_serves_the_passed_socket_of_its_name() {
         [address(&git).to_string(), address(&www).to_string()]
     );
     assert_eq!(
-        word(TcpStream::connect(address(&www)).unwrap(), "a.example"),
+        Client::word(TcpStream::connect(address(&www)).unwrap(), "a.example"),
         "www"
     );
     assert_eq!(
-        word(TcpStream::connect(address(&git)).unwrap(), "a.example"),
+        Client::word(TcpStream::connect(address(&git)).unwrap(), "a.example"),
         "git"
     );
     let lines = server.wait_for_connections(2);
@@ -52,7 +52,7 @@ fn all_passed_sockets_of_one_name_are_served() {
     let _server = start.serves(&table);
     for listener in [one, two] {
         let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        assert_eq!(word(client, "a.example"), "a");
+        assert_eq!(Client::word(client, "a.example"), "a");
     }
 }
 
@@ -78,7 +78,7 @@ fn a_passed_unix_domain_socket_is_served_and_its_path_stays() {
     let mut server = Start::default().passing("x", socket).server(site, &args);
     assert_eq!(server.listens, [format!("unix:{}", path.display())]);
     assert_eq!(
-        word(UnixStream::connect(&path).unwrap(), "a.example"),
+        Client::word(UnixStream::connect(&path).unwrap(), "a.example"),
         "hello"
     );
     assert_eq!(server.stop().code(), Some(0));
@@ -268,8 +268,7 @@ fn a_passed_socket_made_blocking_does_not_block_the_server() {
         let mut client: Client = Dial::new().connect(server.address(), "a.example");
         assert_eq!(client.read_line(), "a");
         // Its command's end is noticed by the one that accepts.
-        client.close_notify();
-        assert_eq!(client.read_to_end().ended, Ended::CloseNotify);
+        client.close();
     }
     server.wait_for_connections(3);
     assert_eq!(server.stop().code(), Some(0));

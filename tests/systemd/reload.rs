@@ -6,9 +6,9 @@ use std::process::Command;
 
 use nix::sys::signal::Signal;
 
-use crate::start::{Start, both, hosts, listener, word};
+use crate::start::{Start, both, hosts, listener};
 use tlssrv_testing::programs::run;
-use tlssrv_testing::{Server, proc, tlssrv_path};
+use tlssrv_testing::{Client, Server, proc, tlssrv_path};
 
 /// Has the server read this table; what it says.
 fn reload(server: &Server, table: &str) -> (Option<i32>, String) {
@@ -37,7 +37,8 @@ fn a_reload_keeps_drops_and_takes_up_passed_sockets() {
     let server = start.serves(&table(&["one", "two"], "first"));
     // systemd keeps them open; here nobody but the server does.
     drop((one, two));
-    let says = |place: usize| word(TcpStream::connect(addresses[place]).unwrap(), "a.example");
+    let says =
+        |place: usize| Client::word(TcpStream::connect(addresses[place]).unwrap(), "a.example");
     assert_eq!((says(0), says(1)), ("first".into(), "first".into()));
 
     assert_eq!(reload(&server, &table(&["two"], "second")).0, Some(0));
@@ -49,7 +50,7 @@ fn a_reload_keeps_drops_and_takes_up_passed_sockets() {
     let early = TcpStream::connect(addresses[0]).unwrap();
     let (status, _) = reload(&server, &table(&["two", "one"], "third"));
     assert_eq!(status, Some(0));
-    assert_eq!(word(early, "a.example"), "third");
+    assert_eq!(Client::word(early, "a.example"), "third");
     assert_eq!((says(0), says(1)), ("third".into(), "third".into()));
 }
 
@@ -92,6 +93,6 @@ fn a_draining_server_leaves_new_clients_of_a_passed_socket_to_its_successor() {
     let successor = Start::default()
         .passing("one", both(&socket))
         .serves(&table(&["one"], "second"));
-    assert_eq!(word(next, "a.example"), "second");
+    assert_eq!(Client::word(next, "a.example"), "second");
     drop(successor);
 }

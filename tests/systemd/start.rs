@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 use std::process::{Command, Output, Stdio};
 
 use tlssrv_testing::programs::program;
-use tlssrv_testing::{Dial, Ended, Server, Site, Socket, tlssrv_path};
+use tlssrv_testing::{Server, Site, tlssrv_path};
 
 /// What it is started with.
 #[derive(Default)]
@@ -97,13 +97,4 @@ pub(crate) fn hosts(hosts: &[(&str, &str)]) -> String {
         )
     };
     hosts.iter().map(host).collect()
-}
-
-/// What the command of a host says first.
-pub(crate) fn word(socket: impl Into<Socket>, name: &str) -> String {
-    let mut client = Dial::new().over(socket.into(), name);
-    let word = client.read_line();
-    client.close_notify();
-    assert_eq!(client.read_to_end().ended, Ended::CloseNotify);
-    word
 }

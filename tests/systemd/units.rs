@@ -6,6 +6,7 @@ use std::path::Path;
 
 use tempfile::TempDir;
 
+use tlssrv_testing::account::is_root;
 use tlssrv_testing::programs::{missing, program, run};
 use tlssrv_testing::tlssrv_path;
 
@@ -102,7 +103,7 @@ fn sysusers_and_tmpfiles_create_the_user_and_the_directories() {
     fs::create_dir(root.path().join("etc")).unwrap();
     let at = format!("--root={}", root.path().display());
     let file = |name: &str| Path::new(UNITS).join(name).join("tlssrv.conf");
-    if !nix::unistd::geteuid().is_root() {
+    if !is_root() {
         return tlssrv_testing::skip("only root makes users and directories for others");
     }
     run(program("systemd-sysusers").arg(&at).arg(file("sysusers.d"))).succeeded();

@@ -1,6 +1,6 @@
 //! A certification authority for tests: it issues certificates to clients, and revokes them.
 
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer,
@@ -8,9 +8,7 @@ use rcgen::{
     KeyUsagePurpose, RevokedCertParams, SanType,
 };
 
-use crate::pki::{Certificate, Valid};
-
-const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+use crate::pki::{Certificate, DAY, Valid};
 
 /// One that issues certificates.
 pub struct Authority(CertifiedIssuer<'static, KeyPair>);
@@ -62,14 +60,7 @@ impl Authority {
         let mut params = named(name);
         params.serial_number = Some(vec![serial].into());
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
-        let now = SystemTime::now();
-        let (from, until) = match valid {
-            Valid::Now => (now - DAY, now + DAY),
-            Valid::Yesterday => (now - 2 * DAY, now - DAY),
-            Valid::Tomorrow => (now + DAY, now + 2 * DAY),
-        };
-        params.not_before = from.into();
-        params.not_after = until.into();
+        valid.date(&mut params);
         change(&mut params);
         Certificate {
             certificate: params.signed_by(key, &self.0).unwrap().pem(),

@@ -7,7 +7,10 @@ use std::sync::Arc;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, SupportedKxGroup, aws_lc_rs};
+use rustls::crypto::{
+    CryptoProvider, SupportedKxGroup, WebPkiSupportedAlgorithms, aws_lc_rs, verify_tls12_signature,
+    verify_tls13_signature,
+};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
@@ -164,6 +167,22 @@ impl Dial {
     }
 }
 
+impl Received {
+    /// Fails unless these bytes came, and then close_notify.
+    #[track_caller]
+    pub fn assert_whole(&self, expected: &[u8]) {
+        let shown = &self.bytes[..self.bytes.len().min(1000)];
+        assert!(
+            self.bytes == expected,
+            "{} bytes came, not {}: {}",
+            self.bytes.len(),
+            expected.len(),
+            shown.escape_ascii()
+        );
+        assert_eq!(self.ended, Ended::CloseNotify);
+    }
+}
+
 impl Client {
     /// Connects, asks for this name (none, when it is empty), and completes the handshake.
     pub fn connect(address: SocketAddr, name: &str) -> Self {
@@ -246,6 +265,34 @@ impl Client {
             }
         };
         Received { bytes, ended }
+    }
+
+    /// Reads until the server ends its side; fails unless that is with close_notify.
+    #[track_caller]
+    pub fn read_close_notify(&mut self) {
+        assert_eq!(self.read_to_end().ended, Ended::CloseNotify);
+    }
+
+    /// Sends close_notify, and reads until that of the server.
+    #[track_caller]
+    pub fn close(&mut self) {
+        self.close_notify();
+        self.read_close_notify();
+    }
+
+    /// Sends a line, and fails unless the command (cat) sends it back.
+    #[track_caller]
+    pub fn echoes(&mut self) {
+        self.send(b"hello\n");
+        assert_eq!(self.read_line(), "hello");
+    }
+
+    /// The line that the command sends first; then the connection is closed.
+    pub fn word(socket: impl Into<Socket>, name: &str) -> String {
+        let mut client = Dial::new().over(socket.into(), name);
+        let word = client.read_line();
+        client.close();
+        word
     }
 
     /// After close_notify comes FIN, and nothing in between.
@@ -358,8 +405,7 @@ impl ServerCertVerifier for AnyCertificate {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = aws_lc_rs::default_provider().signature_verification_algorithms;
-        rustls::crypto::verify_tls12_signature(message, certificate, signature, &algorithms)
+        verify_tls12_signature(message, certificate, signature, &algorithms())
     }
 
     fn verify_tls13_signature(
@@ -368,11 +414,14 @@ impl ServerCertVerifier for AnyCertificate {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = aws_lc_rs::default_provider().signature_verification_algorithms;
-        rustls::crypto::verify_tls13_signature(message, certificate, signature, &algorithms)
+        verify_tls13_signature(message, certificate, signature, &algorithms())
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.0.clone()
     }
+}
+
+fn algorithms() -> WebPkiSupportedAlgorithms {
+    aws_lc_rs::default_provider().signature_verification_algorithms
 }

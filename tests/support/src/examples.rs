@@ -2,13 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 
-use nix::unistd::{User, geteuid};
 use serde::Deserialize;
 
+use crate::account::{is_root, ordinary_user};
 use crate::authority::Authority;
 use crate::ocsp;
 use crate::pki::{self, KeyType, Valid};
@@ -166,10 +165,7 @@ impl Host {
         }
         let program = self.command.first();
         if let Some(name) = program.and_then(|name| name.strip_prefix("bin/")) {
-            fs::create_dir_all(site.file("bin")).unwrap();
-            let program = site.file("bin").join(name);
-            fs::write(&program, "#!/bin/sh\n").unwrap();
-            fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+            site.write_program(&format!("bin/{name}"), "#!/bin/sh\n");
         }
     }
 }
@@ -177,8 +173,8 @@ impl Host {
 /// The same text with a user that every machine has, and without groups. Who is not root can only be
 /// itself.
 fn with_users_of_this_machine(text: &str) -> String {
-    let root = geteuid().is_root();
-    let me = one_that_commands_can_be();
+    let root = is_root();
+    let me = ordinary_user();
     let mut lines = String::new();
     for line in text.lines() {
         match line.split(" = ").next().unwrap_or_default() {
@@ -217,7 +213,7 @@ fn with_programs_in_bin(text: &str) -> String {
 
 /// The same PSK file with a user that commands may become, whoever runs the tests.
 fn with_identities_of_this_machine(text: &str) -> String {
-    let me = one_that_commands_can_be();
+    let me = ordinary_user();
     let line = |line: &str| {
         let mut fields: Vec<&str> = line.split(':').collect();
         let user = fields.get_mut(2).filter(|user| !user.is_empty());
@@ -227,13 +223,6 @@ fn with_identities_of_this_machine(text: &str) -> String {
         format!("{}\n", fields.join(":"))
     };
     text.lines().map(line).collect()
-}
-
-fn one_that_commands_can_be() -> String {
-    match User::from_uid(geteuid()).unwrap().unwrap() {
-        root if root.uid.is_root() => "nobody".to_owned(),
-        me => me.name,
-    }
 }
 
 /// The keys that the program knows, by the table that they are part of, which is empty at the top.

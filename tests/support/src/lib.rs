@@ -10,6 +10,7 @@
     reason = "what helps tests fails as tests do: by a panic"
 )]
 
+pub mod account;
 pub mod authority;
 pub mod client;
 pub mod examples;

@@ -8,6 +8,8 @@ use std::time::{Duration, SystemTime};
 
 use rcgen::{CertificateParams, KeyPair, PKCS_RSA_SHA256, RsaKeySize};
 
+pub(crate) const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// A self-signed certificate and its key, in PEM.
 pub struct Certificate {
     /// The certificate.
@@ -36,6 +38,20 @@ pub enum Valid {
     Tomorrow,
 }
 
+impl Valid {
+    /// Gives a certificate its dates.
+    pub(crate) fn date(self, params: &mut CertificateParams) {
+        let now = SystemTime::now();
+        let (from, until) = match self {
+            Self::Now => (now - DAY, now + DAY),
+            Self::Yesterday => (now - 2 * DAY, now - DAY),
+            Self::Tomorrow => (now + DAY, now + 2 * DAY),
+        };
+        params.not_before = from.into();
+        params.not_after = until.into();
+    }
+}
+
 /// A certificate for these names, with an ECDSA key, valid now.
 pub fn certificate(names: &[&str]) -> Certificate {
     certificate_with(names, KeyType::Ecdsa, Valid::Now)
@@ -43,17 +59,9 @@ pub fn certificate(names: &[&str]) -> Certificate {
 
 /// A certificate for these names.
 pub fn certificate_with(names: &[&str], key_type: KeyType, valid: Valid) -> Certificate {
-    const DAY: Duration = Duration::from_secs(24 * 60 * 60);
     let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
     let mut params = CertificateParams::new(names).unwrap();
-    let now = SystemTime::now();
-    let (from, until) = match valid {
-        Valid::Now => (now - DAY, now + DAY),
-        Valid::Yesterday => (now - 2 * DAY, now - DAY),
-        Valid::Tomorrow => (now + DAY, now + 2 * DAY),
-    };
-    params.not_before = from.into();
-    params.not_after = until.into();
+    valid.date(&mut params);
     let key = match key_type {
         KeyType::Ecdsa => KeyPair::generate().unwrap(),
         KeyType::Rsa => KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, RsaKeySize::_2048).unwrap(),

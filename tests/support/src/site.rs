@@ -1,6 +1,7 @@
 //! A temporary directory with certificates: where a server starts, and what its files are relative to.
 
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
@@ -26,8 +27,7 @@ impl Site {
             .get_or_init(|| pki::certificate(&NAMES))
             .write_combined(&site.file("cert.pem"));
         // Commands that run as somebody else are to reach what is in it.
-        use std::os::unix::fs::PermissionsExt;
-        fs::set_permissions(site.0.path(), fs::Permissions::from_mode(0o711)).unwrap();
+        fs::set_permissions(site.0.path(), Permissions::from_mode(0o711)).unwrap();
         site
     }
 
@@ -44,6 +44,14 @@ impl Site {
     pub fn with_file(self, name: &str, text: &str) -> Self {
         fs::write(self.file(name), text).unwrap();
         self
+    }
+
+    /// Adds a file that can be executed, and the directory that it is in.
+    pub fn write_program(&self, name: &str, text: &str) {
+        let file = self.file(name);
+        fs::create_dir_all(file.parent().unwrap()).unwrap();
+        fs::write(&file, text).unwrap();
+        fs::set_permissions(&file, Permissions::from_mode(0o755)).unwrap();
     }
 
     /// The directory.

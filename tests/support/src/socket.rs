@@ -1,7 +1,7 @@
 //! A client's socket: TCP or Unix-domain, as one type.
 
 use std::io::{self, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -129,4 +129,17 @@ impl AsFd for Socket {
             Self::Unix(socket) => socket.as_fd(),
         }
     }
+}
+
+/// An address that was free a moment ago, for programs that cannot choose one themselves.
+pub fn free_address() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap()
+}
+
+/// Both ends of a TCP connection over the loopback interface: the client's, and the server's.
+pub fn tcp_pair() -> (TcpStream, TcpStream) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    (client, listener.accept().unwrap().0)
 }

@@ -1,14 +1,15 @@
 //! Hellos of real clients: rustls in memory, others over the loopback where they are installed.
 
-use std::io::{ErrorKind, Read, Write};
+use std::io::Read;
 use std::net::TcpListener;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::sync::Arc;
-use std::time::Duration;
 
 use rustls::crypto::aws_lc_rs;
 use rustls::{ClientConfig, ClientConnection, NamedGroup, ProtocolVersion, RootCertStore};
 use tlssrv::tls::hello::{ClientHello, HelloReader, Progress};
+use tlssrv_testing::DEADLINE;
+use tlssrv_testing::programs::{Daemon, missing, program};
 
 /// The first bytes of a rustls client.
 pub(crate) fn rustls_client(name: &str) -> Vec<u8> {
@@ -104,44 +105,33 @@ fn curl_is_read() {
     assert!(hello.alpn.contains(b"http/1.1"));
 }
 
-/// The hello that a program sends to a port of ours; `None`, said aloud, where it is not installed.
-fn hello_of(program: &str, args: impl Fn(u16) -> Vec<String>) -> Option<ClientHello> {
+/// The hello that a program sends; `None` where it is not installed.
+fn hello_of(name: &str, args: impl Fn(u16) -> Vec<String>) -> Option<ClientHello> {
+    if missing(&[name]) {
+        return None;
+    }
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let child = Command::new(program)
-        .args(args(listener.local_addr().unwrap().port()))
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn();
-    let mut child = match child {
-        Err(error) if error.kind() == ErrorKind::NotFound => {
-            let left_out = format!("SKIPPED: {program} is not installed");
-            // Not `eprintln`: what a test that passes prints is not shown.
-            let _ = writeln!(std::io::stderr(), "{left_out}");
-            let required = std::env::var_os("TLSSRV_TEST_REQUIRE_ALL").is_some();
-            assert!(!required, "{left_out}, and nothing may be left out");
-            return None;
-        }
-        child => child.unwrap(),
-    };
+    let mut command = program(name);
+    command.args(args(listener.local_addr().unwrap().port()));
+    let _client = Daemon::start(
+        command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null()),
+    );
     let (mut stream, _) = listener.accept().unwrap();
-    stream
-        .set_read_timeout(Some(Duration::from_secs(30)))
-        .unwrap();
+    stream.set_read_timeout(Some(DEADLINE)).unwrap();
 
     let mut reader = HelloReader::new();
     let (mut received, mut segment) = (Vec::new(), [0; 512]);
     let hello = loop {
         let len = stream.read(&mut segment).unwrap();
-        assert_ne!(len, 0, "{program} left after {} bytes", received.len());
+        assert_ne!(len, 0, "{name} left after {} bytes", received.len());
         received.extend_from_slice(&segment[..len]);
         match reader.read(&received).unwrap() {
             Progress::NeedMore(next) => reader = next,
             Progress::Complete(hello) => break hello,
         }
     };
-    drop(stream);
-    child.kill().unwrap();
-    child.wait().unwrap();
     Some(hello)
 }
