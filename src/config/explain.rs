@@ -3,7 +3,11 @@
 
 use std::fmt::Write;
 
-use super::{Answer, Host, Listener, Loaded, Pick, Route, Unrouted, Why};
+use crate::config::Loaded;
+use crate::config::host::{Answer, Host};
+use crate::config::hosts::{Route, Unrouted, Why};
+use crate::config::listener::Listener;
+use crate::config::name_owners::Pick;
 use crate::tls::hello::ProtocolNames;
 use crate::types::{ListenerId, ServerName};
 

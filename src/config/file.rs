@@ -8,20 +8,24 @@ use std::time::Duration;
 
 use toml::Spanned;
 
-use super::account::{Accounts, Invoker};
-use super::backend::{self, Lookups};
-use super::certificate::Certificates;
-use super::host::Checker;
-use super::hosts::Hosts;
-use super::problem::{Problems, cause};
-use super::psk::Tables;
-use super::raw::{Raw, RawLimits, RawLog};
-use super::{Config, Form, KeepAlive, Limits, Loaded, Log, LogFormat, LogTo, Options, Refusal};
-use super::{credentials, default_engines, listen, metrics, tickets};
+use crate::config::checks::host::Checker;
+use crate::config::checks::{listeners, metrics, users};
+use crate::config::hosts::Hosts;
+use crate::config::limits::{KeepAlive, Limits};
+use crate::config::log::{Log, LogFormat, LogTo};
+use crate::config::sources::accounts::{Accounts, Invoker};
+use crate::config::sources::certificates::Certificates;
+use crate::config::sources::names::{Lookups, Names};
+use crate::config::sources::psk_file::PskFiles;
+use crate::config::sources::ticket_keys;
+use crate::config::text::problems::{Problems, cause};
+use crate::config::text::raw::{Raw, RawLimits, RawLog};
+use crate::config::text::reader::{MOST_CONNECTIONS, within};
+use crate::config::{Config, Form, Loaded, Options, Refusal, default_engines};
 use crate::exit::Exit;
 
 /// The configuration in a file, for a server or for one connection. Nothing is bound or started.
-pub(super) fn load(
+pub(in crate::config) fn load(
     path: &Path,
     form: Form,
     options: &Options,
@@ -45,15 +49,15 @@ pub(super) fn load(
         invoker: &invoker,
         accounts: Accounts::default(),
         certificates: Certificates::default(),
-        psk_tables: Tables::default(),
-        names: backend::Names {
+        psk_tables: PskFiles::default(),
+        names: Names {
             lookups,
             missing: Vec::new(),
         },
         problems,
     };
     let problems = &mut checker.problems;
-    let engine_credentials = credentials::of_engines(
+    let engine_credentials = users::of_engines(
         raw.engine_user.as_ref(),
         &invoker,
         &mut checker.accounts,
@@ -62,11 +66,11 @@ pub(super) fn load(
     let engines = engines(raw.engines.as_ref(), form, problems);
     let log = log(&raw.log, base, options, problems);
     let limits = limits(&raw.limits, problems);
-    let ticket_keys = tickets::keys(raw.tickets.keys.as_ref(), base, problems);
-    let listeners = listen::listeners(&raw.listeners, base, problems);
+    let ticket_keys = ticket_keys::keys(raw.tickets.keys.as_ref(), base, problems);
+    let listeners = listeners::listeners(&raw.listeners, base, problems);
     let metrics = metrics::metrics(raw.metrics.as_ref(), base, &listeners, problems);
     if let Some(passed) = &options.passed {
-        listen::compare(&raw.listeners, &listeners, passed, problems);
+        listeners::compare(&raw.listeners, &listeners, passed, problems);
     }
 
     let names: Vec<_> = raw
@@ -74,7 +78,7 @@ pub(super) fn load(
         .iter()
         .map(|host| checker.names(host.get_ref()))
         .collect();
-    let tables = listen::tables(&raw, &names, &listeners, &mut checker.problems);
+    let tables = listeners::tables(&raw, &names, &listeners, &mut checker.problems);
     let hosts: Vec<_> = raw
         .hosts
         .iter()
@@ -229,24 +233,5 @@ fn keep_alive(raw: Option<&Spanned<Duration>>, problems: &mut Problems) -> KeepA
     }
 }
 
-pub(super) fn within(
-    raw: Option<&Spanned<u64>>,
-    least: u64,
-    most: u64,
-    problems: &mut Problems,
-) -> Option<usize> {
-    let raw = raw?;
-    let number = *raw.get_ref();
-    if !(least..=most).contains(&number) {
-        problems.error(
-            raw.span(),
-            format!("{number} is out of range: it must be {least} to {most}"),
-        );
-    }
-    usize::try_from(number).ok()
-}
-
 /// More than any machine has cores.
 const MOST_ENGINES: u64 = 1024;
-/// More than a process may have descriptors (`fs.nr_open` as Linux has it).
-pub(super) const MOST_CONNECTIONS: u64 = 1024 * 1024;

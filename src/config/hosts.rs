@@ -4,8 +4,9 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
-use super::claim::{Claims, Pick, Taken};
-use super::{Host, Listener, Nameless};
+use crate::config::host::Host;
+use crate::config::listener::{Listener, Nameless};
+use crate::config::name_owners::{Claims, Pick, Taken};
 use crate::tls::hello::ProtocolNames;
 use crate::types::{HostId, ListenerId, NamePattern, ServerName};
 
@@ -54,7 +55,7 @@ pub enum Unrouted {
 }
 
 /// What one listener routes by. Looking up takes the same time however many hosts there are.
-pub(super) struct Table {
+pub(in crate::config) struct Table {
     exact: HashMap<String, Claims>,
     /// By what follows `*.`. A wildcard stands for one label, so that at most one can fit a name.
     wildcard: HashMap<String, (ServerName, Claims)>,
@@ -65,7 +66,7 @@ pub(super) struct Table {
 
 impl Hosts {
     /// Hosts and one table for each listener, made of their places.
-    pub(super) fn new(hosts: Vec<Host>, tables: Vec<Table>) -> Self {
+    pub(in crate::config) fn new(hosts: Vec<Host>, tables: Vec<Table>) -> Self {
         Self { hosts, tables }
     }
 
@@ -116,7 +117,7 @@ impl Hosts {
 
 impl Table {
     /// A listener's table, without hosts as yet.
-    pub(super) fn new(unknown_name: Nameless, missing_name: Nameless) -> Self {
+    pub(in crate::config) fn new(unknown_name: Nameless, missing_name: Nameless) -> Self {
         Self {
             exact: HashMap::new(),
             wildcard: HashMap::new(),
@@ -127,7 +128,7 @@ impl Table {
     }
 
     /// Gives a name to a host, alone or beside others. Errors: who rules that out.
-    pub(super) fn add(
+    pub(in crate::config) fn add(
         &mut self,
         pattern: &NamePattern,
         host: usize,
@@ -152,7 +153,11 @@ impl Table {
     }
 
     /// Makes a host the default, alone or beside others. Errors: who rules that out.
-    pub(super) fn set_default(&mut self, host: usize, protocols: &[String]) -> Result<(), Taken> {
+    pub(in crate::config) fn set_default(
+        &mut self,
+        host: usize,
+        protocols: &[String],
+    ) -> Result<(), Taken> {
         match &mut self.default {
             Some(claims) => claims.add(host, protocols),
             None => {
@@ -163,7 +168,7 @@ impl Table {
     }
 
     /// The same table with a default host for every protocol.
-    pub(super) fn with_default(self, host: usize) -> Self {
+    pub(in crate::config) fn with_default(self, host: usize) -> Self {
         Self {
             default: Some(Claims::new(host, &[])),
             ..self
@@ -171,17 +176,17 @@ impl Table {
     }
 
     /// Whether there is a default host.
-    pub(super) fn has_default(&self) -> bool {
+    pub(in crate::config) fn has_default(&self) -> bool {
         self.default.is_some()
     }
 
     /// Whether no host is here at all.
-    pub(super) fn is_empty(&self) -> bool {
+    pub(in crate::config) fn is_empty(&self) -> bool {
         self.exact.is_empty() && self.wildcard.is_empty() && self.default.is_none()
     }
 
     /// Whether any client is given the default host.
-    pub(super) fn uses_default(&self) -> bool {
+    pub(in crate::config) fn uses_default(&self) -> bool {
         self.unknown_name == Nameless::Default || self.missing_name == Nameless::Default
     }
 

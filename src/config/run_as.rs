@@ -1,17 +1,11 @@
-//! Whom the command of a host becomes: one user for all clients, or the user of each one's identity.
+//! The user that the command of a host runs as.
 #![forbid(unsafe_code)]
 
-use std::collections::{BTreeMap, HashMap};
-use std::ffi::{CString, OsString};
+use std::collections::HashMap;
+use std::ffi::CString;
 use std::sync::Arc;
 
-use super::Credentials;
-use super::account::{Accounts, Invoker};
-use super::credentials::{self, Person, Root};
-use super::problem::{Place, Problems};
-use super::program::{self, PathVariable};
-use super::psk::Table;
-use crate::types::{HandshakeInfo, PskIdentity};
+use crate::types::{Credentials, HandshakeInfo, PskIdentity};
 
 /// Whom the command of a host becomes.
 pub enum RunAs {
@@ -70,67 +64,4 @@ impl RunAs {
             (Self::OfCommonName { otherwise, .. }, _, None) => otherwise.as_ref(),
         }
     }
-}
-
-impl Role {
-    /// The usual variables of a person, then those of a host, which go before.
-    ///
-    /// Errors: one of them has a NUL.
-    pub(super) fn new(
-        person: Person,
-        path: PathVariable,
-        of_host: &BTreeMap<OsString, OsString>,
-    ) -> Result<Self, &'static str> {
-        let mut variables = program::environment(person.account.as_ref(), path);
-        variables.extend(of_host.clone());
-        Ok(Self {
-            credentials: person.credentials,
-            environment: program::environment_block(&variables)?,
-        })
-    }
-}
-
-/// The users of a table, each made ready once; `None` when somebody is wrong, which is reported. The
-/// configuration names the table at `place`; `of_host` are the variables that its host sets.
-pub(super) fn of_identities(
-    table: &Table,
-    place: &Place,
-    root: Root,
-    of_host: &BTreeMap<OsString, OsString>,
-    invoker: &Invoker,
-    accounts: &mut Accounts,
-    problems: &mut Problems,
-) -> Option<HashMap<PskIdentity, Arc<Role>>> {
-    let mut made: HashMap<&str, Result<Arc<Role>, String>> = HashMap::new();
-    let mut make = |name| {
-        let person = credentials::of_user(name, root, invoker, accounts)?;
-        let role = Role::new(person, PathVariable::Default, of_host);
-        role.map(Arc::new)
-            .map_err(|reason| format!("unable to make the command's environment: {reason}"))
-    };
-    let (mut roles, mut complete) = (HashMap::new(), true);
-    let nobody = table.entries.iter().all(|entry| entry.user.is_none());
-    if nobody {
-        let path = table.path.display().to_string();
-        let message = format!("no identity in PSK file {path:?} has a user: nobody can be served");
-        problems.error(place.clone(), message);
-    }
-    for entry in table.entries.iter().filter(|_| !nobody) {
-        let Some(name) = &entry.user else {
-            let identity = &entry.identity;
-            let message = format!(
-                "identity \"{identity}\" has no user: clients with this identity are refused"
-            );
-            problems.warning_in(table.line(entry), place.clone(), message);
-            continue;
-        };
-        match made.entry(name).or_insert_with_key(|name| make(name)) {
-            Ok(role) => drop(roles.insert(entry.identity.clone(), Arc::clone(role))),
-            Err(message) => {
-                problems.error_in(table.line(entry), place.clone(), message.clone());
-                complete = false;
-            }
-        }
-    }
-    (complete && !nobody).then_some(roles)
 }

@@ -13,12 +13,12 @@ use super::token::Token;
 use super::violation::Violation;
 use super::workers::FromEngine;
 use super::{BATCH, Monitor};
-use crate::config::{Answer, Backends, Program, RunAs, Target};
+use crate::config::{Answer, Backends, RunAs, Target};
 use crate::environment::left_out;
 use crate::exit::Exit;
 use crate::message::{End, MAX_TEXT, Summary, ToEngine, ToMonitor, Transport};
 use crate::process::reap;
-use crate::types::{ConnectionId, EngineId, HostId, ListenerId, Severity};
+use crate::types::{ConnectionId, EngineId, HostId, ListenerId, Program, Severity};
 
 impl Monitor {
     /// Admits a client, and gives it to the engine with the fewest connections.

@@ -14,7 +14,7 @@ use nix::sys::resource::{Resource, setrlimit};
 use nix::unistd::{Gid, Uid, chdir, chroot, setgroups, setresgid, setresuid, setuid};
 use seccompiler::{BpfProgram, sock_filter};
 
-use crate::config::Credentials;
+use crate::types::Credentials;
 
 // Elsewhere the filter below would end every engine.
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]

@@ -14,7 +14,7 @@ use nix::sys::signal::{SigSet, SigmaskHow};
 use nix::sys::wait::waitpid;
 use nix::unistd::Pid;
 
-use crate::config::{Credentials, Program};
+use crate::types::{Credentials, Program};
 
 /// How long a child that has become another user may take to its execve.
 const TIME_TO_EXEC: libc::timespec = libc::timespec {

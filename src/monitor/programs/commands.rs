@@ -13,10 +13,10 @@ use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::unistd::Pid;
 
-use crate::config::{Credentials, Name, Program, Role, Stderr};
+use crate::config::{Name, Role};
 use crate::process::{Launch, LaunchError, Launcher, Step};
 use crate::resolve;
-use crate::types::Stdio;
+use crate::types::{Credentials, Program, Stderr, Stdio};
 
 /// A command that has been started.
 pub(in crate::monitor) struct Launched {

@@ -15,10 +15,10 @@ use std::time::Instant;
 use nix::sys::epoll::Epoll;
 use nix::unistd::Pid;
 
-use crate::config::{Config, Name, Program, Role, Target};
+use crate::config::{Config, Name, Role, Target};
 use crate::log::Logger;
 use crate::process::LaunchError;
-use crate::types::{ConnectionId, Severity};
+use crate::types::{ConnectionId, Program, Severity};
 use backends::{Backends, Context};
 use commands::{Commands, Launched};
 use resolver::Resolver;

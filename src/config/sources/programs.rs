@@ -13,11 +13,11 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 use nix::unistd::{AccessFlags, User, eaccess, geteuid};
 
-use super::problem::cause;
+use crate::config::text::problems::cause;
 
 /// Why a command cannot be run; the distinction that a shell makes by 126 and 127.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum NoProgram {
+pub(in crate::config) enum NoProgram {
     /// There is no such file.
     NotFound(String),
     /// There is one, and it is no program.
@@ -26,7 +26,7 @@ pub(super) enum NoProgram {
 
 /// The file that a command's name means: looked up in our `PATH` as execvp(3) does, or when it has
 /// a slash, relative to `base`. It exists, is a file, and somebody may execute it.
-pub(super) fn find(name: &OsStr, base: &Path) -> Result<PathBuf, NoProgram> {
+pub(in crate::config) fn find(name: &OsStr, base: &Path) -> Result<PathBuf, NoProgram> {
     if name.is_empty() {
         return Err(NoProgram::NotFound("an empty name".into()));
     }
@@ -61,13 +61,16 @@ pub(super) fn find(name: &OsStr, base: &Path) -> Result<PathBuf, NoProgram> {
 }
 
 /// An argument or path as exec takes it. Errors: it has a NUL.
-pub(super) fn c_string(text: &OsStr) -> Result<CString, &'static str> {
+pub(in crate::config) fn c_string(text: &OsStr) -> Result<CString, &'static str> {
     CString::new(text.as_bytes()).map_err(|_| "it contains a NUL byte")
 }
 
 /// What a command finds in its environment, before the configuration and the connection add to it:
 /// the usual variables of its user, where it has an entry in the user database.
-pub(super) fn environment(user: Option<&User>, path: PathVariable) -> BTreeMap<OsString, OsString> {
+pub(in crate::config) fn environment(
+    user: Option<&User>,
+    path: PathVariable,
+) -> BTreeMap<OsString, OsString> {
     let search_path = match path {
         PathVariable::Ours => env::var_os("PATH").unwrap_or_else(|| DEFAULT_PATH.into()),
         PathVariable::Default if user.is_some_and(|user| user.uid.is_root()) => ROOT_PATH.into(),
@@ -87,7 +90,7 @@ pub(super) fn environment(user: Option<&User>, path: PathVariable) -> BTreeMap<O
 
 /// Which `PATH` a command gets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum PathVariable {
+pub(in crate::config) enum PathVariable {
     /// That of tlssrv: whoever typed the command line means it.
     Ours,
     /// The usual one.
@@ -95,7 +98,7 @@ pub(super) enum PathVariable {
 }
 
 /// The variables as exec takes them.
-pub(super) fn environment_block(
+pub(in crate::config) fn environment_block(
     variables: &BTreeMap<OsString, OsString>,
 ) -> Result<Vec<CString>, &'static str> {
     let entry = |(name, value): (&OsString, &OsString)| {

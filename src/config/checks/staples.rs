@@ -1,46 +1,46 @@
 //! The files of a host's OCSP responses → each stapled to the certificate that it is for.
 #![forbid(unsafe_code)]
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use rustls::sign::CertifiedKey;
 
-use super::host::{Checker, named};
-use super::problem::cause;
-use super::raw::RawHost;
+use crate::config::sources::files::Named;
+use crate::config::text::problems::{Problems, cause};
+use crate::config::text::raw_host::RawHost;
 use crate::tls::staple::{Response, Said, Shown, Status};
 
-impl Checker<'_> {
-    /// The certificates of a host as clients are shown them; `None`: a response is wrong, which is
-    /// reported. One that is merely of no use to clients is not stapled, with a warning.
-    pub(super) fn staples(
-        &mut self,
-        raw: &RawHost,
-        identities: Vec<Arc<CertifiedKey>>,
-    ) -> Option<Vec<Shown>> {
-        let mut shown: Vec<_> = identities.into_iter().map(Shown::from).collect();
-        let mut right = true;
-        let files = raw.ocsp.iter().flat_map(|files| &files.get_ref().0);
-        for file in files.map(|file| named(self.base, file)) {
-            let read = file.read().map_err(|error| ("read", cause(&error)));
-            let stapled =
-                read.and_then(|(der, _)| staple(&der, &mut shown).map_err(|why| ("use", why)));
-            let response = file.quoted();
-            match stapled {
-                Ok(doubts) => doubts.into_iter().for_each(|doubt| {
-                    let message = format!("OCSP response {response} {doubt}: it is not stapled");
-                    self.problems.warning(file.place.clone(), message);
-                }),
-                Err((verb, why)) => {
-                    let message = format!("unable to {verb} OCSP response {response}: {why}");
-                    self.problems.error(file.place, message);
-                    right = false;
-                }
+/// The certificates of a host as clients are shown them; `None`: a response is wrong, which is
+/// reported. One that is merely of no use to clients is not stapled, with a warning.
+pub(in crate::config) fn staples(
+    raw: &RawHost,
+    base: &Path,
+    identities: Vec<Arc<CertifiedKey>>,
+    problems: &mut Problems,
+) -> Option<Vec<Shown>> {
+    let mut shown: Vec<_> = identities.into_iter().map(Shown::from).collect();
+    let mut right = true;
+    let files = raw.ocsp.iter().flat_map(|files| &files.get_ref().0);
+    for file in files.map(|file| Named::spanned(base, file)) {
+        let read = file.read().map_err(|error| ("read", cause(&error)));
+        let stapled =
+            read.and_then(|(der, _)| staple(&der, &mut shown).map_err(|why| ("use", why)));
+        let response = file.quoted();
+        match stapled {
+            Ok(doubts) => doubts.into_iter().for_each(|doubt| {
+                let message = format!("OCSP response {response} {doubt}: it is not stapled");
+                problems.warning(file.place.clone(), message);
+            }),
+            Err((verb, why)) => {
+                let message = format!("unable to {verb} OCSP response {response}: {why}");
+                problems.error(file.place, message);
+                right = false;
             }
         }
-        right.then_some(shown)
     }
+    right.then_some(shown)
 }
 
 /// Staples a response to the certificates that it is for; what makes it useless to clients, if anything.

@@ -8,10 +8,10 @@ use std::time::Duration;
 use toml::Spanned;
 use toml::de::{DeString, DeTable, DeValue};
 
-use super::problem::Problems;
+use crate::config::text::problems::Problems;
 
 /// A table whose keys are taken one after the other.
-pub(super) struct Table<'a> {
+pub(in crate::config) struct TableReader<'a> {
     /// What the table is, in the operator's words: `[[host]]`.
     name: &'static str,
     entries: &'a DeTable<'a>,
@@ -20,7 +20,7 @@ pub(super) struct Table<'a> {
 }
 
 /// What a TOML value can become. Whoever cannot, says so to the problems and is `None`.
-pub(super) trait FromToml: Sized {
+pub(in crate::config) trait FromToml: Sized {
     /// What the file should say: `a string`.
     const ONE: &'static str;
     /// What it should say for several: `an array of strings`.
@@ -29,8 +29,12 @@ pub(super) trait FromToml: Sized {
     fn from_toml(value: &Spanned<DeValue<'_>>, problems: &mut Problems) -> Option<Self>;
 }
 
-impl<'a> Table<'a> {
-    pub(super) fn new(name: &'static str, entries: &'a DeTable<'a>, place: Range<usize>) -> Self {
+impl<'a> TableReader<'a> {
+    pub(in crate::config) fn new(
+        name: &'static str,
+        entries: &'a DeTable<'a>,
+        place: Range<usize>,
+    ) -> Self {
         Self {
             name,
             entries,
@@ -40,7 +44,7 @@ impl<'a> Table<'a> {
     }
 
     /// The value of a key; `None` when it is absent, and when it is wrong, which is then reported.
-    pub(super) fn optional<T: FromToml>(
+    pub(in crate::config) fn optional<T: FromToml>(
         &mut self,
         key: &'static str,
         problems: &mut Problems,
@@ -51,7 +55,7 @@ impl<'a> Table<'a> {
     }
 
     /// The elements of a list; none where the key is absent, and `None` where it is wrong.
-    pub(super) fn list<T: FromToml>(
+    pub(in crate::config) fn list<T: FromToml>(
         &mut self,
         key: &'static str,
         problems: &mut Problems,
@@ -64,12 +68,12 @@ impl<'a> Table<'a> {
     }
 
     /// Whether a key is there, right or wrong.
-    pub(super) fn has(&self, key: &str) -> bool {
+    pub(in crate::config) fn has(&self, key: &str) -> bool {
         self.entries.contains_key(key)
     }
 
-    /// As [`Table::optional`], and a key that is absent is reported too.
-    pub(super) fn required<T: FromToml>(
+    /// As [`TableReader::optional`], and a key that is absent is reported too.
+    pub(in crate::config) fn required<T: FromToml>(
         &mut self,
         key: &'static str,
         problems: &mut Problems,
@@ -81,24 +85,24 @@ impl<'a> Table<'a> {
     }
 
     /// Reports that something is absent.
-    pub(super) fn lacks(&self, what: &str, problems: &mut Problems) {
+    pub(in crate::config) fn lacks(&self, what: &str, problems: &mut Problems) {
         problems.error(self.place.clone(), format!("{} without {what}", self.name));
     }
 
     /// Reports a key that means nothing without another one, where that is absent.
-    pub(super) fn belongs(&self, key: &str, to: &str, problems: &mut Problems) {
+    pub(in crate::config) fn belongs(&self, key: &str, to: &str, problems: &mut Problems) {
         if let Some(place) = self.place_of(key).filter(|_| !self.has(to)) {
             problems.error(place, format!("{key:?} without {to:?}"));
         }
     }
 
     /// Where the value of a key stands; `None`: the key is absent.
-    pub(super) fn place_of(&self, key: &str) -> Option<Range<usize>> {
+    pub(in crate::config) fn place_of(&self, key: &str) -> Option<Range<usize>> {
         self.entries.get(key).map(Spanned::span)
     }
 
     /// Reports every key that nobody asked for.
-    pub(super) fn finish(self, problems: &mut Problems) {
+    pub(in crate::config) fn finish(self, problems: &mut Problems) {
         for key in self.entries.keys() {
             let word: &str = key.get_ref();
             if self.known.contains(&word) {
@@ -116,8 +120,22 @@ impl<'a> Table<'a> {
     }
 }
 
+/// The value as a table to read from.
+pub(in crate::config) fn open<'a>(
+    name: &'static str,
+    expected: &str,
+    value: &'a Spanned<DeValue<'a>>,
+    problems: &mut Problems,
+) -> Option<TableReader<'a>> {
+    let place: Range<usize> = value.span();
+    match value.get_ref() {
+        DeValue::Table(entries) => Some(TableReader::new(name, entries, place)),
+        _ => wrong_type(value, expected, problems),
+    }
+}
+
 /// Reports that a value is not of the type it should be.
-pub(super) fn wrong_type<T>(
+pub(in crate::config) fn wrong_type<T>(
     value: &Spanned<DeValue<'_>>,
     expected: &str,
     problems: &mut Problems,
@@ -135,8 +153,26 @@ pub(super) fn wrong_type<T>(
     None
 }
 
+/// A number that must be within these bounds; `None`: it was not given. A number out of bounds is reported.
+pub(in crate::config) fn within(
+    raw: Option<&Spanned<u64>>,
+    least: u64,
+    most: u64,
+    problems: &mut Problems,
+) -> Option<usize> {
+    let raw = raw?;
+    let number = *raw.get_ref();
+    if !(least..=most).contains(&number) {
+        problems.error(
+            raw.span(),
+            format!("{number} is out of range: it must be {least} to {most}"),
+        );
+    }
+    usize::try_from(number).ok()
+}
+
 /// The meaning of a string that must be one of a few words.
-pub(super) fn word<T: Copy>(
+pub(in crate::config) fn word<T: Copy>(
     value: &Spanned<DeValue<'_>>,
     words: &[(&str, T)],
     problems: &mut Problems,
@@ -281,6 +317,9 @@ fn is_slip(word: &str, known: &str) -> bool {
         .count();
     longer > 3 && longer - shorter <= 1 && head + tail + 2 >= longer
 }
+
+/// More than a process may have descriptors (`fs.nr_open` as Linux has it).
+pub(in crate::config) const MOST_CONNECTIONS: u64 = 1024 * 1024;
 
 const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use crate::tls::hello::ProtocolNames;
 
 /// The hosts that share one name. Looking up takes the same time however many there are.
-pub(super) struct Claims {
+pub(in crate::config) struct Claims {
     /// The first of them in the file.
     first: usize,
     /// How many there are.
@@ -31,15 +31,15 @@ pub enum Pick {
 
 /// The host that has what another one claims.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Taken {
-    pub(super) by: usize,
+pub(in crate::config) struct Taken {
+    pub(in crate::config) by: usize,
     /// The protocol that both list; `None`: neither lists any.
-    pub(super) protocol: Option<String>,
+    pub(in crate::config) protocol: Option<String>,
 }
 
 impl Claims {
     /// Those of one host.
-    pub(super) fn new(host: usize, protocols: &[String]) -> Self {
+    pub(in crate::config) fn new(host: usize, protocols: &[String]) -> Self {
         let mut claims = Self {
             first: host,
             hosts: 0,
@@ -51,7 +51,11 @@ impl Claims {
     }
 
     /// Lets another host, which comes later in the file, share the name. Errors: who rules that out.
-    pub(super) fn add(&mut self, host: usize, protocols: &[String]) -> Result<(), Taken> {
+    pub(in crate::config) fn add(
+        &mut self,
+        host: usize,
+        protocols: &[String],
+    ) -> Result<(), Taken> {
         let taken = match (protocols, self.rest) {
             ([], rest) => rest.map(|by| Taken { by, protocol: None }),
             (protocols, _) => protocols.iter().find_map(|protocol| {
@@ -82,7 +86,7 @@ impl Claims {
     /// The host for a client that offers these protocols: the first in the file that has one of them.
     ///
     /// `None`: "the server SHALL respond with a fatal `no_application_protocol` alert" (RFC 7301 §3.2).
-    pub(super) fn choose(&self, offered: &ProtocolNames) -> Option<(usize, Pick)> {
+    pub(in crate::config) fn choose(&self, offered: &ProtocolNames) -> Option<(usize, Pick)> {
         let alone = |pick| if self.hosts == 1 { Pick::Only } else { pick };
         if offered.is_empty() {
             return Some(match self.rest {
@@ -102,7 +106,7 @@ impl Claims {
     }
 
     /// The host that has the name to itself.
-    pub(super) fn only(&self) -> Option<usize> {
+    pub(in crate::config) fn only(&self) -> Option<usize> {
         (self.hosts == 1).then_some(self.first)
     }
 }

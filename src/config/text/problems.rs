@@ -33,25 +33,25 @@ struct Problem {
 }
 
 /// Bytes of the file that a problem is about; `None`: the whole of it, or there is no file.
-pub(super) type Place = Option<Range<usize>>;
+pub(in crate::config) type Place = Option<Range<usize>>;
 
 /// A line of a file that the configuration names. It is never shown: it may have a key in it.
 #[derive(Debug)]
-pub(super) struct Elsewhere {
-    pub(super) path: PathBuf,
+pub(in crate::config) struct Elsewhere {
+    pub(in crate::config) path: PathBuf,
     /// From 1.
-    pub(super) line: usize,
+    pub(in crate::config) line: usize,
 }
 
 impl Problems {
-    pub(super) fn on_command_line() -> Self {
+    pub(in crate::config) fn on_command_line() -> Self {
         Self {
             source: Source::CommandLine,
             list: Vec::new(),
         }
     }
 
-    pub(super) fn in_file(path: &Path, text: &str) -> Self {
+    pub(in crate::config) fn in_file(path: &Path, text: &str) -> Self {
         let source = Source::File {
             path: path.to_owned(),
             text: text.to_owned(),
@@ -62,25 +62,39 @@ impl Problems {
         }
     }
 
-    pub(super) fn error(&mut self, place: impl Into<Place>, message: impl Into<String>) {
+    pub(in crate::config) fn error(&mut self, place: impl Into<Place>, message: impl Into<String>) {
         self.add(Severity::Err, place.into(), None, message.into());
     }
 
-    pub(super) fn warning(&mut self, place: impl Into<Place>, message: impl Into<String>) {
+    pub(in crate::config) fn warning(
+        &mut self,
+        place: impl Into<Place>,
+        message: impl Into<String>,
+    ) {
         self.add(Severity::Warning, place.into(), None, message.into());
     }
 
     /// An error in another file, which is named at this place.
-    pub(super) fn error_in(&mut self, line: Elsewhere, place: Place, message: impl Into<String>) {
+    pub(in crate::config) fn error_in(
+        &mut self,
+        line: Elsewhere,
+        place: Place,
+        message: impl Into<String>,
+    ) {
         self.add(Severity::Err, place, Some(line), message.into());
     }
 
     /// A warning of another file, which is named at this place.
-    pub(super) fn warning_in(&mut self, line: Elsewhere, place: Place, message: impl Into<String>) {
+    pub(in crate::config) fn warning_in(
+        &mut self,
+        line: Elsewhere,
+        place: Place,
+        message: impl Into<String>,
+    ) {
         self.add(Severity::Warning, place, Some(line), message.into());
     }
 
-    pub(super) fn notice(&mut self, message: impl Into<String>) {
+    pub(in crate::config) fn notice(&mut self, message: impl Into<String>) {
         self.add(Severity::Notice, None, None, message.into());
     }
 
@@ -115,7 +129,7 @@ impl Problems {
     }
 
     /// The line of the file, from 1, where a place begins.
-    pub(super) fn line(&self, place: &Range<usize>) -> usize {
+    pub(in crate::config) fn line(&self, place: &Range<usize>) -> usize {
         match &self.source {
             Source::CommandLine => 0,
             Source::File { text, .. } => {
@@ -190,7 +204,7 @@ impl fmt::Display for Problems {
 }
 
 /// What the system says went wrong, without the number.
-pub(super) fn cause(error: &io::Error) -> String {
+pub(in crate::config) fn cause(error: &io::Error) -> String {
     match error.raw_os_error() {
         Some(errno) => Errno::from_raw(errno).desc().to_owned(),
         None => error.to_string(),

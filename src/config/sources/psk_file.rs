@@ -1,4 +1,4 @@
-//! Tables of pre-shared keys: `identity:hexkey[:user[:hash]]` lines, each file read once.
+//! PSK files: `identity:hexkey[:user[:hash]]` lines, each file read once.
 //!
 //! No message shows a line, or a field of one: whoever has swapped two of them would read the key there.
 #![forbid(unsafe_code)]
@@ -12,87 +12,62 @@ use std::sync::Arc;
 use toml::Spanned;
 use zeroize::Zeroizing;
 
-use super::Host;
-use super::files::{Named, everybody_reads};
-use super::problem::{Elsewhere, Problems, cause};
+use crate::config::sources::files::{Named, everybody_reads};
+use crate::config::text::problems::{Elsewhere, Problems, cause};
 use crate::tls::psk::{Hash, Key, Keys};
-use crate::types::{HandshakeInfo, PskIdentity};
-
-/// The pre-shared keys of a host, and what may be done with them.
-#[derive(Clone, Debug)]
-pub struct Psk {
-    /// By the identities that clients offer; never empty.
-    pub keys: Arc<Keys>,
-    /// Whether TLS 1.3 may do without (EC)DHE: `psk_ke`, without forward secrecy (RFC 8446 §4.2.9).
-    pub only_ke: bool,
-    /// Whether TLS 1.2 may do without ECDHE: `TLS_PSK_…`, without forward secrecy (RFC 4279 §2, RFC 5487).
-    pub plain: bool,
-}
-
-impl Host {
-    /// Whether a handshake with this host can have found out these facts: that a client has the key of
-    /// this identity; without one, that it was shown a certificate, and has shown one that is asked for.
-    pub fn can_authenticate(&self, facts: &HandshakeInfo) -> bool {
-        let certificate = facts.client.is_some();
-        match (&facts.psk_identity, &self.psk) {
-            (Some(identity), Some(psk)) => psk.keys.contains_key(identity) && !certificate,
-            (Some(_), None) => false,
-            (None, _) if self.identities.is_empty() => false,
-            (None, _) => match &self.client_auth {
-                Some(policy) => certificate || policy.takes_anonymous(),
-                None => !certificate,
-            },
-        }
-    }
-}
+use crate::types::PskIdentity;
 
 /// A file that is right.
-pub(super) struct Table {
-    pub(super) path: PathBuf,
+pub(in crate::config) struct PskFile {
+    pub(in crate::config) path: PathBuf,
     /// Never empty.
-    pub(super) keys: Arc<Keys>,
+    pub(in crate::config) keys: Arc<Keys>,
     /// In the order of the file.
-    pub(super) entries: Vec<Entry>,
+    pub(in crate::config) entries: Vec<Entry>,
 }
 
 /// A line of a table, without its key.
-pub(super) struct Entry {
-    pub(super) identity: PskIdentity,
+pub(in crate::config) struct Entry {
+    pub(in crate::config) identity: PskIdentity,
     /// From 1.
-    pub(super) line: usize,
+    pub(in crate::config) line: usize,
     /// Whom clients with this identity get.
-    pub(super) user: Option<String>,
+    pub(in crate::config) user: Option<String>,
 }
 
 /// The tables read so far. What is wrong with them is reported when they are read; `None`: they are
 /// wrong.
 #[derive(Default)]
-pub(super) struct Tables {
-    tables: HashMap<PathBuf, Option<Rc<Table>>>,
+pub(in crate::config) struct PskFiles {
+    tables: HashMap<PathBuf, Option<Rc<PskFile>>>,
     /// Those that hosts have with less in them.
-    parts: Vec<Rc<Table>>,
+    parts: Vec<Rc<PskFile>>,
 }
 
-impl Tables {
+impl PskFiles {
     /// The table in a file.
-    pub(super) fn load(&mut self, file: &Named, problems: &mut Problems) -> Option<Rc<Table>> {
+    pub(in crate::config) fn load(
+        &mut self,
+        file: &Named,
+        problems: &mut Problems,
+    ) -> Option<Rc<PskFile>> {
         if let Some(known) = self.tables.get(&file.path) {
             return known.clone();
         }
-        let table = Table::read(file, problems).map(Rc::new);
+        let table = PskFile::read(file, problems).map(Rc::new);
         self.tables.insert(file.path.clone(), table.clone());
         table
     }
 
     /// The table in a file with these identities alone, which are named where they stand: for a host, the
     /// others are unknown.
-    pub(super) fn load_only(
+    pub(in crate::config) fn load_only(
         &mut self,
         file: &Named,
         identities: &[Spanned<PskIdentity>],
         problems: &mut Problems,
-    ) -> Option<Rc<Table>> {
-        let mut table = Table::read(file, problems)?;
+    ) -> Option<Rc<PskFile>> {
+        let mut table = PskFile::read(file, problems)?;
         let mut keys = Arc::into_inner(table.keys)?;
         let unknown: Vec<_> = identities
             .iter()
@@ -116,15 +91,15 @@ impl Tables {
     }
 
     /// How many identities there are in all of them.
-    pub(super) fn identities(&self) -> usize {
+    pub(in crate::config) fn identities(&self) -> usize {
         let tables = self.tables.values().flatten().chain(&self.parts);
         tables.map(|table| table.entries.len()).sum()
     }
 }
 
-impl Table {
+impl PskFile {
     /// The table in a file; `None` when something is wrong with it, which is reported.
-    pub(super) fn read(file: &Named, problems: &mut Problems) -> Option<Self> {
+    pub(in crate::config) fn read(file: &Named, problems: &mut Problems) -> Option<Self> {
         let mut refuse = |verb: &str, reason: &str| {
             let message = format!("unable to {verb} PSK file {}: {reason}", file.quoted());
             problems.error(file.place.clone(), message);
@@ -151,7 +126,7 @@ impl Table {
     }
 
     /// The same table with one identity; `None`: it does not have that.
-    pub(super) fn only(mut self, identity: &PskIdentity) -> Option<Self> {
+    pub(in crate::config) fn only(mut self, identity: &PskIdentity) -> Option<Self> {
         let entry = Arc::into_inner(self.keys)?.remove_entry(identity)?;
         self.entries.retain(|entry| entry.identity == *identity);
         self.keys = Arc::new(Keys::from([entry]));
@@ -159,7 +134,7 @@ impl Table {
     }
 
     /// Where a line of it is.
-    pub(super) fn line(&self, entry: &Entry) -> Elsewhere {
+    pub(in crate::config) fn line(&self, entry: &Entry) -> Elsewhere {
         Elsewhere {
             path: self.path.clone(),
             line: entry.line,
@@ -381,7 +356,7 @@ mod tests {
         let table = || {
             let mut problems = Problems::on_command_line();
             let (keys, entries) = parse(text.as_bytes(), &file, &mut problems).unwrap();
-            Table {
+            PskFile {
                 path: file.path.clone(),
                 keys: Arc::new(keys),
                 entries,

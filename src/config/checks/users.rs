@@ -6,30 +6,30 @@ use std::ops::Range;
 use nix::unistd::User;
 use toml::Spanned;
 
-use super::Credentials;
-use super::account::{Accounts, Invoker, NoAccount, local_ids};
-use super::problem::Problems;
-use super::profile::is_kx_group;
-use super::raw::RawHost;
+use crate::config::checks::profile::is_kx_group;
+use crate::config::sources::accounts::{Accounts, Invoker, NoAccount, local_ids};
+use crate::config::text::problems::Problems;
+use crate::config::text::raw_host::RawHost;
+use crate::types::Credentials;
 
 /// Who a command will be.
-pub(super) struct Person {
+pub(in crate::config) struct Person {
     /// What it takes; `None`: it stays who it is.
-    pub(super) credentials: Option<Credentials>,
+    pub(in crate::config) credentials: Option<Credentials>,
     /// Its entry in the user database, where it has one.
-    pub(super) account: Option<User>,
+    pub(in crate::config) account: Option<User>,
 }
 
 /// Whether a PSK table may give a command the user root.
 #[derive(Clone, Copy)]
-pub(super) enum Root {
+pub(in crate::config) enum Root {
     Allowed,
     /// With this message.
     Refused(&'static str),
 }
 
 /// Whom the command of a host becomes; `place` is the host's.
-pub(super) fn of_host(
+pub(in crate::config) fn of_host(
     host: &RawHost,
     place: &Range<usize>,
     invoker: &Invoker,
@@ -137,7 +137,7 @@ pub(super) fn of_host(
 ///
 /// Errors: the message. The name is not in it: who has one colon too many in a line of the table has
 /// written the key there.
-pub(super) fn of_user(
+pub(in crate::config) fn of_user(
     name: &str,
     root: Root,
     invoker: &Invoker,
@@ -173,7 +173,7 @@ pub(super) fn of_user(
 
 /// Whom the engines become: the user of that name, or the first of the usual ones; without
 /// supplementary groups. `None` when we are not root, and when there is nobody, which is reported.
-pub(super) fn of_engines(
+pub(in crate::config) fn of_engines(
     engine_user: Option<&Spanned<String>>,
     invoker: &Invoker,
     accounts: &mut Accounts,

@@ -1,9 +1,8 @@
 //! What a host says of its clients' certificates → whom it lets in, checked.
 #![forbid(unsafe_code)]
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::ffi::OsString;
-use std::sync::Arc;
+use std::collections::BTreeSet;
+use std::path::Path;
 use std::time::SystemTime;
 
 use aws_lc_rs::digest;
@@ -17,81 +16,80 @@ use x509_cert::crl::CertificateList;
 use x509_cert::der::Decode;
 use x509_cert::time::Time;
 
-use super::account::{Accounts, Invoker};
-use super::credentials::{self, Root};
-use super::files::Named;
-use super::host::{Checker, named};
-use super::problem::{Problems, cause};
-use super::program::PathVariable;
-use super::raw::RawHost;
-use super::raw_clients::{Kind, RawAllowed};
-use super::run_as::Role;
+use crate::config::sources::files::Named;
+use crate::config::text::problems::{Problems, cause};
+use crate::config::text::raw_clients::{Kind, RawAllowed};
+use crate::config::text::raw_host::RawHost;
 use crate::tls::client::{Allowed, Demand, Policy, Verifier};
 use crate::tls::provider::provider;
-use crate::types::{NamePattern, PskIdentity, Text};
+use crate::types::{NamePattern, PskIdentity};
 
-impl Checker<'_> {
-    /// What the host asks of its clients' certificates, if anything; `None`: something is wrong with that,
-    /// which is reported.
-    pub(super) fn clients(&mut self, raw: &RawHost) -> Option<Option<Policy>> {
-        let (Some(demand), Some(ca)) = (&raw.clients.demand, &raw.clients.ca) else {
-            return Some(None);
-        };
-        let problems = &mut self.problems;
-        let named = |files: &[Spanned<String>]| -> Vec<Named> {
-            files.iter().map(|file| named(self.base, file)).collect()
-        };
-        let read = |file: Named, problems: &mut Problems| authorities(&file, problems);
-        let authorities = every(named(&ca.get_ref().0), problems, read);
-        let files = raw.clients.crl.as_ref();
-        let files = files.map_or_else(Vec::new, |crl| named(&crl.get_ref().0));
-        let crls = every(files, problems, |file, problems| crls(&file, problems));
-        let allow = allowed(raw, problems);
-        let users = raw.clients.users.as_ref();
-        let policy = Policy {
-            demand: *demand.get_ref(),
-            authorities: authorities?,
-            crls: crls?,
-            allow: allow?,
-            users: users.map(|users| users.get_ref().keys().cloned().collect::<BTreeSet<_>>()),
-        };
-        if policy.authorities.is_empty() {
-            let message = "no certificate in client-ca: nobody could be trusted";
-            problems.error(ca.span(), message);
-            return None;
-        }
-        if let Some(crl) = raw.clients.crl.as_ref().filter(|_| policy.crls.is_empty()) {
-            problems.error(
-                crl.span(),
-                "no CRL in client-crl: leave it out, or name one",
-            );
-            return None;
-        }
-        if policy.demand == Demand::Request && !policy.takes_anonymous() {
-            let message = "with \"allow\", clients without a certificate are refused: \
-                           client-auth = \"require\" says so";
-            problems.warning(demand.span(), message);
-        }
-        match Verifier::new(&policy, &provider()) {
-            Ok(_) => Some(Some(policy)),
-            Err(reason) => {
-                problems.error(ca.span(), format!("unable to use client-ca: {reason}"));
-                None
-            }
+/// What the host asks of its clients' certificates, if anything; `None`: something is wrong with that,
+/// which is reported.
+pub(in crate::config) fn policy(
+    raw: &RawHost,
+    base: &Path,
+    problems: &mut Problems,
+) -> Option<Option<Policy>> {
+    let (Some(demand), Some(ca)) = (&raw.clients.demand, &raw.clients.ca) else {
+        return Some(None);
+    };
+    let named = |files: &[Spanned<String>]| -> Vec<Named> {
+        files
+            .iter()
+            .map(|file| Named::spanned(base, file))
+            .collect()
+    };
+    let read = |file: Named, problems: &mut Problems| authorities(&file, problems);
+    let authorities = every(named(&ca.get_ref().0), problems, read);
+    let files = raw.clients.crl.as_ref();
+    let files = files.map_or_else(Vec::new, |crl| named(&crl.get_ref().0));
+    let crls = every(files, problems, |file, problems| crls(&file, problems));
+    let allow = allowed(raw, problems);
+    let users = raw.clients.users.as_ref();
+    let policy = Policy {
+        demand: *demand.get_ref(),
+        authorities: authorities?,
+        crls: crls?,
+        allow: allow?,
+        users: users.map(|users| users.get_ref().keys().cloned().collect::<BTreeSet<_>>()),
+    };
+    if policy.authorities.is_empty() {
+        let message = "no certificate in client-ca: nobody could be trusted";
+        problems.error(ca.span(), message);
+        return None;
+    }
+    if let Some(crl) = raw.clients.crl.as_ref().filter(|_| policy.crls.is_empty()) {
+        problems.error(
+            crl.span(),
+            "no CRL in client-crl: leave it out, or name one",
+        );
+        return None;
+    }
+    if policy.demand == Demand::Request && !policy.takes_anonymous() {
+        let message = "with \"allow\", clients without a certificate are refused: \
+                       client-auth = \"require\" says so";
+        problems.warning(demand.span(), message);
+    }
+    match Verifier::new(&policy, &provider()) {
+        Ok(_) => Some(Some(policy)),
+        Err(reason) => {
+            problems.error(ca.span(), format!("unable to use client-ca: {reason}"));
+            None
         }
     }
+}
 
-    /// The PSK identities that `allow` has; `None`: there is no such list, or it is wrong.
-    pub(super) fn allowed_identities(&self, raw: &RawHost) -> Option<Vec<Spanned<PskIdentity>>> {
-        let entries = raw.clients.allow.as_ref()?.get_ref().iter();
-        let identities = entries
-            .filter(|entry| entry.get_ref().kind == Kind::Psk)
-            .map(|entry| {
-                let identity = entry.get_ref().value.clone().into_bytes();
-                Some(Spanned::new(entry.span(), identity.try_into().ok()?))
-            });
-        identities.collect()
-    }
+/// The PSK identities that `allow` has; `None`: there is no such list, or it is wrong.
+pub(in crate::config) fn allowed_identities(raw: &RawHost) -> Option<Vec<Spanned<PskIdentity>>> {
+    let entries = raw.clients.allow.as_ref()?.get_ref().iter();
+    let identities = entries
+        .filter(|entry| entry.get_ref().kind == Kind::Psk)
+        .map(|entry| {
+            let identity = entry.get_ref().value.clone().into_bytes();
+            Some(Spanned::new(entry.span(), identity.try_into().ok()?))
+        });
+    identities.collect()
 }
 
 /// What all these files have, one after the other; `None` when one of them is wrong.
@@ -254,39 +252,4 @@ fn spki(text: &str) -> Option<[u8; 32]> {
         *byte = u8::from_str_radix(pair, 16).ok()?;
     }
     Some(hash)
-}
-
-/// The users of common names, each made ready; `None` when somebody is wrong, which is reported.
-/// `of_host` are the variables that the host sets.
-pub(super) fn of_common_names(
-    users: &BTreeMap<String, Spanned<String>>,
-    root: Root,
-    of_host: &BTreeMap<OsString, OsString>,
-    invoker: &Invoker,
-    accounts: &mut Accounts,
-    problems: &mut Problems,
-) -> Option<HashMap<String, Arc<Role>>> {
-    let mut roles = Some(HashMap::new());
-    for (name, user) in users {
-        let person = match Text::try_from(name.clone()) {
-            Ok(_) if name.is_empty() => Err("no certificate has an empty name".to_owned()),
-            Ok(_) => credentials::of_user(user.get_ref(), root, invoker, accounts),
-            Err(reason) => Err(format!("the name is {reason}")),
-        };
-        let role = person.and_then(|person| {
-            let role = Role::new(person, PathVariable::Default, of_host);
-            role.map_err(|reason| format!("unable to make the command's environment: {reason}"))
-        });
-        match role {
-            Ok(role) => roles
-                .iter_mut()
-                .for_each(|roles| drop(roles.insert(name.clone(), Arc::new(role.clone())))),
-            Err(reason) => {
-                let message = format!("unable to run as user {:?}: {reason}", user.get_ref());
-                problems.error(user.span(), message);
-                roles = None;
-            }
-        }
-    }
-    roles
 }

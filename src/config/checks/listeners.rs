@@ -6,16 +6,18 @@ use std::path::Path;
 
 use toml::Spanned;
 
-use super::claim::Taken;
-use super::hosts::Table;
-use super::problem::Problems;
-use super::proxy_from::proxy_from;
-use super::raw::{Raw, RawHost, RawListen, RawListener};
-use super::{Address, Listener, Nameless, address};
+use crate::config::checks::proxy_from::proxy_from;
+use crate::config::hosts::Table;
+use crate::config::listener::{Address, Listener, Nameless};
+use crate::config::name_owners::Taken;
+use crate::config::sources::addresses;
+use crate::config::text::problems::Problems;
+use crate::config::text::raw::{Raw, RawListener};
+use crate::config::text::raw_host::{RawHost, RawListen};
 use crate::types::NamePattern;
 
 /// The listeners, in the order of the file; one for descriptor 0 when there is none.
-pub(super) fn listeners(
+pub(in crate::config) fn listeners(
     raw: &[Spanned<RawListener>],
     base: &Path,
     problems: &mut Problems,
@@ -33,7 +35,7 @@ pub(super) fn listeners(
                 let message = format!("another listener is called {:?} already", other.name);
                 problems.error(name.span(), message);
             }
-            if address::overlap(&listener.address, &other.address) {
+            if listener.address.overlaps(&other.address) {
                 let message = format!("listener {:?} has this address already", other.name);
                 problems.error(place(raw).map(Spanned::span), message);
             }
@@ -47,7 +49,7 @@ pub(super) fn listeners(
 }
 
 /// The routing table of each listener. `names` are those of each host.
-pub(super) fn tables(
+pub(in crate::config) fn tables(
     raw: &Raw,
     names: &[Vec<(NamePattern, Range<usize>)>],
     listeners: &[Listener],
@@ -126,7 +128,7 @@ fn with_protocol(taken: &Taken) -> String {
 
 /// Reports listeners on sockets that systemd has not passed; warns of sockets that no listener takes, where
 /// clients would wait in vain. `passed` are the names of all that there are.
-pub(super) fn compare(
+pub(in crate::config) fn compare(
     raw: &[Spanned<RawListener>],
     listeners: &[Listener],
     passed: &[String],
@@ -144,7 +146,7 @@ pub(super) fn compare(
 }
 
 /// Why there is nothing to listen on at an address; `None`: it is no passed socket, or it is there.
-pub(super) fn not_passed(address: &Address, passed: &[String]) -> Option<String> {
+pub(in crate::config) fn not_passed(address: &Address, passed: &[String]) -> Option<String> {
     let Address::Systemd(name) = address else {
         return None;
     };
@@ -164,7 +166,7 @@ pub(super) fn not_passed(address: &Address, passed: &[String]) -> Option<String>
 }
 
 /// What to say of passed sockets that none of these listens on; `None`: there are none.
-pub(super) fn not_taken(listeners: &[Listener], passed: &[String]) -> Option<String> {
+pub(in crate::config) fn not_taken(listeners: &[Listener], passed: &[String]) -> Option<String> {
     let taken = |name: &String| {
         let is = |listener: &Listener| match &listener.address {
             Address::Systemd(wanted) => wanted.as_ref().is_none_or(|wanted| wanted == name),
@@ -191,13 +193,13 @@ fn place(raw: &RawListener) -> Option<&Spanned<String>> {
 
 fn listener(raw: &RawListener, base: &Path, problems: &mut Problems) -> Listener {
     let passed = raw.systemd.as_ref().map(|name| {
-        if !address::is_passed_name(name.get_ref()) {
-            problems.error(name.span(), address::NO_PASSED_NAME);
+        if !addresses::is_passed_name(name.get_ref()) {
+            problems.error(name.span(), addresses::NO_PASSED_NAME);
         }
         Address::Systemd(Some(name.get_ref().clone()))
     });
     let address = raw.address.as_ref().and_then(|text| {
-        address::parse(text.get_ref(), base)
+        addresses::parse(text.get_ref(), base)
             .map_err(|reason| {
                 let message = format!("unable to listen on {:?}: {reason}", text.get_ref());
                 problems.error(text.span(), message);

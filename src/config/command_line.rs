@@ -8,26 +8,28 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use super::account::{Accounts, Invoker};
-use super::address::{self, NoAddress};
-use super::certificate::Certificates;
-use super::credentials::{self, Person, Root};
-use super::files::Named;
-use super::host::Origin;
-use super::hosts::{Hosts, Table};
-use super::problem::Problems;
-use super::program::{self, NoProgram, PathVariable};
-use super::{
-    Answer, Config, Form, Host, Limits, Listener, Loaded, Log, LogFormat, LogTo, Nameless,
-};
-use super::{
-    OnTruncation, Options, Program, Psk, Refusal, Role, RunAs, Stderr, UserFrom, default_engines,
-    listen, psk, run_as,
-};
+use crate::config::checks::host::HostOrigin;
+use crate::config::checks::users::{Person, Root};
+use crate::config::checks::{listeners, run_as, users};
+use crate::config::host::{Answer, Host, OnTruncation, Psk};
+use crate::config::hosts::{Hosts, Table};
+use crate::config::limits::Limits;
+use crate::config::listener::{Listener, Nameless};
+use crate::config::log::{Log, LogFormat, LogTo};
+use crate::config::run_as::{Role, RunAs, UserFrom};
+use crate::config::sources::accounts::{Accounts, Invoker};
+use crate::config::sources::addresses::NoAddress;
+use crate::config::sources::certificates::Certificates;
+use crate::config::sources::files::Named;
+use crate::config::sources::programs::{NoProgram, PathVariable};
+use crate::config::sources::psk_file::PskFile;
+use crate::config::sources::{addresses, programs};
+use crate::config::text::problems::Problems;
+use crate::config::{Config, Form, Loaded, Options, Refusal, default_engines};
 use crate::exit::Exit;
 use crate::tls::profile::Profile;
 use crate::tls::server_certificate::ServerCertificate;
-use crate::types::{NamePattern, PskIdentity, Stdio};
+use crate::types::{NamePattern, Program, PskIdentity, Stderr, Stdio};
 
 /// What a command line without a file says.
 pub struct CommandLine {
@@ -62,7 +64,7 @@ pub struct PskOption {
 }
 
 /// The configuration that a command line stands for. Nothing is bound or started.
-pub(super) fn load(line: &CommandLine, options: &Options) -> Result<Loaded, Refusal> {
+pub(in crate::config) fn load(line: &CommandLine, options: &Options) -> Result<Loaded, Refusal> {
     let invoker = Invoker::new();
     let mut problems = Problems::on_command_line();
     // What is wrong decides how we exit: the worst comes last.
@@ -70,7 +72,7 @@ pub(super) fn load(line: &CommandLine, options: &Options) -> Result<Loaded, Refu
 
     let form = line.form();
     let mut accounts = Accounts::default();
-    let engine_credentials = credentials::of_engines(None, &invoker, &mut accounts, &mut problems);
+    let engine_credentials = users::of_engines(None, &invoker, &mut accounts, &mut problems);
     if form == Form::Server && invoker.is_root() && line.user() == UserFrom::Host {
         problems.warning(
             None,
@@ -149,7 +151,7 @@ pub(super) fn load(line: &CommandLine, options: &Options) -> Result<Loaded, Refu
         remote_name: options.remote_name.clone(),
         trace: options.trace,
     };
-    let origins = vec![Origin {
+    let origins = vec![HostOrigin {
         place: None,
         certificates: line.identities.files(),
         psk: table.as_ref().map(|table| table.path.clone()),
@@ -209,7 +211,7 @@ fn listeners(
         }
     }
     let passed = options.passed.as_ref();
-    if let Some(warning) = passed.and_then(|passed| listen::not_taken(&listeners, passed)) {
+    if let Some(warning) = passed.and_then(|passed| listeners::not_taken(&listeners, passed)) {
         problems.warning(None, warning);
     }
     if line.listen.is_empty() {
@@ -228,20 +230,17 @@ fn listener(
     passed: Option<&[String]>,
 ) -> Result<Listener, (String, Exit)> {
     let unable = |reason: &str| format!("unable to listen on {text:?}: {reason}");
-    let address = address::parse(text, Path::new("")).map_err(|error| match &error {
+    let address = addresses::parse(text, Path::new("")).map_err(|error| match &error {
         NoAddress::Malformed(reason) => (unable(reason), Exit::Usage),
         NoAddress::Unresolved(reason) => (unable(reason), Exit::CannotStart),
     })?;
-    if let Some(other) = others
-        .iter()
-        .find(|other| address::overlap(&other.address, &address))
-    {
+    if let Some(other) = others.iter().find(|other| other.address.overlaps(&address)) {
         return Err((
             unable(&format!("it is part of {:?}", other.name)),
             Exit::Usage,
         ));
     }
-    if let Some(reason) = passed.and_then(|passed| listen::not_passed(&address, passed)) {
+    if let Some(reason) = passed.and_then(|passed| listeners::not_passed(&address, passed)) {
         return Err((unable(&reason), Exit::CannotStart));
     }
     Ok(Listener {
@@ -297,7 +296,7 @@ fn self_signed(name: &str) -> Result<ServerCertificate, String> {
 }
 
 /// The keys that count; `None`: something is wrong with them, which is reported.
-fn psk_table(psk: Option<&PskOption>, problems: &mut Problems) -> Option<Option<psk::Table>> {
+fn psk_table(psk: Option<&PskOption>, problems: &mut Problems) -> Option<Option<PskFile>> {
     let Some(psk) = psk else {
         return Some(None);
     };
@@ -305,7 +304,7 @@ fn psk_table(psk: Option<&PskOption>, problems: &mut Problems) -> Option<Option<
         path: psk.file.clone(),
         place: None,
     };
-    let table = psk::Table::read(&file, problems)?;
+    let table = PskFile::read(&file, problems)?;
     let Some(identity) = &psk.only else {
         return Some(Some(table));
     };
@@ -320,7 +319,7 @@ fn psk_table(psk: Option<&PskOption>, problems: &mut Problems) -> Option<Option<
 /// The command becomes the user of the client's identity; or it stays who we are, with our own `PATH`.
 fn run_as(
     user: UserFrom,
-    table: Option<&psk::Table>,
+    table: Option<&PskFile>,
     invoker: &Invoker,
     accounts: &mut Accounts,
     problems: &mut Problems,
@@ -363,9 +362,9 @@ fn program(line: &CommandLine) -> Result<Program, (String, Exit)> {
         )
     };
     let no_nul =
-        |text: &OsStr| program::c_string(text).map_err(|reason| (unable(reason), Exit::NotFound));
+        |text: &OsStr| programs::c_string(text).map_err(|reason| (unable(reason), Exit::NotFound));
     let base = std::env::current_dir().unwrap_or_default();
-    let path = program::find(name, &base).map_err(|error| match &error {
+    let path = programs::find(name, &base).map_err(|error| match &error {
         NoProgram::NotFound(reason) => (unable(reason), Exit::NotFound),
         NoProgram::NotExecutable(reason) => (unable(reason), Exit::NotExecutable),
     })?;

@@ -3,12 +3,13 @@
 
 use std::path::Path;
 
-use super::problem::Problems;
-use super::raw::RawMetrics;
-use super::{Address, Listener, address};
+use crate::config::listener::{Address, Listener};
+use crate::config::sources::addresses;
+use crate::config::text::problems::Problems;
+use crate::config::text::raw::RawMetrics;
 
 /// Where metrics are asked for; `None`: nowhere, or what it says is wrong and reported.
-pub(super) fn metrics(
+pub(in crate::config) fn metrics(
     raw: Option<&RawMetrics>,
     base: &Path,
     listeners: &[Listener],
@@ -16,7 +17,7 @@ pub(super) fn metrics(
 ) -> Option<Address> {
     let listen = raw?.listen.as_ref()?;
     let (text, place) = (listen.get_ref(), listen.span());
-    let address = match address::parse(text, base) {
+    let address = match addresses::parse(text, base) {
         // Nothing is passed for this, and what has no colon is meant to be something else.
         Ok(Address::Systemd(_)) => Err("write HOST:PORT or unix:PATH".to_owned()),
         Err(_) if !text.contains(':') => Err("write HOST:PORT or unix:PATH".to_owned()),
@@ -32,7 +33,7 @@ pub(super) fn metrics(
         })
         .ok()?;
     for other in listeners {
-        if address::overlap(&address, &other.address) {
+        if address.overlaps(&other.address) {
             let message = format!("listener {:?} has this address already", other.name);
             problems.error(place.clone(), message);
         }

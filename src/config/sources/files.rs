@@ -9,21 +9,22 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use toml::Spanned;
 use zeroize::Zeroizing;
 
-use super::problem::Place;
+use crate::config::text::problems::Place;
 
 /// A file, and where the operator names it.
 #[derive(Clone)]
-pub(super) struct Named {
+pub(in crate::config) struct Named {
     /// `credential:NAME` as it was written, for a credential of the service.
-    pub(super) path: PathBuf,
-    pub(super) place: Place,
+    pub(in crate::config) path: PathBuf,
+    pub(in crate::config) place: Place,
 }
 
 impl Named {
     /// The file that a text names: relative to `base`, or a credential.
-    pub(super) fn new(base: &Path, text: &str, place: Place) -> Self {
+    pub(in crate::config) fn new(base: &Path, text: &str, place: Place) -> Self {
         let path = match text.starts_with(CREDENTIAL) {
             true => text.into(),
             false => base.join(text),
@@ -31,8 +32,13 @@ impl Named {
         Self { path, place }
     }
 
+    /// The file that a value names.
+    pub(in crate::config) fn spanned(base: &Path, file: &Spanned<String>) -> Self {
+        Self::new(base, file.get_ref(), Some(file.span()))
+    }
+
     /// All that is in it, in memory that is wiped, and its mode.
-    pub(super) fn read(&self) -> io::Result<(Zeroizing<Vec<u8>>, u32)> {
+    pub(in crate::config) fn read(&self) -> io::Result<(Zeroizing<Vec<u8>>, u32)> {
         match self
             .path
             .as_os_str()
@@ -45,7 +51,7 @@ impl Named {
     }
 
     /// Its path for a message, in quotation marks.
-    pub(super) fn quoted(&self) -> String {
+    pub(in crate::config) fn quoted(&self) -> String {
         format!("{:?}", self.path.display().to_string())
     }
 }
@@ -85,7 +91,7 @@ fn slurp(path: &Path) -> io::Result<(Zeroizing<Vec<u8>>, u32)> {
 }
 
 /// Whether a file of this mode can be read by users who are neither its owner nor in its group.
-pub(super) fn everybody_reads(mode: u32) -> bool {
+pub(in crate::config) fn everybody_reads(mode: u32) -> bool {
     mode & 0o004 != 0
 }
 

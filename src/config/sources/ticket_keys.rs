@@ -9,15 +9,15 @@ use base64ct::{Base64, Encoding};
 use toml::Spanned;
 use zeroize::Zeroizing;
 
-use super::files::{Named, everybody_reads};
-use super::problem::{Problems, cause};
+use crate::config::sources::files::{Named, everybody_reads};
+use crate::config::text::problems::{Problems, cause};
 use crate::tls::tickets::{SECRET_LEN, TicketKeys};
 
 type Secret = Zeroizing<[u8; SECRET_LEN]>;
 
 /// The keys in a file, the one that seals first; `None`: no file is named, or it is wrong, which is
 /// reported.
-pub(super) fn keys(
+pub(in crate::config) fn keys(
     file: Option<&Spanned<String>>,
     base: &Path,
     problems: &mut Problems,

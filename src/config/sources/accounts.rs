@@ -7,19 +7,19 @@ use std::ffi::CString;
 use nix::errno::Errno;
 use nix::unistd::{Gid, Group, Uid, User, getegid, geteuid, getgrouplist, getgroups};
 
-use super::Credentials;
+use crate::types::Credentials;
 
 /// Who runs tlssrv.
-pub(super) struct Invoker {
+pub(in crate::config) struct Invoker {
     /// Its effective ids and supplementary groups.
-    pub(super) credentials: Credentials,
+    pub(in crate::config) credentials: Credentials,
     /// Its entry in the user database, where it has one.
-    pub(super) account: Option<User>,
+    pub(in crate::config) account: Option<User>,
 }
 
 /// The user database, each name asked for once: a directory service may answer slowly.
 #[derive(Default)]
-pub(super) struct Accounts {
+pub(in crate::config) struct Accounts {
     users: HashMap<String, Result<User, NoAccount>>,
     groups: HashMap<String, Result<u32, NoAccount>>,
     memberships: HashMap<(String, u32), Result<Vec<u32>, Errno>>,
@@ -27,7 +27,7 @@ pub(super) struct Accounts {
 
 /// Why a name is nobody's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum NoAccount {
+pub(in crate::config) enum NoAccount {
     /// The database doesn't have it.
     Unknown,
     /// The database can't be asked.
@@ -35,7 +35,7 @@ pub(super) enum NoAccount {
 }
 
 impl Invoker {
-    pub(super) fn new() -> Self {
+    pub(in crate::config) fn new() -> Self {
         let uid = geteuid();
         let credentials = Credentials {
             uid: uid.as_raw(),
@@ -53,13 +53,13 @@ impl Invoker {
     }
 
     /// Whether it may become somebody else.
-    pub(super) fn is_root(&self) -> bool {
+    pub(in crate::config) fn is_root(&self) -> bool {
         Uid::from_raw(self.credentials.uid).is_root()
     }
 
     /// Whether these are its supplementary groups. Whether such a list has the primary group too
     /// is up to whoever made it.
-    pub(super) fn has_groups(&self, groups: &[u32]) -> bool {
+    pub(in crate::config) fn has_groups(&self, groups: &[u32]) -> bool {
         let own = &self.credentials;
         let set = |groups: &[u32]| {
             groups
@@ -73,7 +73,7 @@ impl Invoker {
 }
 
 impl Accounts {
-    pub(super) fn user(&mut self, name: &str) -> Result<User, NoAccount> {
+    pub(in crate::config) fn user(&mut self, name: &str) -> Result<User, NoAccount> {
         let look_up = || match User::from_name(name) {
             Ok(found) => found.ok_or(NoAccount::Unknown),
             Err(errno) => Err(NoAccount::Unreadable(errno)),
@@ -84,7 +84,7 @@ impl Accounts {
             .clone()
     }
 
-    pub(super) fn group(&mut self, name: &str) -> Result<u32, NoAccount> {
+    pub(in crate::config) fn group(&mut self, name: &str) -> Result<u32, NoAccount> {
         let look_up = || match Group::from_name(name) {
             Ok(found) => found
                 .map(|group| group.gid.as_raw())
@@ -95,7 +95,7 @@ impl Accounts {
     }
 
     /// The groups that a user is in, and `gid`.
-    pub(super) fn groups_of(&mut self, user: &str, gid: u32) -> Result<Vec<u32>, Errno> {
+    pub(in crate::config) fn groups_of(&mut self, user: &str, gid: u32) -> Result<Vec<u32>, Errno> {
         let look_up = || {
             let name = CString::new(user).map_err(|_| Errno::EINVAL)?;
             let groups = getgrouplist(&name, Gid::from_raw(gid))?;
@@ -111,7 +111,7 @@ impl Accounts {
 /// User and group id of an account of the system itself, which is in `/etc/passwd`. To ask every
 /// directory service for a name that may not exist would cost each connection of the one-connection
 /// form half a millisecond.
-pub(super) fn local_ids(name: &str) -> Option<(u32, u32)> {
+pub(in crate::config) fn local_ids(name: &str) -> Option<(u32, u32)> {
     let passwd = std::fs::read_to_string("/etc/passwd").ok()?;
     passwd.lines().find_map(|line| {
         let mut fields = line.split(':');
@@ -123,7 +123,7 @@ pub(super) fn local_ids(name: &str) -> Option<(u32, u32)> {
 
 impl NoAccount {
     /// The message for a name of this kind: `unknown user "x"`.
-    pub(super) fn message(self, kind: &str, name: &str) -> String {
+    pub(in crate::config) fn message(self, kind: &str, name: &str) -> String {
         match self {
             Self::Unknown => format!("unknown {kind} {name:?}"),
             Self::Unreadable(errno) => {

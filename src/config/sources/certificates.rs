@@ -6,20 +6,20 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::SystemTime;
 
-use super::files::{Named, everybody_reads};
-use super::problem::{Problems, cause};
+use crate::config::sources::files::{Named, everybody_reads};
+use crate::config::text::problems::{Problems, cause};
 use crate::tls::server_certificate::{InvalidCertificate, ServerCertificate};
 
 /// The identities read so far, by certificate and key file. What is wrong with them is reported
 /// when they are read; `None`: they are wrong.
 #[derive(Default)]
-pub(super) struct Certificates {
+pub(in crate::config) struct Certificates {
     identities: HashMap<(PathBuf, Option<PathBuf>), Option<Rc<ServerCertificate>>>,
 }
 
 impl Certificates {
     /// The chain of `cert`, with its key from `key`, or where there is none, from `cert` too.
-    pub(super) fn load(
+    pub(in crate::config) fn load(
         &mut self,
         cert: &Named,
         key: Option<&Named>,
@@ -35,7 +35,7 @@ impl Certificates {
     }
 
     /// How many there are.
-    pub(super) fn len(&self) -> usize {
+    pub(in crate::config) fn len(&self) -> usize {
         self.identities.len()
     }
 }

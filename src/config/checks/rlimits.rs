@@ -3,13 +3,18 @@
 
 use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit};
 
-use super::Rlimit;
-use super::account::Invoker;
+use crate::config::sources::accounts::Invoker;
+use crate::types::Rlimit;
 
 /// A limit that this process can set.
 ///
 /// Errors: the reason, for `unable to limit "NAME": REASON`.
-pub(super) fn parse(name: &str, soft: u64, hard: u64, invoker: &Invoker) -> Result<Rlimit, String> {
+pub(in crate::config) fn parse(
+    name: &str,
+    soft: u64,
+    hard: u64,
+    invoker: &Invoker,
+) -> Result<Rlimit, String> {
     let Some((_, resource)) = RESOURCES.iter().find(|(known, _)| *known == name) else {
         let known: Vec<&str> = RESOURCES.iter().map(|(name, _)| *name).collect();
         return Err(format!("unknown; known are {}", known.join(", ")));

@@ -7,32 +7,32 @@ use std::ops::Range;
 use toml::Spanned;
 use toml::de::DeValue;
 
-use super::UserFrom;
-use super::problem::Problems;
-use super::table::{FromToml, Table, word, wrong_type};
+use crate::config::run_as::UserFrom;
+use crate::config::text::problems::Problems;
+use crate::config::text::reader::{FromToml, TableReader, wrong_type};
 use crate::tls::client::Demand;
 
 /// The keys of a host that are about its clients' certificates, and who of them may come.
-pub(super) struct RawClients {
-    pub(super) demand: Option<Spanned<Demand>>,
-    pub(super) ca: Option<Spanned<Files>>,
-    pub(super) crl: Option<Spanned<Files>>,
-    pub(super) allow: Option<Spanned<Vec<Spanned<RawAllowed>>>>,
-    pub(super) users: Option<Spanned<BTreeMap<String, Spanned<String>>>>,
+pub(in crate::config) struct RawClients {
+    pub(in crate::config) demand: Option<Spanned<Demand>>,
+    pub(in crate::config) ca: Option<Spanned<Files>>,
+    pub(in crate::config) crl: Option<Spanned<Files>>,
+    pub(in crate::config) allow: Option<Spanned<Vec<Spanned<RawAllowed>>>>,
+    pub(in crate::config) users: Option<Spanned<BTreeMap<String, Spanned<String>>>>,
 }
 
 /// One file, or several.
-pub(super) struct Files(pub(super) Vec<Spanned<String>>);
+pub(in crate::config) struct Files(pub(in crate::config) Vec<Spanned<String>>);
 
 /// One entry of `allow`: a table of one key.
-pub(super) struct RawAllowed {
-    pub(super) kind: Kind,
-    pub(super) value: String,
+pub(in crate::config) struct RawAllowed {
+    pub(in crate::config) kind: Kind,
+    pub(in crate::config) value: String,
 }
 
 /// What an entry of `allow` names somebody by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(in crate::config) enum Kind {
     Dns,
     CommonName,
     Uri,
@@ -43,7 +43,7 @@ pub(super) enum Kind {
 
 impl RawClients {
     /// Reads the keys from the table of a host.
-    pub(super) fn read(table: &mut Table<'_>, problems: &mut Problems) -> Self {
+    pub(in crate::config) fn read(table: &mut TableReader<'_>, problems: &mut Problems) -> Self {
         Self {
             demand: table.optional("client-auth", problems),
             ca: table.optional("client-ca", problems),
@@ -54,9 +54,9 @@ impl RawClients {
     }
 
     /// Reports keys that need each other, or contradict each other.
-    pub(super) fn check(
+    pub(in crate::config) fn check(
         &self,
-        table: &Table<'_>,
+        table: &TableReader<'_>,
         run_as: Option<UserFrom>,
         problems: &mut Problems,
     ) {
@@ -130,7 +130,7 @@ impl FromToml for RawAllowed {
         let DeValue::Table(entries) = value.get_ref() else {
             return wrong_type(value, Self::ONE, problems);
         };
-        let mut table = Table::new("allow", entries, value.span());
+        let mut table = TableReader::new("allow", entries, value.span());
         let mut found: Vec<Self> = KINDS
             .iter()
             .filter_map(|(key, kind)| {
@@ -146,16 +146,6 @@ impl FromToml for RawAllowed {
             problems.error(value.span(), message);
         }
         found.pop().filter(|_| keys == 1)
-    }
-}
-
-impl FromToml for Demand {
-    const ONE: &'static str = "a string";
-    const MANY: &'static str = "an array of strings";
-
-    fn from_toml(value: &Spanned<DeValue<'_>>, problems: &mut Problems) -> Option<Self> {
-        let words = [("request", Self::Request), ("require", Self::Require)];
-        word(value, &words, problems)
     }
 }
 

@@ -1,0 +1,148 @@
+//! Where the clients of a host are connected to that has no command: `connect`.
+//!
+//! A name is resolved now, and by the monitor again and again; what is found now is what holds until then.
+#![forbid(unsafe_code)]
+
+use std::net::{IpAddr, SocketAddr};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::time::Duration;
+
+use toml::Spanned;
+
+use crate::config::backends::{Backend, Backends, Name, Target};
+use crate::config::host::OnTruncation;
+use crate::config::sources::addresses::{LONGEST_PATH, host_and_port};
+use crate::config::sources::names::Names;
+use crate::config::text::problems::Problems;
+use crate::config::text::raw_connect::RawConnect;
+use crate::config::text::raw_host::RawHost;
+
+/// The backends of a host that has them; `None`: something is wrong with them, which is reported.
+pub(in crate::config) fn backends(
+    raw: &RawHost,
+    connect: &Spanned<RawConnect>,
+    base: &Path,
+    names: &mut Names<'_>,
+    problems: &mut Problems,
+) -> Option<Backends> {
+    let RawConnect(texts) = connect.get_ref();
+    if texts.is_empty() {
+        problems.error(connect.span(), "no backend: a host needs one");
+    }
+    let timeout = raw.connect_timeout.as_ref();
+    if let Some(zero) = timeout.filter(|timeout| timeout.get_ref().is_zero()) {
+        problems.error(zero.span(), "out of range: it must be longer than 0s");
+    }
+    let mut each = Some(Vec::new());
+    for text in texts {
+        match backend(text.get_ref(), base, names) {
+            Ok(Backend::At(Target::Unix(_))) if raw.on_truncation == Some(OnTruncation::Kill) => {
+                let message = "on-truncation = \"kill\" resets connections to backends, and those over a \
+                     Unix-domain socket cannot be";
+                problems.error(text.span(), message);
+            }
+            Ok(backend) if each.iter().flatten().any(|other| *other == backend) => {
+                problems.error(text.span(), "the host has this backend already");
+            }
+            Ok(backend) => each.iter_mut().for_each(|each| each.push(backend.clone())),
+            Err(reason) => {
+                let message = format!("unable to connect to {:?}: {reason}", text.get_ref());
+                problems.error(text.span(), message);
+                each = None;
+            }
+        }
+    }
+    Some(Backends {
+        each: each?,
+        timeout: timeout.map_or(TIMEOUT, |timeout| *timeout.get_ref()),
+        resolve: Some(raw.resolve.unwrap_or(RESOLVE)).filter(|every| !every.is_zero()),
+        proxy: raw.proxy_protocol,
+    })
+}
+
+/// Errors: why text is no backend, or one without an address.
+fn backend(text: &str, base: &Path, names: &mut Names<'_>) -> Result<Backend, String> {
+    if let Some(path) = text.strip_prefix("unix:") {
+        let path = base.join(path);
+        return match path.as_os_str().as_bytes().len() {
+            _ if text == "unix:" => Err("no path".to_owned()),
+            length if length > LONGEST_PATH => Err(format!(
+                "the path has {length} bytes, {LONGEST_PATH} is the most"
+            )),
+            _ => Ok(Backend::At(Target::Unix(path))),
+        };
+    }
+    let (host, port) = match host_and_port(text).map_err(|e| e.to_string())? {
+        None => return Err("no port; write HOST:PORT or unix:PATH".to_owned()),
+        Some(("", _)) => return Err("no host; write HOST:PORT or unix:PATH".to_owned()),
+        Some((_, 0)) => return Err("no such port: \"0\"".to_owned()),
+        Some(host_and_port) => host_and_port,
+    };
+    if let Ok(ip) = host.parse::<IpAddr>() {
+        return Ok(Backend::At(Target::Tcp(SocketAddr::new(ip, port))));
+    }
+    // It is going to be an argument, and a word of a line.
+    if host.contains(|c: char| c.is_whitespace() || c.is_control()) {
+        return Err("no such host".to_owned());
+    }
+    let host = host.to_owned();
+    let name = Name { host, port };
+    let addresses = names.find(&name)?;
+    Ok(Backend::Named(name, addresses))
+}
+
+/// How long a backend may take to accept where nobody says it.
+const TIMEOUT: Duration = Duration::from_secs(5);
+/// How often names are resolved where nobody says it.
+const RESOLVE: Duration = Duration::from_secs(30);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<Backend, String> {
+        let mut names = Names {
+            lookups: crate::config::Lookups::Wait,
+            missing: Vec::new(),
+        };
+        backend(text, Path::new("/etc"), &mut names)
+    }
+
+    #[test]
+    fn every_way_to_write_a_backend_is_understood() {
+        let tcp = |text: &str| Ok(Backend::At(Target::Tcp(text.parse().unwrap())));
+        assert_eq!(parse("192.0.2.1:80"), tcp("192.0.2.1:80"));
+        assert_eq!(parse("[2001:db8::1]:80"), tcp("[2001:db8::1]:80"));
+        assert_eq!(
+            parse("unix:x.sock"),
+            Ok(Backend::At(Target::Unix("/etc/x.sock".into())))
+        );
+        match parse("localhost:80") {
+            Ok(Backend::Named(name, addresses)) => {
+                assert_eq!(name.to_string(), "localhost:80");
+                assert!(addresses.iter().all(|a| a.ip().is_loopback()));
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn what_is_no_backend_is_refused() {
+        for text in [
+            "",
+            "80",
+            ":80",
+            "localhost",
+            "localhost:0",
+            "localhost:65536",
+            "::1:80",
+            "[::1]",
+            "a b:80",
+            "systemd:x",
+            "unix:",
+        ] {
+            assert!(parse(text).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,288 @@
+//! One `[[host]]` → one checked host: its names, certificates and command.
+#![forbid(unsafe_code)]
+
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use toml::Spanned;
+
+use crate::config::checks::staples::staples;
+use crate::config::checks::users::Root;
+use crate::config::checks::{backends, clients, command, profile, run_as, users};
+use crate::config::host::{Answer, Host, OnTruncation, Psk};
+use crate::config::run_as::{Role, RunAs, UserFrom};
+use crate::config::sources::accounts::{Accounts, Invoker};
+use crate::config::sources::certificates::Certificates;
+use crate::config::sources::files::Named;
+use crate::config::sources::names::Names;
+use crate::config::sources::programs::PathVariable;
+use crate::config::sources::psk_file::{PskFile, PskFiles};
+use crate::config::text::problems::{Place, Problems};
+use crate::config::text::raw_host::RawHost;
+use crate::config::text::reader::{MOST_CONNECTIONS, within};
+use crate::types::NamePattern;
+
+/// What checking hosts needs and leaves behind.
+pub(in crate::config) struct Checker<'a> {
+    /// The directory that file names are relative to, absolute.
+    pub(in crate::config) base: &'a Path,
+    pub(in crate::config) invoker: &'a Invoker,
+    pub(in crate::config) accounts: Accounts,
+    pub(in crate::config) certificates: Certificates,
+    pub(in crate::config) psk_tables: PskFiles,
+    pub(in crate::config) names: Names<'a>,
+    pub(in crate::config) problems: Problems,
+}
+
+/// Where a host comes from: what the running server has no use for, and people have.
+pub(in crate::config) struct HostOrigin {
+    /// Where in the file it stands.
+    pub(in crate::config) place: Place,
+    /// Its certificate files.
+    pub(in crate::config) certificates: Vec<PathBuf>,
+    /// Its PSK file.
+    pub(in crate::config) psk: Option<PathBuf>,
+}
+
+impl Checker<'_> {
+    /// The names of a host that are names, with the places where they stand.
+    pub(in crate::config) fn names(&mut self, raw: &RawHost) -> Vec<(NamePattern, Range<usize>)> {
+        let mut names = Vec::new();
+        for name in raw.names.iter().flatten() {
+            match NamePattern::parse(name.get_ref()) {
+                Ok(pattern) => names.push((pattern, name.span())),
+                Err(reason) => {
+                    let message = format!("unable to use name {:?}: {reason}", name.get_ref());
+                    self.problems.error(name.span(), message);
+                }
+            }
+        }
+        names
+    }
+
+    /// The host; `None` when something is wrong with it, which is reported.
+    pub(in crate::config) fn host(
+        &mut self,
+        raw: &Spanned<RawHost>,
+        names: &[(NamePattern, Range<usize>)],
+    ) -> Option<(Host, HostOrigin)> {
+        let place = raw.span();
+        let raw = raw.get_ref();
+        let certificates = self
+            .certificates(raw, names)
+            .and_then(|(identities, files)| {
+                let identities = staples(raw, self.base, identities, &mut self.problems)?;
+                Some((identities, files))
+            });
+        let table = self.psk_table(raw);
+        let client_auth = clients::policy(raw, self.base, &mut self.problems);
+        let alpn = self.alpn(raw);
+        let profile = profile::profile(raw, &mut self.problems);
+        let answer = self.answer(raw, &place, table.as_ref().and_then(Option::as_deref));
+        let connections = raw.connections.as_ref();
+        let connections = within(connections, 1, MOST_CONNECTIONS, &mut self.problems);
+        let ((identities, files), table) = (certificates?, table?);
+        let psk = table.as_ref().map(|table| Psk {
+            keys: Arc::clone(&table.keys),
+            only_ke: raw.psk_only_ke.unwrap_or(false),
+            plain: raw.psk_plain.unwrap_or(false),
+        });
+        let host = Host {
+            label: names
+                .first()
+                .map_or("default".into(), |(pattern, _)| pattern.to_string()),
+            names: names.iter().map(|(pattern, _)| pattern.clone()).collect(),
+            identities,
+            psk,
+            client_auth: client_auth?,
+            alpn: alpn?,
+            profile: profile?,
+            answer: answer?,
+            connections,
+            on_truncation: raw.on_truncation.unwrap_or(OnTruncation::Eof),
+        };
+        Some((
+            host,
+            HostOrigin {
+                place: Some(place),
+                certificates: files,
+                psk: table.map(|table| table.path.clone()),
+            },
+        ))
+    }
+
+    fn certificates(
+        &mut self,
+        raw: &RawHost,
+        names: &[(NamePattern, Range<usize>)],
+    ) -> Option<(Vec<Arc<rustls::sign::CertifiedKey>>, Vec<PathBuf>)> {
+        let Some(certs) = raw.cert.as_ref() else {
+            return Some((Vec::new(), Vec::new()));
+        };
+        if certs.get_ref().is_empty() {
+            let message = "no certificate: a host needs one, or \"psk\" in place of \"cert\"";
+            self.problems.error(certs.span(), message);
+            return None;
+        }
+        let named = |file: &Spanned<String>| Named::spanned(self.base, file);
+        let certs: Vec<Named> = certs.get_ref().iter().map(named).collect();
+        let keys: Vec<Option<Named>> = match &raw.key {
+            None => vec![None; certs.len()],
+            Some(keys) if keys.get_ref().len() == certs.len() => {
+                keys.get_ref().iter().map(named).map(Some).collect()
+            }
+            Some(keys) => {
+                let (keys_count, place) = (keys.get_ref().len(), keys.span());
+                let message = format!(
+                    "{keys_count} in key, {} in cert: each certificate needs its key, or none here",
+                    certs.len()
+                );
+                self.problems.error(place, message);
+                return None;
+            }
+        };
+
+        let mut identities = Vec::new();
+        for (cert, key) in certs.iter().zip(&keys) {
+            let loaded = self
+                .certificates
+                .load(cert, key.as_ref(), &mut self.problems);
+            for (pattern, place) in names {
+                if loaded
+                    .as_ref()
+                    .is_some_and(|identity| !identity.covers(pattern))
+                {
+                    let file = cert.path.display().to_string();
+                    let message = format!("certificate {file:?} does not cover {pattern}");
+                    self.problems.warning(place.clone(), message);
+                }
+            }
+            identities.push(loaded.map(|identity| Arc::clone(&identity.certified)));
+        }
+        let identities = identities.into_iter().collect::<Option<Vec<_>>>()?;
+        Some((
+            identities,
+            certs.into_iter().map(|cert| cert.path).collect(),
+        ))
+    }
+
+    /// The host's PSK file; `None`: it is wrong.
+    fn psk_table(&mut self, raw: &RawHost) -> Option<Option<Rc<PskFile>>> {
+        let Some(file) = &raw.psk else {
+            return Some(None);
+        };
+        let file = Named::spanned(self.base, file);
+        if raw.clients.allow.is_none() {
+            return self.psk_tables.load(&file, &mut self.problems).map(Some);
+        }
+        let identities = clients::allowed_identities(raw)?;
+        let (tables, problems) = (&mut self.psk_tables, &mut self.problems);
+        if identities.is_empty() {
+            let message = "no PSK identity in allow: nobody in \"psk\" could come";
+            problems.error(file.place.clone(), message);
+            return None;
+        }
+        tables.load_only(&file, &identities, problems).map(Some)
+    }
+
+    /// Protocol names have 1 to 255 bytes (RFC 7301 §3.1).
+    fn alpn(&mut self, raw: &RawHost) -> Option<Vec<String>> {
+        let protocols = raw.alpn.as_ref()?;
+        for protocol in protocols {
+            if !(1..=255).contains(&protocol.get_ref().len()) {
+                let message = "a protocol's name has 1 to 255 bytes";
+                self.problems.error(protocol.span(), message);
+                return None;
+            }
+        }
+        Some(
+            protocols
+                .iter()
+                .map(|protocol| protocol.get_ref().clone())
+                .collect(),
+        )
+    }
+
+    /// A command, or backends.
+    fn answer(
+        &mut self,
+        raw: &RawHost,
+        place: &Range<usize>,
+        table: Option<&PskFile>,
+    ) -> Option<Answer> {
+        if let Some(connect) = &raw.connect {
+            let (names, problems) = (&mut self.names, &mut self.problems);
+            let backends = backends::backends(raw, connect, self.base, names, problems);
+            return backends.map(Answer::Backends);
+        }
+        let program = command::program(raw, &mut self.command()).map(Box::new);
+        let run_as = self.run_as(raw, place, table);
+        Some(Answer::Command {
+            program: program?,
+            run_as: run_as?,
+        })
+    }
+
+    /// `table` is the host's PSK table, where it has one that is right.
+    fn run_as(
+        &mut self,
+        raw: &RawHost,
+        place: &Range<usize>,
+        table: Option<&PskFile>,
+    ) -> Option<RunAs> {
+        let variables = command::variables(raw, &mut self.command());
+        let from = raw.run_as.unwrap_or(UserFrom::Host);
+        // Nobody needs the host's own user where everybody has one by the table.
+        let needed = match from {
+            UserFrom::Host => true,
+            UserFrom::Psk => raw.cert.is_some(),
+            UserFrom::CommonName => raw.psk.is_some(),
+        };
+        let of_host = needed.then(|| {
+            let (accounts, problems) = (&mut self.accounts, &mut self.problems);
+            let person = users::of_host(raw, place, self.invoker, accounts, problems)?;
+            Role::new(person, PathVariable::Default, variables.as_ref()?).ok()
+        });
+        if from == UserFrom::Host {
+            return of_host.flatten().map(RunAs::OfHost);
+        }
+        let root = match raw.allow_root {
+            Some(true) => Root::Allowed,
+            _ => Root::Refused(
+                "the command would run as root: give the identity another user, or the host \
+                 allow-root = true",
+            ),
+        };
+        let (accounts, problems) = (&mut self.accounts, &mut self.problems);
+        let variables = variables.as_ref();
+        if from == UserFrom::CommonName {
+            let users = raw.clients.users.as_ref()?.get_ref();
+            let invoker = self.invoker;
+            let roles =
+                run_as::of_common_names(users, root, variables?, invoker, accounts, problems);
+            let (roles, otherwise) = (roles?, of_host.map_or(Some(None), |role| role.map(Some))?);
+            return Some(RunAs::OfCommonName { roles, otherwise });
+        }
+        let roles = run_as::of_identities(
+            table?,
+            &raw.psk.as_ref().map(Spanned::span),
+            root,
+            variables?,
+            self.invoker,
+            accounts,
+            problems,
+        );
+        let (roles, otherwise) = (roles?, of_host.map_or(Some(None), |role| role.map(Some))?);
+        Some(RunAs::OfIdentity { roles, otherwise })
+    }
+
+    fn command(&mut self) -> command::Context<'_> {
+        command::Context {
+            base: self.base,
+            invoker: self.invoker,
+            problems: &mut self.problems,
+        }
+    }
+}

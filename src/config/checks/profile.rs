@@ -1,0 +1,160 @@
+//! `min-version`, `suites`, `kx-groups` and `max-fragment` → what a host speaks.
+#![forbid(unsafe_code)]
+
+use rustls::{NamedGroup, ProtocolVersion};
+use toml::Spanned;
+
+use crate::config::text::problems::Problems;
+use crate::config::text::raw_host::RawHost;
+use crate::config::text::reader::within;
+use crate::tls::names::suite_name;
+use crate::tls::profile::{MAX_FRAGMENT, Profile, Version};
+use crate::tls::provider::provider;
+use crate::tls::psk::{self, Modes};
+
+/// What a host speaks; `None`: something of it is wrong, and reported.
+pub(in crate::config) fn profile(raw: &RawHost, problems: &mut Problems) -> Option<Profile> {
+    let suites = suites(raw, problems);
+    let groups = groups(raw, problems);
+    let fragment = raw.max_fragment.as_ref();
+    let max_fragment = within(fragment, 64, MAX_FRAGMENT as u64, problems);
+    Some(Profile {
+        min_version: raw.min_version.unwrap_or_default(),
+        suites: suites?,
+        groups: groups?,
+        max_fragment: max_fragment.unwrap_or(MAX_FRAGMENT),
+    })
+}
+
+fn suites(raw: &RawHost, problems: &mut Problems) -> Option<Option<Vec<u16>>> {
+    let Some(list) = &raw.suites else {
+        return Some(None);
+    };
+    let of_certificates = match raw.cert {
+        Some(_) => certificate_suites(),
+        None => Vec::new(),
+    };
+    let of_keys = match raw.psk {
+        Some(_) => psk::suites(modes(raw)).collect(),
+        None => Vec::new(),
+    };
+    let mut good = of_certificates.clone();
+    good.extend(
+        of_keys
+            .iter()
+            .filter(|suite| !of_certificates.contains(suite)),
+    );
+    let good: Vec<_> = (good.into_iter())
+        .filter_map(|suite| Some((name(suite)?, suite.0)))
+        .collect();
+    // The log has IANA's names, rustls marks the suites of TLS 1.3.
+    let same = |known: &str, found: &str| {
+        known.eq_ignore_ascii_case(found)
+            || known
+                .replacen("TLS13_", "TLS_", 1)
+                .eq_ignore_ascii_case(found)
+    };
+    let chosen = choose("suite", list, &good, same, problems)?;
+
+    let least = raw.min_version.unwrap_or_default();
+    for (suites, whose) in [
+        (of_certificates, "certificates"),
+        (of_keys, "pre-shared keys"),
+    ] {
+        let usable = |(id, version): &(u16, Version)| *version >= least && chosen.contains(id);
+        if !suites.is_empty() && !suites.iter().any(usable) {
+            let with = match least {
+                Version::Tls12 => "",
+                Version::Tls13 => " and TLS 1.3",
+            };
+            let message = format!("no suite for {whose}{with} in it");
+            problems.error(list.span(), message);
+            return None;
+        }
+    }
+    Some(Some(chosen))
+}
+
+fn groups(raw: &RawHost, problems: &mut Problems) -> Option<Option<Vec<u16>>> {
+    let Some(list) = &raw.kx_groups else {
+        return Some(None);
+    };
+    let good = kx_groups();
+    choose("group", list, &good, str::eq_ignore_ascii_case, problems).map(Some)
+}
+
+/// The values of the names in a list; `good` are all that there are.
+fn choose(
+    what: &str,
+    list: &Spanned<Vec<Spanned<String>>>,
+    good: &[(String, u16)],
+    same: impl Fn(&str, &str) -> bool,
+    problems: &mut Problems,
+) -> Option<Vec<u16>> {
+    let known: Vec<&str> = good.iter().map(|(name, _)| name.as_str()).collect();
+    let known = known.join(", ");
+    if list.get_ref().is_empty() {
+        let message = format!("no {what}: known are {known}");
+        problems.error(list.span(), message);
+        return None;
+    }
+    let mut chosen = Some(Vec::new());
+    for name in list.get_ref() {
+        let found = good.iter().find(|(good, _)| same(good, name.get_ref()));
+        match found {
+            Some((_, id)) => chosen.iter_mut().for_each(|chosen| chosen.push(*id)),
+            None => {
+                let name_found = name.get_ref();
+                let message = format!("unable to use {what} {name_found:?}: known are {known}");
+                problems.error(name.span(), message);
+                chosen = None;
+            }
+        }
+    }
+    chosen
+}
+
+/// What a host allows without (EC)DHE.
+pub(in crate::config) fn modes(raw: &RawHost) -> Modes {
+    Modes {
+        psk_ke: raw.psk_only_ke.unwrap_or(false),
+        plain_psk: raw.psk_plain.unwrap_or(false),
+    }
+}
+
+/// Whether this is the name of a group for the key exchange.
+pub(in crate::config) fn is_kx_group(name: &str) -> bool {
+    let groups = kx_groups();
+    groups
+        .iter()
+        .any(|(known, _)| known.eq_ignore_ascii_case(name))
+}
+
+fn kx_groups() -> Vec<(String, u16)> {
+    let provider = provider();
+    let groups = provider.kx_groups.iter().map(|group| group.name());
+    groups
+        .filter_map(|group| Some((group.as_str()?.to_owned(), NamedGroup::into(group))))
+        .collect()
+}
+
+fn certificate_suites() -> Vec<(u16, Version)> {
+    let version = |suite: &rustls::SupportedCipherSuite| match suite.version().version {
+        ProtocolVersion::TLSv1_3 => Version::Tls13,
+        _ => Version::Tls12,
+    };
+    let provider = provider();
+    let suites = provider.cipher_suites.iter();
+    suites
+        .map(|suite| (suite.suite().into(), version(suite)))
+        .collect()
+}
+
+/// A suite as rustls spells it.
+fn name((id, version): (u16, Version)) -> Option<String> {
+    let name = suite_name(id)?;
+    Some(match version {
+        Version::Tls13 => name.replacen("TLS_", "TLS13_", 1),
+        Version::Tls12 => name,
+    })
+}

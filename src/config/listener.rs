@@ -1,0 +1,141 @@
+//! `[[listen]]`: listeners and their addresses.
+#![forbid(unsafe_code)]
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+
+use super::proxy_from::ProxyFrom;
+
+/// One `[[listen]]`, or one `--listen`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listener {
+    /// Its name in `[[host]] listen`; the address when it has none of its own.
+    pub name: String,
+    /// Where it listens.
+    pub address: Address,
+    /// What a client gets whose server name no host has.
+    pub unknown_name: Nameless,
+    /// What a client gets that sends no server name.
+    pub missing_name: Nameless,
+    /// Whose PROXY headers say who its clients are; `None`: clients come by themselves.
+    pub proxy_from: Option<ProxyFrom>,
+}
+
+impl Listener {
+    /// That of the one connection on descriptor 0, with the rules that hold where none are given.
+    pub(super) fn inetd() -> Self {
+        Self {
+            name: "inetd".into(),
+            address: Address::Inetd,
+            unknown_name: Nameless::Reject,
+            missing_name: Nameless::Default,
+            proxy_from: None,
+        }
+    }
+}
+
+/// Where a listener listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Address {
+    /// TCP, on each of these; an unspecified IPv6 address takes IPv4 too.
+    Tcp(Vec<SocketAddr>),
+    /// A Unix-domain socket.
+    Unix(PathBuf),
+    /// The sockets of this name (`FileDescriptorName=`) that systemd passes; `None`: all of them.
+    Systemd(Option<String>),
+    /// Nowhere: the connection is descriptor 0.
+    Inetd,
+}
+
+/// What a client gets that names no host of ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Nameless {
+    /// A fatal alert: `unrecognized_name` (RFC 6066 §3), or without a name `missing_extension` (RFC
+    /// 8446 §9.2).
+    Reject,
+    /// The listener's default host.
+    Default,
+}
+
+impl Address {
+    /// Whether only one of two addresses can be listened on at a time.
+    pub(super) fn overlaps(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Tcp(a), Self::Tcp(b)) => a.iter().any(|a| b.iter().any(|b| collide(*a, *b))),
+            (Self::Unix(a), Self::Unix(b)) => a == b,
+            (Self::Systemd(a), Self::Systemd(b)) => a.is_none() || b.is_none() || a == b,
+            _ => false,
+        }
+    }
+
+    /// How well a listener of this address explains a connection to `local`; 0: not at all.
+    pub(super) fn likeness(&self, local: SocketAddr) -> u8 {
+        let Self::Tcp(bound) = self else {
+            return 0;
+        };
+        let likeness = bound.iter().map(|bound| likeness(*bound, local));
+        likeness.max().unwrap_or(0)
+    }
+}
+
+fn likeness(bound: SocketAddr, local: SocketAddr) -> u8 {
+    let (ip, local_ip) = (bound.ip().to_canonical(), local.ip().to_canonical());
+    match bound.port() == local.port() {
+        true if ip == local_ip => 3,
+        true if takes(ip, local_ip) => 2,
+        true => 1,
+        false => 0,
+    }
+}
+
+fn collide(a: SocketAddr, b: SocketAddr) -> bool {
+    let same_port = a.port() == b.port() && a.port() != 0;
+    same_port && (a.ip() == b.ip() || takes(a.ip(), b.ip()) || takes(b.ip(), a.ip()))
+}
+
+/// Whether a socket on an unspecified address gets what is sent to this one; that of IPv6 takes
+/// IPv4 too.
+fn takes(unspecified: IpAddr, other: IpAddr) -> bool {
+    unspecified.is_unspecified() && (unspecified.is_ipv6() || other.is_ipv4())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tcp(address: &str) -> Address {
+        Address::Tcp(vec![address.parse().unwrap()])
+    }
+
+    #[test]
+    fn an_unspecified_address_overlaps_with_every_other_on_its_port() {
+        let overlapping = |a: &str, b: &str| tcp(a).overlaps(&tcp(b));
+        assert!(overlapping("[::]:1", "127.0.0.1:1"));
+        assert!(overlapping("127.0.0.1:1", "0.0.0.0:1"));
+        assert!(!overlapping("0.0.0.0:1", "[::1]:1"));
+        assert!(!overlapping("127.0.0.1:1", "127.0.0.2:1"));
+        assert!(!overlapping("127.0.0.1:1", "127.0.0.1:2"));
+        assert!(!overlapping("127.0.0.1:0", "127.0.0.1:0"));
+    }
+
+    #[test]
+    fn all_passed_sockets_overlap_with_each_of_them() {
+        let overlapping = |a, b| {
+            let address = |name: Option<&str>| Address::Systemd(name.map(str::to_owned));
+            address(a).overlaps(&address(b))
+        };
+        assert!(overlapping(None, Some("a")));
+        assert!(overlapping(Some("a"), Some("a")));
+        assert!(!overlapping(Some("a"), Some("b")));
+        assert!(!Address::Systemd(None).overlaps(&tcp("[::]:1")));
+    }
+
+    #[test]
+    fn a_connection_is_most_like_the_socket_on_its_own_address() {
+        let likeness = |bound: &str, local: &str| tcp(bound).likeness(local.parse().unwrap());
+        assert_eq!(likeness("192.0.2.1:993", "[::ffff:192.0.2.1]:993"), 3);
+        assert_eq!(likeness("[::]:993", "192.0.2.1:993"), 2);
+        assert_eq!(likeness("192.0.2.2:993", "192.0.2.1:993"), 1);
+        assert_eq!(likeness("192.0.2.1:993", "192.0.2.1:143"), 0);
+    }
+}

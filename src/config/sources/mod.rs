@@ -1,0 +1,11 @@
+//! What a configuration refers to: files, credentials, accounts, programs, certificates, PSK files, addresses.
+#![forbid(unsafe_code)]
+
+pub(super) mod accounts;
+pub(super) mod addresses;
+pub(super) mod certificates;
+pub(super) mod files;
+pub(super) mod names;
+pub(super) mod programs;
+pub(super) mod psk_file;
+pub(super) mod ticket_keys;
