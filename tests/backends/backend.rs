@@ -100,6 +100,15 @@ pub(crate) fn server(backends: &[&dyn Display], host: &str) -> Server {
     Server::with_config(&table("", &connect(backends, host)))
 }
 
+/// A server with one backend and these lines of its host, and a connection of a client that reached it.
+pub(crate) fn connected(host: &str) -> (Server, Backend, Client, Socket) {
+    let backend = Backend::new();
+    let server = server(&[&backend.address()], host);
+    let client = server.connect("a.example");
+    let socket = backend.accept();
+    (server, backend, client, socket)
+}
+
 /// The lines of a host that has these backends, and these lines.
 pub(crate) fn connect(backends: &[&dyn Display], host: &str) -> String {
     let backends: Vec<String> = backends.iter().map(ToString::to_string).collect();

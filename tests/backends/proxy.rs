@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use proxy_header::{ParseConfig, ProxyHeader};
 
-use crate::backend::{Backend, assert_talk, connect, read, server, table};
+use crate::backend::{Backend, assert_talk, connect, connected, read, server, table};
 use tlssrv_testing::authority::Authority;
 use tlssrv_testing::{Dial, Server, Site, Socket};
 
@@ -35,10 +35,7 @@ fn header(socket: &mut Socket) -> ProxyHeader<'static> {
 
 #[test]
 fn version_1_is_one_line_with_the_addresses() {
-    let backend = Backend::new();
-    let server = server(&[&backend.address()], "proxy-protocol = \"v1\"");
-    let mut client = server.connect("a.example");
-    let mut socket = backend.accept();
+    let (server, _backend, mut client, mut socket) = connected("proxy-protocol = \"v1\"");
     let (peer, local) = (client.socket.local_address(), server.address());
     let expected = format!(
         "PROXY TCP4 127.0.0.1 127.0.0.1 {} {}",

@@ -7,16 +7,13 @@ use std::os::fd::OwnedFd;
 use std::process::{Command, Stdio};
 use std::thread;
 
-use crate::backend::{Backend, assert_talk, connect, nobody, read, server};
+use crate::backend::{Backend, assert_talk, connect, connected, nobody, read, server};
 use tlssrv_testing::socket::tcp_pair;
 use tlssrv_testing::{Client, Dial, Ended, Server, Site, Socket, tlssrv_path};
 
 #[test]
 fn a_client_reaches_a_backend_and_each_side_may_end_before_the_other() {
-    let backend = Backend::new();
-    let server = server(&[&backend.address()], "");
-    let mut client = server.connect("a.example");
-    let mut socket = backend.accept();
+    let (server, backend, mut client, mut socket) = connected("");
     assert_talk(&mut client, &mut socket);
     client.close_notify();
     let (rest, end) = socket.read_to_end();
@@ -68,10 +65,7 @@ fn a_backend_may_listen_on_a_unix_domain_socket() {
 
 #[test]
 fn megabytes_go_both_ways_and_nothing_is_lost() {
-    let backend = Backend::new();
-    let server = server(&[&backend.address()], "");
-    let mut client = server.connect("");
-    let mut socket = backend.accept();
+    let (server, _backend, mut client, mut socket) = connected("");
     let echo = thread::spawn(move || {
         let mut back = match &socket {
             Socket::Tcp(socket) => socket.try_clone().unwrap(),
@@ -94,10 +88,7 @@ fn megabytes_go_both_ways_and_nothing_is_lost() {
 
 #[test]
 fn a_reset_by_the_backend_is_no_close_notify_for_the_client() {
-    let backend = Backend::new();
-    let server = server(&[&backend.address()], "");
-    let mut client = server.connect("");
-    let mut socket = backend.accept();
+    let (server, _backend, mut client, mut socket) = connected("");
     assert_talk(&mut client, &mut socket);
     socket.write_all(b"half of it").unwrap();
     assert_eq!(client.read_exactly(10), b"half of it");
@@ -111,10 +102,7 @@ fn a_reset_by_the_backend_is_no_close_notify_for_the_client() {
 
 #[test]
 fn a_truncated_client_is_end_of_file_for_the_backend() {
-    let backend = Backend::new();
-    let server = server(&[&backend.address()], "");
-    let mut client = server.connect("");
-    let mut socket = backend.accept();
+    let (server, _backend, mut client, mut socket) = connected("");
     assert_talk(&mut client, &mut socket);
     drop(client);
     let (rest, end) = socket.read_to_end();

@@ -78,6 +78,12 @@ fn a_socket_is_descriptors_0_and_1_at_once_and_pipes_are_two() {
     assert_ne!(input, output);
 }
 
+/// Whether the env(1) of this machine has these options.
+fn env_takes(options: &[&str]) -> bool {
+    let mut env = Command::new("env");
+    env.args(options).arg("true").status().unwrap().success()
+}
+
 #[test]
 fn a_command_ignores_and_blocks_no_signal_whatever_tlssrv_was_started_with() {
     let site = Site::new();
@@ -85,13 +91,7 @@ fn a_command_ignores_and_blocks_no_signal_whatever_tlssrv_was_started_with() {
         "--ignore-signal=HUP,PIPE,USR2,QUIT",
         "--block-signal=USR2,ALRM,WINCH,PIPE",
     ];
-    if !Command::new("env")
-        .args(env)
-        .arg("true")
-        .status()
-        .unwrap()
-        .success()
-    {
+    if !env_takes(&env) {
         return skip("this env(1) cannot ignore and block signals");
     }
     let args = ["--listen", "127.0.0.1:0", "-c", "cert.pem", "cat"];
@@ -114,13 +114,7 @@ fn a_command_ignores_and_blocks_no_signal_whatever_tlssrv_was_started_with() {
 fn a_server_started_with_every_signal_blocked_still_reaps_and_stops() {
     let site = Site::new();
     let env = ["--block-signal"];
-    if !Command::new("env")
-        .args(env)
-        .arg("true")
-        .status()
-        .unwrap()
-        .success()
-    {
+    if !env_takes(&env) {
         return skip("this env(1) cannot block signals");
     }
     let args = [

@@ -37,12 +37,7 @@ impl Compiled {
         command
             .args([address.ip().to_string(), address.port().to_string()])
             .args([version, suite, &offer.key.identity, &offer.key.digits])
-            .args(offer.name.map(|name| format!("name={name}")))
-            .args(
-                offer
-                    .protocol
-                    .map(|protocol| format!("protocol={protocol}")),
-            );
+            .args(offer.settings());
         if !offer.groups.is_empty() {
             let numbers = offer.groups.iter().map(|group| group.number().to_string());
             let numbers: Vec<String> = numbers.collect();

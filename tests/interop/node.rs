@@ -19,12 +19,7 @@ pub(crate) fn node(server: &Server, offer: &Offer) -> Command {
         .args([address.ip().to_string(), address.port().to_string()])
         .args([offer.suite.version().name(), offer.suite.openssl_name()])
         .args([&offer.key.identity, &offer.key.digits])
-        .args(offer.name.map(|name| format!("name={name}")))
-        .args(
-            offer
-                .protocol
-                .map(|protocol| format!("protocol={protocol}")),
-        );
+        .args(offer.settings());
     if !offer.groups.is_empty() {
         command.arg(format!("groups={}", openssl_groups(offer.groups)));
     }

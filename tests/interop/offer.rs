@@ -60,6 +60,13 @@ pub(crate) enum Group {
 }
 
 impl Offer {
+    /// The name and the protocol, as arguments of the clients that are written here.
+    pub(crate) fn settings(&self) -> impl Iterator<Item = String> {
+        let name = self.name.map(|name| format!("name={name}"));
+        let protocol = self.protocol.map(|protocol| format!("protocol={protocol}"));
+        name.into_iter().chain(protocol)
+    }
+
     /// The key is the usual one that goes with the suite, and everything else is up to the client.
     pub(crate) fn of(suite: Suite) -> Self {
         Self {

@@ -19,6 +19,35 @@ fn session(server: &Server, version: &str) -> String {
     file.to_str().unwrap().to_owned()
 }
 
+/// Has a client with the certificate `WHO.pem` (none, when it is empty) keep a session in each version.
+fn keep_sessions(server: &Server, who: &str) {
+    for version in VERSIONS {
+        let file = session(server, version);
+        served(server, who, &[version, "-sess_out", &file]);
+    }
+}
+
+/// Fails unless the kept sessions are resumed; returns what the commands say.
+fn assert_resumed(server: &Server, who: &str) -> [String; 2] {
+    VERSIONS.map(|version| {
+        let file = session(server, version);
+        let text = served(server, who, &[version, "-sess_in", &file]);
+        assert_eq!(value(&text, "SSL_SESSION_RESUMED"), Some("Resumed"));
+        text
+    })
+}
+
+/// Fails unless clients with the kept sessions get this alert.
+fn assert_refused(server: &Server, who: &str, alert: u8) {
+    for version in VERSIONS {
+        let file = session(server, version);
+        let ran = s_client(server, who, &[version, "-sess_in", &file]);
+        let said = format!("SSL alert number {alert}\n");
+        assert!(ran.stderr.contains(&said), "{version}: {}", ran.stderr);
+        assert!(ran.stdout.is_empty(), "{version}");
+    }
+}
+
 /// Reads the table anew, with these lines of a host.
 fn reload(server: &Server, lines: &str, times: usize) {
     fs::write(server.site.file("tlssrv.toml"), table(lines)).unwrap();
@@ -41,31 +70,18 @@ fn a_reloaded_crl_refuses_a_revoked_client_with_a_ticket() {
     fs::write(setup.site.file("crl.pem"), before).unwrap();
     let lines = "client-auth = \"require\"\nclient-crl = \"crl.pem\"";
     let server = setup.start(lines);
-    for version in VERSIONS {
-        let file = session(&server, version);
-        served(&server, "alice", &[version, "-sess_out", &file]);
-        let text = served(&server, "alice", &[version, "-sess_in", &file]);
-        assert_eq!(value(&text, "SSL_SESSION_RESUMED"), Some("Resumed"));
-    }
-    // One that says nothing of him leaves his session as it was.
+    keep_sessions(&server, "alice");
+    assert_resumed(&server, "alice");
+    // A CRL that does not list alice leaves her session as it was.
     fs::write(server.site.file("crl.pem"), renewed).unwrap();
     reload(&server, lines, 1);
-    for version in VERSIONS {
-        let file = session(&server, version);
-        let text = served(&server, "alice", &[version, "-sess_in", &file]);
-        assert_eq!(value(&text, "SSL_SESSION_RESUMED"), Some("Resumed"));
-    }
+    assert_resumed(&server, "alice");
     fs::write(server.site.file("crl.pem"), after).unwrap();
     reload(&server, lines, 2);
+    assert_refused(&server, "alice", 44);
+    // A client with the session but without the certificate is refused, too.
     for version in VERSIONS {
         let file = session(&server, version);
-        let ran = s_client(&server, "alice", &[version, "-sess_in", &file]);
-        assert!(
-            ran.stderr.contains("SSL alert number 44\n"),
-            "{version}: {}",
-            ran.stderr
-        );
-        // Nor does he get in who has left his certificate at home.
         let ran = s_client(&server, "", &[version, "-sess_in", &file]);
         assert!(ran.stdout.is_empty(), "{version}");
     }
@@ -78,27 +94,12 @@ fn a_reloaded_allow_list_holds_for_old_sessions() {
     }
     let allow = |name: &str| format!("client-auth = \"require\"\nallow = [{{ cn = \"{name}\" }}]");
     let server = Setup::new().start(&allow("alice"));
-    for version in VERSIONS {
-        let file = session(&server, version);
-        served(&server, "alice", &[version, "-sess_out", &file]);
-    }
+    keep_sessions(&server, "alice");
     reload(&server, &allow("bob"), 1);
-    for version in VERSIONS {
-        let file = session(&server, version);
-        let ran = s_client(&server, "alice", &[version, "-sess_in", &file]);
-        assert!(
-            ran.stderr.contains("SSL alert number 49\n"),
-            "{version}: {}",
-            ran.stderr
-        );
-    }
+    assert_refused(&server, "alice", 49);
     // With the old list, the old tickets are good again.
     reload(&server, &allow("alice"), 2);
-    for version in VERSIONS {
-        let file = session(&server, version);
-        let text = served(&server, "alice", &[version, "-sess_in", &file]);
-        assert_eq!(value(&text, "SSL_SESSION_RESUMED"), Some("Resumed"));
-    }
+    assert_resumed(&server, "alice");
 }
 
 #[test]
@@ -112,28 +113,15 @@ fn a_session_is_not_resumed_after_its_certificate_has_expired() {
         params.not_after = until.into();
     });
     let server = setup.with("brief", &brief).require("");
-    for version in VERSIONS {
-        let file = session(&server, version);
-        served(&server, "brief", &[version, "-sess_out", &file]);
-        let text = served(&server, "brief", &[version, "-sess_in", &file]);
-        assert_eq!(value(&text, "SSL_SESSION_RESUMED"), Some("Resumed"));
-    }
+    keep_sessions(&server, "brief");
+    assert_resumed(&server, "brief");
     let known = server.wait_for_connections(4).len();
     // Its dates have no fractions of seconds.
     eventually("it has expired", || {
         let end = until + Duration::from_secs(1);
         (SystemTime::now() > end).then_some(())
     });
-    for version in VERSIONS {
-        let file = session(&server, version);
-        let ran = s_client(&server, "brief", &[version, "-sess_in", &file]);
-        assert!(
-            ran.stderr.contains("SSL alert number 45\n"),
-            "{version}: {}",
-            ran.stderr
-        );
-        assert!(ran.stdout.is_empty(), "{version}");
-    }
+    assert_refused(&server, "brief", 45);
     let lines = server.wait_for_connections(known + 2);
     for line in &lines[known..] {
         assert_eq!(line.value("resumed"), "true");
@@ -148,11 +136,8 @@ fn a_session_without_a_certificate_is_not_resumed_where_one_is_required() {
         return;
     }
     let server = Setup::new().start("client-auth = \"request\"");
-    for version in VERSIONS {
-        let file = session(&server, version);
-        served(&server, "", &[version, "-sess_out", &file]);
-        let text = served(&server, "", &[version, "-sess_in", &file]);
-        assert_eq!(value(&text, "SSL_SESSION_RESUMED"), Some("Resumed"));
+    keep_sessions(&server, "");
+    for text in assert_resumed(&server, "") {
         assert_eq!(value(&text, "SSL_CLIENT_VERIFY"), Some("NONE"));
     }
     reload(&server, "client-auth = \"require\"", 1);
@@ -170,22 +155,11 @@ fn a_session_is_not_resumed_after_its_ca_was_removed() {
     }
     let lines = "client-auth = \"require\"";
     let server = Setup::new().start(lines);
-    for version in VERSIONS {
-        let file = session(&server, version);
-        served(&server, "alice", &[version, "-sess_out", &file]);
-    }
+    keep_sessions(&server, "alice");
     let other = Authority::new("Another CA");
     fs::write(server.site.file("ca.pem"), other.pem()).unwrap();
     reload(&server, lines, 1);
-    for version in VERSIONS {
-        let file = session(&server, version);
-        let ran = s_client(&server, "alice", &[version, "-sess_in", &file]);
-        assert!(
-            ran.stderr.contains("SSL alert number 48\n"),
-            "{version}: {}",
-            ran.stderr
-        );
-    }
+    assert_refused(&server, "alice", 48);
 }
 
 #[test]

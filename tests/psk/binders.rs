@@ -31,7 +31,7 @@ fn an_unknown_identity_and_a_wrong_key_look_the_same_in_tls13() {
         let hello = pair.client.start();
         answers.push(pair.server.give(&hello));
         assert_eq!(pair.server.alert(), Some(alert::DECRYPT_ERROR));
-        assert_eq!(pair.server.facts().psk_identity, None);
+        assert_eq!(pair.server.info().psk_identity, None);
     }
     assert_eq!(answers[0], answers[1]);
 }
@@ -80,7 +80,7 @@ fn an_unknown_identity_and_a_wrong_key_look_the_same_in_tls12() {
             let finished = pair.client.channel.record(record::HANDSHAKE, &finished);
             let answer = pair.server.give(&finished);
             assert_eq!(pair.server.alert(), Some(alert::DECRYPT_ERROR));
-            assert_eq!(pair.server.facts().psk_identity, None);
+            assert_eq!(pair.server.info().psk_identity, None);
             answers.push(answer);
         }
         assert_eq!(answers[0], answers[1]);

@@ -8,9 +8,9 @@ use tlssrv_testing::raw::{Client, Step, profiles};
 #[test]
 fn openssl_gets_tls13_with_its_only_share() {
     let pair = Pair::connected(profiles::openssl(&key()), &host());
-    let facts = pair.server.facts();
-    assert_eq!(facts.version, Some(TLS13));
-    assert_eq!(facts.group, Some(group::X25519));
+    let info = pair.server.info();
+    assert_eq!(info.version, Some(TLS13));
+    assert_eq!(info.group, Some(group::X25519));
 }
 
 #[test]
@@ -26,42 +26,42 @@ fn openssl_with_shares_that_do_not_fit_retries() {
 #[test]
 fn gnutls_gets_forward_secrecy_and_a_record_size_limit() {
     let pair = Pair::connected(profiles::gnutls(&key()), &lax_host());
-    let facts = pair.server.facts();
-    assert_eq!(facts.version, Some(TLS13));
-    assert!(facts.group.is_some());
+    let info = pair.server.info();
+    assert_eq!(info.version, Some(TLS13));
+    assert!(info.group.is_some());
     assert!(pair.client.agreed.record_size_limit.is_some());
 }
 
 #[test]
 fn mbedtls_needs_no_signature_algorithms() {
     let pair = Pair::connected(profiles::mbedtls(&key()), &host());
-    assert_eq!(pair.server.facts().group, Some(group::X25519));
+    assert_eq!(pair.server.info().group, Some(group::X25519));
 }
 
 #[test]
 fn mbedtls_without_groups_gets_psk_ke() {
     let pair = Pair::connected(profiles::mbedtls_psk_ke(&key()), &lax_host());
-    assert_eq!(pair.server.facts().group, None);
+    assert_eq!(pair.server.info().group, None);
 }
 
 #[test]
 fn wolfssl_gets_forward_secrecy_in_spite_of_its_order() {
     let pair = Pair::connected(profiles::wolfssl(&key()), &lax_host());
-    assert_eq!(pair.server.facts().group, Some(group::SECP256R1));
+    assert_eq!(pair.server.info().group, Some(group::SECP256R1));
 }
 
 #[test]
 fn botan_gets_tls12() {
     let pair = Pair::connected(profiles::botan(&key()), &host());
-    assert_eq!(pair.server.facts().version, Some(TLS12));
+    assert_eq!(pair.server.info().version, Some(TLS12));
 }
 
 #[test]
 fn plan9_gets_the_only_common_suite() {
     let pair = Pair::connected(profiles::plan9(&long_key()), &lax_host());
-    let facts = pair.server.facts();
-    assert_eq!(facts.version, Some(TLS12));
-    assert_eq!(facts.suite, Some(suite::PSK_CHACHA20));
+    let info = pair.server.info();
+    assert_eq!(info.version, Some(TLS12));
+    assert_eq!(info.suite, Some(suite::PSK_CHACHA20));
     // It knows no extension, so it gets none; and it hangs up on a warning that it does not know.
     assert!(pair.client.agreed.hello_extensions.is_empty());
     assert!(pair.client.alerts.is_empty());

@@ -77,7 +77,7 @@ fn plain_psk_needs_no_group() {
     let mut client = client(|hello| hello.groups(&[group::SECP521R1]));
     client.hello.suites.push(suite::PSK_CHACHA20);
     let pair = Pair::connected(client, &lax_host());
-    assert_eq!(pair.server.facts().suite, Some(suite::PSK_CHACHA20));
+    assert_eq!(pair.server.info().suite, Some(suite::PSK_CHACHA20));
 }
 
 #[test]

@@ -8,6 +8,7 @@ use tlssrv::tls::session::{Failure, Session, Stage};
 use tlssrv::types::HandshakeInfo;
 
 use tlssrv_testing::raw::codes::{FATAL, record};
+use tlssrv_testing::raw::hello::Psk;
 use tlssrv_testing::raw::{Client, Step};
 
 /// A session of ours.
@@ -77,11 +78,21 @@ impl Server {
         ciphertext.filled().to_vec()
     }
 
-    /// What it knows of the client.
-    pub(crate) fn facts(&self) -> HandshakeInfo {
-        let mut facts = HandshakeInfo::default();
-        self.session.tell(&mut facts);
-        facts
+    /// Fails unless this version, suite, group and key were agreed.
+    pub(crate) fn assert_agreed(&self, version: u16, suite: u16, group: u16, key: &Psk) {
+        let info = self.info();
+        assert_eq!(info.version, Some(version));
+        assert_eq!(info.suite, Some(suite));
+        assert_eq!(info.group, Some(group));
+        let identity = info.psk_identity.map(Vec::from);
+        assert_eq!(identity, Some(key.identity.clone()));
+    }
+
+    /// What the server knows of the handshake.
+    pub(crate) fn info(&self) -> HandshakeInfo {
+        let mut info = HandshakeInfo::default();
+        self.session.tell(&mut info);
+        info
     }
 }
 

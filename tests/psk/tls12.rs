@@ -33,12 +33,7 @@ fn every_suite_works_with_every_group() {
                 client.hello = client.hello.groups(&[0x4a4a, group]);
                 let pair = Pair::connected(client, &host());
                 assert_eq!(pair.client.agreed.group, Some(group));
-                let facts = pair.server.facts();
-                assert_eq!(facts.version, Some(TLS12));
-                assert_eq!(facts.suite, Some(suite));
-                assert_eq!(facts.group, Some(group));
-                let identity = facts.psk_identity.map(Vec::from);
-                assert_eq!(identity, Some(key.identity.clone()));
+                pair.server.assert_agreed(TLS12, suite, group, &key);
             }
         }
     }
@@ -51,8 +46,8 @@ fn every_suite_works_without_a_group_where_allowed() {
             let mut client = profiles::tls12(&key, &[suite]);
             client.hello = client.hello.without(extension::SUPPORTED_GROUPS);
             let pair = Pair::connected(client, &lax_host());
-            assert_eq!(pair.server.facts().suite, Some(suite));
-            assert_eq!(pair.server.facts().group, None);
+            assert_eq!(pair.server.info().suite, Some(suite));
+            assert_eq!(pair.server.info().group, None);
         }
     }
 }
@@ -69,9 +64,9 @@ fn a_key_for_another_hash_works_with_every_suite() {
 fn forward_secrecy_is_preferred_against_the_order_of_the_client() {
     let suites = [&PLAIN[..], &ECDHE].concat();
     let pair = Pair::connected(profiles::tls12(&key(), &suites), &lax_host());
-    assert!(ECDHE.contains(&pair.server.facts().suite.unwrap()));
+    assert!(ECDHE.contains(&pair.server.info().suite.unwrap()));
     let pair = Pair::connected(profiles::tls12(&key(), &suites), &host());
-    assert!(ECDHE.contains(&pair.server.facts().suite.unwrap()));
+    assert!(ECDHE.contains(&pair.server.info().suite.unwrap()));
 }
 
 #[test]
@@ -86,7 +81,7 @@ fn a_group_of_tls13_only_is_skipped() {
 #[test]
 fn a_client_that_offers_both_versions_gets_tls13() {
     let pair = Pair::connected(profiles::openssl(&key()), &lax_host());
-    assert_eq!(pair.server.facts().version, Some(TLS13));
+    assert_eq!(pair.server.info().version, Some(TLS13));
 }
 
 #[test]
@@ -164,7 +159,7 @@ fn a_protocol_is_agreed_on() {
     client.hello = client.hello.alpn(&["http/1.1", "h2"]);
     let pair = Pair::connected(client, &host_with_alpn(&["h2", "http/1.1"]));
     assert_eq!(pair.client.agreed.alpn.as_deref(), Some(&b"h2"[..]));
-    assert_eq!(pair.server.facts().alpn.as_deref(), Some("h2"));
+    assert_eq!(pair.server.info().alpn.as_deref(), Some("h2"));
 }
 
 #[test]
@@ -223,7 +218,7 @@ fn supported_versions_may_list_tls12_only() {
     let mut client = client();
     client.hello = client.hello.versions(&[0x2a2a, TLS12, 0x0302]);
     let pair = Pair::connected(client, &host());
-    assert_eq!(pair.server.facts().version, Some(TLS12));
+    assert_eq!(pair.server.info().version, Some(TLS12));
 }
 
 #[test]
@@ -239,7 +234,7 @@ fn the_identity_is_the_one_of_the_key_exchange() {
     for key in [key(), long_key()] {
         let key: Psk = key;
         let pair = Pair::connected(profiles::tls12(&key, &ECDHE), &host());
-        let identity = pair.server.facts().psk_identity.map(Vec::from);
+        let identity = pair.server.info().psk_identity.map(Vec::from);
         assert_eq!(identity, Some(key.identity));
     }
 }

@@ -36,12 +36,7 @@ fn every_suite_works_with_every_group() {
             let pair = Pair::connected(client, &host());
             assert_eq!(pair.client.agreed.group, Some(group));
             assert_eq!(pair.client.agreed.retry, None);
-            let facts = pair.server.facts();
-            assert_eq!(facts.version, Some(TLS13));
-            assert_eq!(facts.suite, Some(suite));
-            assert_eq!(facts.group, Some(group));
-            let identity = facts.psk_identity.map(Vec::from);
-            assert_eq!(identity, Some(key.identity.clone()));
+            pair.server.assert_agreed(TLS13, suite, group, &key);
         }
     }
 }
@@ -53,7 +48,7 @@ fn every_suite_works_without_a_group_where_allowed() {
         client.hello.suites = vec![suite];
         let pair = Pair::connected(client, &lax_host());
         assert_eq!(pair.client.agreed.group, None);
-        assert_eq!(pair.server.facts().group, None);
+        assert_eq!(pair.server.info().group, None);
     }
 }
 
@@ -88,7 +83,7 @@ fn a_client_without_a_usable_share_gets_a_retry_request() {
                     let pair = Pair::connected(client, &host());
                     assert_eq!(pair.client.agreed.retry, Some(group));
                     assert_eq!(pair.client.agreed.group, Some(group));
-                    assert_eq!(pair.server.facts().group, Some(group));
+                    assert_eq!(pair.server.info().group, Some(group));
                 }
             }
         }
@@ -124,7 +119,7 @@ fn the_first_identity_that_is_known_is_taken() {
             }
             let pair = Pair::connected(client, &host());
             assert_eq!(pair.client.agreed.identity, Some(index));
-            let identity = pair.server.facts().psk_identity.map(Vec::from);
+            let identity = pair.server.info().psk_identity.map(Vec::from);
             assert_eq!(identity.as_ref(), Some(&keys[index].identity));
         }
     }
@@ -168,12 +163,12 @@ fn a_protocol_is_agreed_on_by_the_order_of_the_server() {
         let mut client = client();
         client.hello = client.hello.alpn(offered);
         let pair = Pair::connected(client, &config);
-        assert_eq!(pair.server.facts().alpn.as_deref(), taken);
+        assert_eq!(pair.server.info().alpn.as_deref(), taken);
         let alpn = pair.client.agreed.alpn;
         assert_eq!(alpn.as_deref(), taken.map(str::as_bytes));
     }
     let pair = Pair::connected(client(), &config);
-    assert_eq!(pair.server.facts().alpn, None);
+    assert_eq!(pair.server.info().alpn, None);
     let mut indifferent = client();
     indifferent.hello = indifferent.hello.alpn(&["h2"]);
     let pair = Pair::connected(indifferent, &host());

@@ -46,15 +46,12 @@ fn systemd_starts_tlssrv_for_each_connection() {
     }
     let site = Site::new();
     let socket = site.file("socket");
-    let _systemd = Daemon::start(
+    let _systemd = Daemon::silent(
         program("systemd-socket-activate")
             .current_dir(site.path())
             .args(["--inetd", "--accept", "--listen"])
             .arg(&socket)
-            .args([tlssrv_path(), "-l", "./log", "-c", "cert.pem", "cat"])
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null()),
+            .args([tlssrv_path(), "-l", "./log", "-c", "cert.pem", "cat"]),
     );
     for _ in 0..2 {
         assert_echoes(&mut connect(&socket));
@@ -80,14 +77,7 @@ fn inetd_starts_tlssrv_for_each_connection_and_the_client_gets_only_tls() {
     );
     let site = site.with_file("inetd.conf", &line);
     site.write_program("command", "#!/bin/sh\necho oops >&2\nexec cat\n");
-    let _inetd = Daemon::start(
-        program("inetd")
-            .arg("-i")
-            .arg(site.file("inetd.conf"))
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null()),
-    );
+    let _inetd = Daemon::silent(program("inetd").arg("-i").arg(site.file("inetd.conf")));
     for _ in 0..2 {
         assert_echoes(&mut connect(&socket));
     }

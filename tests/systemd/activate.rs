@@ -2,7 +2,7 @@
 
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use crate::start::hosts;
 use tlssrv_testing::programs::{Daemon, missing, program};
@@ -13,8 +13,7 @@ fn activate(site: &Site, args: &[&str], server: &[&str]) -> Daemon {
     command.current_dir(site.path()).args(args);
     command.arg("--listen").arg(site.file("socket"));
     command.arg(tlssrv_path()).args(server);
-    command.stdin(Stdio::null()).stdout(Stdio::null());
-    Daemon::start(command.stderr(Stdio::null()))
+    Daemon::silent(&mut command)
 }
 
 fn connect(path: &Path) -> Socket {

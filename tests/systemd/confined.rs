@@ -7,7 +7,6 @@ use std::ops::Range;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 
 use nix::sys::signal::Signal;
 
@@ -171,9 +170,7 @@ fn the_template_service_runs_with_its_system_call_filter() {
         .arg("/usr/bin/python3")
         .args(cage("tlssrv@.service", &site));
     command.args(["-f", "tlssrv.toml", "--inetd"]);
-    let [stdin, stdout, stderr] = [(); 3].map(|()| Stdio::null());
-    command.stdin(stdin).stdout(stdout).stderr(stderr);
-    let _activate = Daemon::start(command.current_dir(site.path()));
+    let _activate = Daemon::silent(command.current_dir(site.path()));
     for _ in 0..2 {
         let path = site.file("socket");
         let client = eventually("it listens", || UnixStream::connect(&path).ok());

@@ -134,6 +134,12 @@ impl Daemon {
     pub fn start(command: &mut Command) -> Self {
         Self(command.spawn().unwrap())
     }
+
+    /// Starts one with nothing to read, whose output is discarded.
+    pub fn silent(command: &mut Command) -> Self {
+        let [stdin, stdout, stderr] = [(); 3].map(|()| Stdio::null());
+        Self::start(command.stdin(stdin).stdout(stdout).stderr(stderr))
+    }
 }
 
 impl Drop for Daemon {
