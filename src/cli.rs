@@ -12,7 +12,7 @@ use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, ValueHint};
 pub use completions::Shell;
 
 use crate::config::{
-    CommandLine, ConfigSource, Form, Identities, LogTo, Options, PskOption, Trace, UserFrom,
+    CertificateSource, CommandLine, ConfigSource, Form, LogTo, Options, PskOption, Trace, UserFrom,
 };
 use crate::tls::hello::ProtocolNames;
 use crate::types::{ServerName, server_name};
@@ -110,8 +110,8 @@ fn load(cli: Cli, matches: &ArgMatches) -> Result<Load, Error> {
     }
     let psk = psk(&cli)?;
     let identities = match &cli.self_signed {
-        Some(name) => Identities::SelfSigned(name.clone()),
-        None => Identities::Files(pairs(&cli, matches)?),
+        Some(name) => CertificateSource::SelfSigned(name.clone()),
+        None => CertificateSource::Files(pairs(&cli, matches)?),
     };
     if psk.is_none() && identities.is_empty() {
         let message = "neither certificate nor key: give --cert FILE or --psk KEYSPEC, or \

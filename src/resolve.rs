@@ -10,7 +10,7 @@
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Write};
 
-use crate::config::{Found, Name};
+use crate::config::{BackendName, Resolved};
 use crate::exit::Exit;
 
 /// What such a process is called in its argument 0.
@@ -28,7 +28,7 @@ pub fn answer(arguments: impl Iterator<Item = OsString>) -> Exit {
         let name = argument.to_str().and_then(|text| {
             let (host, port) = text.rsplit_once(':')?;
             let (host, port) = (host.to_owned(), port.parse().ok()?);
-            Some(Name { host, port })
+            Some(BackendName { host, port })
         });
         let Some(name) = name else {
             return Exit::Usage;
@@ -50,9 +50,9 @@ pub fn answer(arguments: impl Iterator<Item = OsString>) -> Exit {
 /// Reads what such a process has written about so many names; of those that it has not come to, nothing.
 ///
 /// Errors: it has written something else.
-pub fn read(output: &[u8], names: usize) -> Result<Vec<Option<Found>>, Nonsense> {
+pub fn read(output: &[u8], names: usize) -> Result<Vec<Option<Resolved>>, Nonsense> {
     let text = str::from_utf8(output).map_err(|_| Nonsense)?;
-    let mut found: Vec<Option<Found>> = vec![None; names];
+    let mut found: Vec<Option<Resolved>> = vec![None; names];
     let mut addresses = Vec::new();
     // What follows the last newline is a line that is not complete.
     for line in text.split_inclusive('\n') {

@@ -25,14 +25,14 @@ pub struct Backends {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Backend {
     /// An address.
-    At(Target),
+    At(BackendAddress),
     /// A name, and the addresses that it had when the configuration was loaded; at least one.
-    Named(Name, Vec<SocketAddr>),
+    Named(BackendName, Vec<SocketAddr>),
 }
 
 /// What can be connected to.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Target {
+pub enum BackendAddress {
     /// TCP.
     Tcp(SocketAddr),
     /// A Unix-domain socket.
@@ -41,20 +41,20 @@ pub enum Target {
 
 /// A host's name, and a port there.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Name {
+pub struct BackendName {
     /// What getaddrinfo(3) is asked for.
     pub host: String,
     /// The port.
     pub port: u16,
 }
 
-impl fmt::Display for Name {
+impl fmt::Display for BackendName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}", self.host, self.port)
     }
 }
 
-impl fmt::Display for Target {
+impl fmt::Display for BackendAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Tcp(address) => address.fmt(f),

@@ -9,18 +9,18 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::config::checks::host::HostOrigin;
-use crate::config::checks::users::{Person, Root};
+use crate::config::checks::users::{CommandUser, RootPolicy};
 use crate::config::checks::{listeners, run_as, users};
-use crate::config::host::{Answer, Host, OnTruncation, Psk};
+use crate::config::host::{Destination, Host, OnTruncation, Psk};
 use crate::config::hosts::{Hosts, Table};
 use crate::config::limits::Limits;
-use crate::config::listener::{Listener, Nameless};
+use crate::config::listener::{FallbackPolicy, Listener};
 use crate::config::log::{Log, LogFormat, LogTo};
 use crate::config::run_as::{Role, RunAs, UserFrom};
 use crate::config::sources::accounts::{Accounts, Invoker};
 use crate::config::sources::addresses::NoAddress;
 use crate::config::sources::certificates::Certificates;
-use crate::config::sources::files::Named;
+use crate::config::sources::files::NamedFile;
 use crate::config::sources::programs::{NoProgram, PathVariable};
 use crate::config::sources::psk_file::PskFile;
 use crate::config::sources::{addresses, programs};
@@ -36,7 +36,7 @@ pub struct CommandLine {
     /// Where to listen; empty: the connection is descriptor 0.
     pub listen: Vec<String>,
     /// The certificates that the server proves itself by; empty only where there is a `psk`.
-    pub identities: Identities,
+    pub identities: CertificateSource,
     /// The keys that server and clients prove themselves by.
     pub psk: Option<PskOption>,
     /// The command and its arguments; never empty.
@@ -44,7 +44,7 @@ pub struct CommandLine {
 }
 
 /// The certificates that a server proves itself by.
-pub enum Identities {
+pub enum CertificateSource {
     /// Files, each with the file of its key where that is another one.
     Files(Vec<(PathBuf, Option<PathBuf>)>),
     /// A throw-away certificate for this name.
@@ -106,7 +106,7 @@ pub(in crate::config) fn load(line: &CommandLine, options: &Options) -> Result<L
     let host = Host {
         label: "default".into(),
         names: Vec::new(),
-        identities: identities
+        certificates: identities
             .iter()
             .map(|identity| Arc::clone(&identity.certified).into())
             .collect(),
@@ -121,7 +121,7 @@ pub(in crate::config) fn load(line: &CommandLine, options: &Options) -> Result<L
         client_auth: None,
         alpn: Vec::new(),
         profile: Profile::default(),
-        answer: Answer::Command {
+        destination: Destination::Command {
             program: Box::new(program),
             run_as,
         },
@@ -179,7 +179,7 @@ impl CommandLine {
     }
 }
 
-impl Identities {
+impl CertificateSource {
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         matches!(self, Self::Files(files) if files.is_empty())
@@ -216,7 +216,7 @@ fn listeners(
     }
     if line.listen.is_empty() {
         listeners.push(Listener {
-            unknown_name: Nameless::Default,
+            unknown_name: FallbackPolicy::Default,
             ..Listener::inetd()
         });
     }
@@ -246,19 +246,19 @@ fn listener(
     Ok(Listener {
         name: text.to_owned(),
         address,
-        unknown_name: Nameless::Default,
-        missing_name: Nameless::Default,
+        unknown_name: FallbackPolicy::Default,
+        missing_name: FallbackPolicy::Default,
         proxy_from: None,
     })
 }
 
 fn identities(
-    identities: &Identities,
+    identities: &CertificateSource,
     problems: &mut Problems,
 ) -> Option<Vec<Rc<ServerCertificate>>> {
     let files = match identities {
-        Identities::Files(files) => files,
-        Identities::SelfSigned(name) => {
+        CertificateSource::Files(files) => files,
+        CertificateSource::SelfSigned(name) => {
             return match self_signed(name) {
                 Ok(identity) => {
                     let message = format!("certificate for {name:?} made up: no client trusts it");
@@ -274,7 +274,7 @@ fn identities(
         }
     };
     let mut certificates = Certificates::default();
-    let named = |path: &PathBuf| Named {
+    let named = |path: &PathBuf| NamedFile {
         path: path.clone(),
         place: None,
     };
@@ -300,7 +300,7 @@ fn psk_table(psk: Option<&PskOption>, problems: &mut Problems) -> Option<Option<
     let Some(psk) = psk else {
         return Some(None);
     };
-    let file = Named {
+    let file = NamedFile {
         path: psk.file.clone(),
         place: None,
     };
@@ -325,7 +325,7 @@ fn run_as(
     problems: &mut Problems,
 ) -> Option<RunAs> {
     if user == UserFrom::Psk {
-        let root = Root::Refused(
+        let root = RootPolicy::Refused(
             "the command would run as root: give the identity another user; only a file with -f \
              can allow root",
         );
@@ -336,7 +336,7 @@ fn run_as(
             otherwise: None,
         });
     }
-    let person = Person {
+    let person = CommandUser {
         credentials: None,
         account: invoker.account.clone(),
     };

@@ -4,10 +4,10 @@
 use std::fmt::Write;
 
 use crate::config::Loaded;
-use crate::config::host::{Answer, Host};
-use crate::config::hosts::{Route, Unrouted, Why};
+use crate::config::host::{Destination, Host};
+use crate::config::hosts::{Route, RouteError, RouteReason};
 use crate::config::listener::Listener;
-use crate::config::name_owners::Pick;
+use crate::config::name_owners::PickReason;
 use crate::tls::hello::ProtocolNames;
 use crate::types::{ListenerId, ServerName};
 
@@ -15,7 +15,7 @@ impl Loaded {
     /// What a client gets that asks for a name, or for none, and offers these protocols: one paragraph
     /// for all listeners, or where they differ, for each.
     pub fn explain(&self, name: Option<&ServerName>, offered: &ProtocolNames) -> String {
-        let routes: Vec<(&Listener, Result<Route, Unrouted>)> = self
+        let routes: Vec<(&Listener, Result<Route, RouteError>)> = self
             .config
             .listeners
             .iter()
@@ -61,9 +61,9 @@ impl Loaded {
 
     /// How much of everything there is.
     pub fn summary(&self) -> String {
-        let backends = |host: &Host| match &host.answer {
-            Answer::Command { .. } => 0,
-            Answer::Backends(backends) => backends.each.len(),
+        let backends = |host: &Host| match &host.destination {
+            Destination::Command { .. } => 0,
+            Destination::Backends(backends) => backends.each.len(),
         };
         let backends = self.config.hosts.iter().map(backends).sum();
         let counts = [
@@ -95,33 +95,35 @@ impl Loaded {
             None => String::new(),
         };
         let why = match &route.why {
-            Why::Exact => "the name is one of its names".to_owned(),
-            Why::Wildcard(pattern) => format!("its wildcard {pattern} stands for the name"),
-            Why::DefaultForUnknown => "no host has the name, and this is the default".to_owned(),
-            Why::DefaultForMissing => "this is the default".to_owned(),
+            RouteReason::Exact => "the name is one of its names".to_owned(),
+            RouteReason::Wildcard(pattern) => format!("its wildcard {pattern} stands for the name"),
+            RouteReason::DefaultForUnknown => {
+                "no host has the name, and this is the default".to_owned()
+            }
+            RouteReason::DefaultForMissing => "this is the default".to_owned(),
         };
         let pick = match route.pick {
-            Pick::Only => String::new(),
-            Pick::Protocol => {
+            PickReason::Only => String::new(),
+            PickReason::Protocol => {
                 let ours = host.alpn.iter().map(String::as_bytes);
                 let common = ours.filter(|name| offered.contains(name));
                 let common = quoted(common.take(1));
                 format!("; of the hosts that share it, this is the first that has {common}")
             }
-            Pick::Rest => {
+            PickReason::Rest => {
                 "; of the hosts that share it, this is the one that lists no protocols".into()
             }
-            Pick::First => "; of the hosts that share it, this is the first".into(),
+            PickReason::First => "; of the hosts that share it, this is the first".into(),
         };
         let mut text = format!("host {}{place}: {why}{pick}\n", host.label);
-        match &host.answer {
-            Answer::Command { program, .. } => {
+        match &host.destination {
+            Destination::Command { program, .. } => {
                 let path = program.path.to_string_lossy();
                 let arguments = program.argv.iter().skip(1);
                 let arguments: String = arguments.map(|word| format!(" {word:?}")).collect();
                 let _ = writeln!(text, "  command: {path:?}{arguments}");
             }
-            Answer::Backends(backends) => {
+            Destination::Backends(backends) => {
                 for backend in &backends.each {
                     let _ = writeln!(text, "  backend: {backend}");
                 }
@@ -147,11 +149,11 @@ fn quoted<'a>(names: impl Iterator<Item = &'a [u8]>) -> String {
     names.join(", ")
 }
 
-fn rejection(unrouted: Unrouted) -> &'static str {
+fn rejection(unrouted: RouteError) -> &'static str {
     match unrouted {
-        Unrouted::UnknownName => "is rejected with unrecognized_name: no host has the name",
-        Unrouted::MissingName => "is rejected with missing_extension: no default host for it",
-        Unrouted::NoProtocol { .. } => {
+        RouteError::UnknownName => "is rejected with unrecognized_name: no host has the name",
+        RouteError::MissingName => "is rejected with missing_extension: no default host for it",
+        RouteError::NoProtocol { .. } => {
             "is rejected with no_application_protocol: no host of the name has such a protocol"
         }
     }

@@ -15,7 +15,7 @@ use crate::config::limits::{KeepAlive, Limits};
 use crate::config::log::{Log, LogFormat, LogTo};
 use crate::config::sources::accounts::{Accounts, Invoker};
 use crate::config::sources::certificates::Certificates;
-use crate::config::sources::names::{Lookups, Names};
+use crate::config::sources::names::{BackendNames, NameLookup};
 use crate::config::sources::psk_file::PskFiles;
 use crate::config::sources::ticket_keys;
 use crate::config::text::problems::{Problems, cause};
@@ -29,7 +29,7 @@ pub(in crate::config) fn load(
     path: &Path,
     form: Form,
     options: &Options,
-    lookups: Lookups<'_>,
+    lookups: NameLookup<'_>,
 ) -> Result<Loaded, Refusal> {
     let invoker = Invoker::new();
     let refuse = |problems| Refusal {
@@ -50,7 +50,7 @@ pub(in crate::config) fn load(
         accounts: Accounts::default(),
         certificates: Certificates::default(),
         psk_tables: PskFiles::default(),
-        names: Names {
+        names: BackendNames {
             lookups,
             missing: Vec::new(),
         },

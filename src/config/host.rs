@@ -18,17 +18,17 @@ pub struct Host {
     /// What it answers to; may be empty for a default host.
     pub names: Vec<NamePattern>,
     /// Certificate chains with their keys, in the order of the file; empty only where there is a `psk`.
-    pub identities: Vec<Shown>,
-    /// Pre-shared keys; absent only where there are `identities`.
+    pub certificates: Vec<Shown>,
+    /// Pre-shared keys; absent only where there are `certificates`.
     pub psk: Option<Psk>,
-    /// What is asked of the certificates of clients; only where there are `identities`.
+    /// What is asked of the certificates of clients; only where there are `certificates`.
     pub client_auth: Option<Policy>,
     /// Protocols for ALPN, most preferred first; empty: no ALPN.
     pub alpn: Vec<String>,
     /// Versions, suites and groups.
     pub profile: Profile,
     /// What its clients are connected to.
-    pub answer: Answer,
+    pub destination: Destination,
     /// Its clients at a time, commands that outlive theirs included; `None`: no limit of its own.
     pub connections: Option<usize>,
     /// What the command sees when its peer vanishes without `close_notify`.
@@ -36,7 +36,7 @@ pub struct Host {
 }
 
 /// What the clients of a host are connected to.
-pub enum Answer {
+pub enum Destination {
     /// A command, one for each.
     Command {
         /// What is started.
@@ -65,7 +65,7 @@ impl Host {
         match (&facts.psk_identity, &self.psk) {
             (Some(identity), Some(psk)) => psk.keys.contains_key(identity) && !certificate,
             (Some(_), None) => false,
-            (None, _) if self.identities.is_empty() => false,
+            (None, _) if self.certificates.is_empty() => false,
             (None, _) => match &self.client_auth {
                 Some(policy) => certificate || policy.takes_anonymous(),
                 None => !certificate,

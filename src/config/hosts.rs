@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
 use crate::config::host::Host;
-use crate::config::listener::{Listener, Nameless};
-use crate::config::name_owners::{Claims, Pick, Taken};
+use crate::config::listener::{FallbackPolicy, Listener};
+use crate::config::name_owners::{NameConflict, NameOwners, PickReason};
 use crate::tls::hello::ProtocolNames;
 use crate::types::{HostId, ListenerId, NamePattern, ServerName};
 
@@ -22,14 +22,14 @@ pub struct Route {
     /// The host.
     pub host: HostId,
     /// By which rule its name was chosen.
-    pub why: Why,
+    pub why: RouteReason,
     /// Why it is this one of the hosts that share the name.
-    pub pick: Pick,
+    pub pick: PickReason,
 }
 
 /// The rule that chose a host, in the order in which they are tried.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Why {
+pub enum RouteReason {
     /// The name is one of the host's.
     Exact,
     /// This wildcard of the host's stands for it.
@@ -42,7 +42,7 @@ pub enum Why {
 
 /// Why a client gets no host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Unrouted {
+pub enum RouteError {
     /// No host on this listener has the name.
     UnknownName,
     /// The client sent no name, and there is no default, or the listener rejects such clients.
@@ -56,12 +56,12 @@ pub enum Unrouted {
 
 /// What one listener routes by. Looking up takes the same time however many hosts there are.
 pub(in crate::config) struct Table {
-    exact: HashMap<String, Claims>,
+    exact: HashMap<String, NameOwners>,
     /// By what follows `*.`. A wildcard stands for one label, so that at most one can fit a name.
-    wildcard: HashMap<String, (ServerName, Claims)>,
-    default: Option<Claims>,
-    unknown_name: Nameless,
-    missing_name: Nameless,
+    wildcard: HashMap<String, (ServerName, NameOwners)>,
+    default: Option<NameOwners>,
+    unknown_name: FallbackPolicy,
+    missing_name: FallbackPolicy,
 }
 
 impl Hosts {
@@ -77,14 +77,14 @@ impl Hosts {
         listener: ListenerId,
         name: Option<&ServerName>,
         offered: &ProtocolNames,
-    ) -> Result<Route, Unrouted> {
+    ) -> Result<Route, RouteError> {
         let found = self
             .tables
             .get(listener.index())
             .and_then(|table| table.find(name));
         let (claims, why) = found.ok_or(match name {
-            Some(_) => Unrouted::UnknownName,
-            None => Unrouted::MissingName,
+            Some(_) => RouteError::UnknownName,
+            None => RouteError::MissingName,
         })?;
         match claims.choose(offered) {
             Some((host, pick)) => Ok(Route {
@@ -92,7 +92,7 @@ impl Hosts {
                 why,
                 pick,
             }),
-            None => Err(Unrouted::NoProtocol {
+            None => Err(RouteError::NoProtocol {
                 only: claims.only().map(HostId::new),
             }),
         }
@@ -117,7 +117,10 @@ impl Hosts {
 
 impl Table {
     /// A listener's table, without hosts as yet.
-    pub(in crate::config) fn new(unknown_name: Nameless, missing_name: Nameless) -> Self {
+    pub(in crate::config) fn new(
+        unknown_name: FallbackPolicy,
+        missing_name: FallbackPolicy,
+    ) -> Self {
         Self {
             exact: HashMap::new(),
             wildcard: HashMap::new(),
@@ -133,19 +136,19 @@ impl Table {
         pattern: &NamePattern,
         host: usize,
         protocols: &[String],
-    ) -> Result<(), Taken> {
+    ) -> Result<(), NameConflict> {
         match pattern {
             NamePattern::Exact(name) => match self.exact.entry(name.as_str().to_owned()) {
                 Entry::Occupied(mut taken) => taken.get_mut().add(host, protocols),
                 Entry::Vacant(free) => {
-                    free.insert(Claims::new(host, protocols));
+                    free.insert(NameOwners::new(host, protocols));
                     Ok(())
                 }
             },
             NamePattern::Wildcard(base) => match self.wildcard.entry(base.as_str().to_owned()) {
                 Entry::Occupied(mut taken) => taken.get_mut().1.add(host, protocols),
                 Entry::Vacant(free) => {
-                    free.insert((base.clone(), Claims::new(host, protocols)));
+                    free.insert((base.clone(), NameOwners::new(host, protocols)));
                     Ok(())
                 }
             },
@@ -157,11 +160,11 @@ impl Table {
         &mut self,
         host: usize,
         protocols: &[String],
-    ) -> Result<(), Taken> {
+    ) -> Result<(), NameConflict> {
         match &mut self.default {
             Some(claims) => claims.add(host, protocols),
             None => {
-                self.default = Some(Claims::new(host, protocols));
+                self.default = Some(NameOwners::new(host, protocols));
                 Ok(())
             }
         }
@@ -170,7 +173,7 @@ impl Table {
     /// The same table with a default host for every protocol.
     pub(in crate::config) fn with_default(self, host: usize) -> Self {
         Self {
-            default: Some(Claims::new(host, &[])),
+            default: Some(NameOwners::new(host, &[])),
             ..self
         }
     }
@@ -187,30 +190,37 @@ impl Table {
 
     /// Whether any client is given the default host.
     pub(in crate::config) fn uses_default(&self) -> bool {
-        self.unknown_name == Nameless::Default || self.missing_name == Nameless::Default
+        self.unknown_name == FallbackPolicy::Default || self.missing_name == FallbackPolicy::Default
     }
 
-    fn find(&self, name: Option<&ServerName>) -> Option<(&Claims, Why)> {
+    fn find(&self, name: Option<&ServerName>) -> Option<(&NameOwners, RouteReason)> {
         let Some(name) = name else {
-            return self.fallback(self.missing_name, Why::DefaultForMissing);
+            return self.fallback(self.missing_name, RouteReason::DefaultForMissing);
         };
         let name = name.as_str();
         if let Some(claims) = self.exact.get(name) {
-            return Some((claims, Why::Exact));
+            return Some((claims, RouteReason::Exact));
         }
         let wildcard = name
             .split_once('.')
             .and_then(|(_, base)| self.wildcard.get(base));
         if let Some((base, claims)) = wildcard {
-            return Some((claims, Why::Wildcard(NamePattern::Wildcard(base.clone()))));
+            return Some((
+                claims,
+                RouteReason::Wildcard(NamePattern::Wildcard(base.clone())),
+            ));
         }
-        self.fallback(self.unknown_name, Why::DefaultForUnknown)
+        self.fallback(self.unknown_name, RouteReason::DefaultForUnknown)
     }
 
-    fn fallback(&self, policy: Nameless, why: Why) -> Option<(&Claims, Why)> {
+    fn fallback(
+        &self,
+        policy: FallbackPolicy,
+        why: RouteReason,
+    ) -> Option<(&NameOwners, RouteReason)> {
         match policy {
-            Nameless::Default => self.default.as_ref().map(|claims| (claims, why)),
-            Nameless::Reject => None,
+            FallbackPolicy::Default => self.default.as_ref().map(|claims| (claims, why)),
+            FallbackPolicy::Reject => None,
         }
     }
 }
@@ -227,7 +237,7 @@ mod tests {
 
     /// A table that gives unknown names nothing and missing ones the default.
     fn table(patterns: &[(&str, usize)]) -> Table {
-        let mut table = Table::new(Nameless::Reject, Nameless::Default);
+        let mut table = Table::new(FallbackPolicy::Reject, FallbackPolicy::Default);
         for (pattern, host) in patterns {
             let pattern = NamePattern::parse(pattern).unwrap();
             table.add(&pattern, *host, &[]).unwrap();
@@ -236,7 +246,7 @@ mod tests {
     }
 
     /// The host for a client that does not use ALPN.
-    fn found(table: &Table, name: Option<&ServerName>) -> Option<(usize, Why)> {
+    fn found(table: &Table, name: Option<&ServerName>) -> Option<(usize, RouteReason)> {
         let (claims, why) = table.find(name)?;
         let (host, _) = claims.choose(&ProtocolNames::default())?;
         Some((host, why))
@@ -283,9 +293,9 @@ mod tests {
         rejecting.set_default(7, &[]).unwrap();
         assert_eq!(host(&rejecting, "unknown.example"), None);
         let missing = found(&rejecting, None);
-        assert_eq!(missing, Some((7, Why::DefaultForMissing)));
+        assert_eq!(missing, Some((7, RouteReason::DefaultForMissing)));
 
-        let mut giving = Table::new(Nameless::Default, Nameless::Reject);
+        let mut giving = Table::new(FallbackPolicy::Default, FallbackPolicy::Reject);
         giving.set_default(7, &[]).unwrap();
         assert_eq!(host(&giving, "unknown.example"), Some(7));
         assert_eq!(found(&giving, None), None);
@@ -294,7 +304,7 @@ mod tests {
     #[test]
     fn a_name_and_the_default_are_given_away_once() {
         let mut table = table(&[("a.example", 0), ("*.example", 1)]);
-        let taken = |by| Err(Taken { by, protocol: None });
+        let taken = |by| Err(NameConflict { by, protocol: None });
         let pattern = |text| NamePattern::parse(text).unwrap();
         assert_eq!(table.add(&pattern("A.EXAMPLE"), 2, &[]), taken(0));
         assert_eq!(table.add(&pattern("*.example"), 2, &[]), taken(1));
@@ -311,10 +321,10 @@ mod tests {
         let none = ProtocolNames::default();
         assert_eq!(
             hosts.route(ListenerId::new(0), None, &none),
-            Err(Unrouted::MissingName)
+            Err(RouteError::MissingName)
         );
         let name = ServerName::parse(b"a.example").unwrap();
         let unknown = hosts.route(ListenerId::new(0), Some(&name), &none);
-        assert_eq!(unknown, Err(Unrouted::UnknownName));
+        assert_eq!(unknown, Err(RouteError::UnknownName));
     }
 }

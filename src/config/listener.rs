@@ -14,9 +14,9 @@ pub struct Listener {
     /// Where it listens.
     pub address: Address,
     /// What a client gets whose server name no host has.
-    pub unknown_name: Nameless,
+    pub unknown_name: FallbackPolicy,
     /// What a client gets that sends no server name.
-    pub missing_name: Nameless,
+    pub missing_name: FallbackPolicy,
     /// Whose PROXY headers say who its clients are; `None`: clients come by themselves.
     pub proxy_from: Option<ProxyFrom>,
 }
@@ -27,8 +27,8 @@ impl Listener {
         Self {
             name: "inetd".into(),
             address: Address::Inetd,
-            unknown_name: Nameless::Reject,
-            missing_name: Nameless::Default,
+            unknown_name: FallbackPolicy::Reject,
+            missing_name: FallbackPolicy::Default,
             proxy_from: None,
         }
     }
@@ -49,7 +49,7 @@ pub enum Address {
 
 /// What a client gets that names no host of ours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Nameless {
+pub enum FallbackPolicy {
     /// A fatal alert: `unrecognized_name` (RFC 6066 §3), or without a name `missing_extension` (RFC
     /// 8446 §9.2).
     Reject,

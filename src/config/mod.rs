@@ -25,17 +25,17 @@ mod run_as;
 mod sources;
 mod text;
 
-pub use backends::{Backend, Backends, Name, Target};
-pub use command_line::{CommandLine, Identities, PskOption};
-pub use host::{Answer, Host, OnTruncation, Psk};
-pub use hosts::{Hosts, Route, Unrouted, Why};
+pub use backends::{Backend, BackendAddress, BackendName, Backends};
+pub use command_line::{CertificateSource, CommandLine, PskOption};
+pub use host::{Destination, Host, OnTruncation, Psk};
+pub use hosts::{Hosts, Route, RouteError, RouteReason};
 pub use limits::{KeepAlive, Limits};
-pub use listener::{Address, Listener, Nameless};
+pub use listener::{Address, FallbackPolicy, Listener};
 pub use log::{Log, LogFormat, LogTo};
-pub use name_owners::Pick;
+pub use name_owners::PickReason;
 pub use proxy_from::ProxyFrom;
 pub use run_as::{Role, RunAs, UserFrom};
-pub use sources::names::{Found, Lookups};
+pub use sources::names::{NameLookup, Resolved};
 pub use text::problems::Problems;
 
 /// Where a configuration comes from.
@@ -89,13 +89,13 @@ pub struct Refusal {
     pub problems: Problems,
     /// The status to exit with, when it was meant to run.
     pub exit: Exit,
-    /// Names that were to be in [`Lookups::Done`]; nothing else is wrong then.
-    pub unresolved: Vec<Name>,
+    /// Names that were to be in [`NameLookup::Done`]; nothing else is wrong then.
+    pub unresolved: Vec<BackendName>,
 }
 
 /// Reads and checks a whole configuration. Nothing is bound or started.
 pub fn load(source: &ConfigSource, form: Form, options: &Options) -> Result<Loaded, Refusal> {
-    load_with(source, form, options, Lookups::Wait)
+    load_with(source, form, options, NameLookup::Wait)
 }
 
 /// As [`load`], with addresses from elsewhere.
@@ -103,7 +103,7 @@ pub fn load_with(
     source: &ConfigSource,
     form: Form,
     options: &Options,
-    lookups: Lookups<'_>,
+    lookups: NameLookup<'_>,
 ) -> Result<Loaded, Refusal> {
     match source {
         ConfigSource::File(path) => file::load(path, form, options, lookups),

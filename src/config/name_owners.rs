@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use crate::tls::hello::ProtocolNames;
 
 /// The hosts that share one name. Looking up takes the same time however many there are.
-pub(in crate::config) struct Claims {
+pub(in crate::config) struct NameOwners {
     /// The first of them in the file.
     first: usize,
     /// How many there are.
@@ -18,7 +18,7 @@ pub(in crate::config) struct Claims {
 
 /// Why one of the hosts that share a name was chosen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Pick {
+pub enum PickReason {
     /// It has the name to itself.
     Only,
     /// It is the first in the file with a protocol that the client offers.
@@ -31,13 +31,13 @@ pub enum Pick {
 
 /// The host that has what another one claims.
 #[derive(Debug, PartialEq, Eq)]
-pub(in crate::config) struct Taken {
+pub(in crate::config) struct NameConflict {
     pub(in crate::config) by: usize,
     /// The protocol that both list; `None`: neither lists any.
     pub(in crate::config) protocol: Option<String>,
 }
 
-impl Claims {
+impl NameOwners {
     /// Those of one host.
     pub(in crate::config) fn new(host: usize, protocols: &[String]) -> Self {
         let mut claims = Self {
@@ -55,13 +55,13 @@ impl Claims {
         &mut self,
         host: usize,
         protocols: &[String],
-    ) -> Result<(), Taken> {
+    ) -> Result<(), NameConflict> {
         let taken = match (protocols, self.rest) {
-            ([], rest) => rest.map(|by| Taken { by, protocol: None }),
+            ([], rest) => rest.map(|by| NameConflict { by, protocol: None }),
             (protocols, _) => protocols.iter().find_map(|protocol| {
                 let by = *self.protocols.get(protocol.as_bytes())?;
                 let protocol = Some(protocol.clone());
-                Some(Taken { by, protocol })
+                Some(NameConflict { by, protocol })
             }),
         };
         match taken {
@@ -86,23 +86,29 @@ impl Claims {
     /// The host for a client that offers these protocols: the first in the file that has one of them.
     ///
     /// `None`: "the server SHALL respond with a fatal `no_application_protocol` alert" (RFC 7301 §3.2).
-    pub(in crate::config) fn choose(&self, offered: &ProtocolNames) -> Option<(usize, Pick)> {
-        let alone = |pick| if self.hosts == 1 { Pick::Only } else { pick };
+    pub(in crate::config) fn choose(&self, offered: &ProtocolNames) -> Option<(usize, PickReason)> {
+        let alone = |pick| {
+            if self.hosts == 1 {
+                PickReason::Only
+            } else {
+                pick
+            }
+        };
         if offered.is_empty() {
             return Some(match self.rest {
-                Some(rest) => (rest, alone(Pick::Rest)),
-                None => (self.first, alone(Pick::First)),
+                Some(rest) => (rest, alone(PickReason::Rest)),
+                None => (self.first, alone(PickReason::First)),
             });
         }
         let listed = offered.iter().filter_map(|name| self.protocols.get(name));
         if let Some(host) = listed.min() {
-            return Some((*host, alone(Pick::Protocol)));
+            return Some((*host, alone(PickReason::Protocol)));
         }
         // Who asks for this, and nothing else, wants the proof that the name is ours (RFC 8737 §3): no
         // host may answer that does not know of it.
         let asks_for_proof = offered.iter().all(|name| name == ACME_TLS_1);
         let rest = self.rest.filter(|_| !asks_for_proof)?;
-        Some((rest, alone(Pick::Rest)))
+        Some((rest, alone(PickReason::Rest)))
     }
 
     /// The host that has the name to itself.
@@ -122,15 +128,15 @@ mod tests {
         names.iter().map(|name| (*name).to_owned()).collect()
     }
 
-    fn claims(hosts: &[&[&str]]) -> Claims {
-        let mut claims = Claims::new(0, &protocols(hosts[0]));
+    fn claims(hosts: &[&[&str]]) -> NameOwners {
+        let mut claims = NameOwners::new(0, &protocols(hosts[0]));
         for (host, names) in hosts.iter().enumerate().skip(1) {
             claims.add(host, &protocols(names)).unwrap();
         }
         claims
     }
 
-    fn choice(claims: &Claims, offered: &[&str]) -> Option<(usize, Pick)> {
+    fn choice(claims: &NameOwners, offered: &[&str]) -> Option<(usize, PickReason)> {
         claims.choose(&offered.iter().map(|name| name.as_bytes()).collect())
     }
 
@@ -144,19 +150,22 @@ mod tests {
             (vec!["x", "http/1.1"], 2),
             (vec!["acme-tls/1"], 0),
         ] {
-            let expected = Some((host, Pick::Protocol));
+            let expected = Some((host, PickReason::Protocol));
             assert_eq!(choice(&claims, &offered), expected, "{offered:?}");
         }
         assert_eq!(choice(&claims, &["x", "H2", "h"]), None);
-        assert_eq!(choice(&claims, &[]), Some((0, Pick::First)));
+        assert_eq!(choice(&claims, &[]), Some((0, PickReason::First)));
     }
 
     #[test]
     fn a_host_without_protocols_gets_the_rest() {
         let claims = claims(&[&["h2"], &[], &["http/1.1"]]);
-        assert_eq!(choice(&claims, &["http/1.1"]), Some((2, Pick::Protocol)));
-        assert_eq!(choice(&claims, &["imap"]), Some((1, Pick::Rest)));
-        assert_eq!(choice(&claims, &[]), Some((1, Pick::Rest)));
+        assert_eq!(
+            choice(&claims, &["http/1.1"]),
+            Some((2, PickReason::Protocol))
+        );
+        assert_eq!(choice(&claims, &["imap"]), Some((1, PickReason::Rest)));
+        assert_eq!(choice(&claims, &[]), Some((1, PickReason::Rest)));
     }
 
     #[test]
@@ -171,8 +180,8 @@ mod tests {
     #[test]
     fn a_host_alone_is_chosen_for_its_protocols_and_for_none() {
         let claims = claims(&[&["imap"]]);
-        assert_eq!(choice(&claims, &["imap"]), Some((0, Pick::Only)));
-        assert_eq!(choice(&claims, &[]), Some((0, Pick::Only)));
+        assert_eq!(choice(&claims, &["imap"]), Some((0, PickReason::Only)));
+        assert_eq!(choice(&claims, &[]), Some((0, PickReason::Only)));
         assert_eq!(choice(&claims, &["h2"]), None);
     }
 
@@ -181,11 +190,11 @@ mod tests {
         let mut claims = claims(&[&["h2"], &[]]);
         let taken = |by, protocol: Option<&str>| {
             let protocol = protocol.map(str::to_owned);
-            Err(Taken { by, protocol })
+            Err(NameConflict { by, protocol })
         };
         let both = protocols(&["http/1.1", "h2"]);
         assert_eq!(claims.add(2, &both), taken(0, Some("h2")));
         assert_eq!(claims.add(2, &[]), taken(1, None));
-        assert_eq!(choice(&claims, &["http/1.1"]), Some((1, Pick::Rest)));
+        assert_eq!(choice(&claims, &["http/1.1"]), Some((1, PickReason::Rest)));
     }
 }

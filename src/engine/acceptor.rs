@@ -41,7 +41,7 @@ impl Acceptor {
         let clients = host.client_auth.as_ref();
         let clients = clients.map(|policy| Verifier::new(policy, provider));
         let clients = clients.transpose().map_err(rustls::Error::General)?;
-        let certificates = match host.identities.is_empty() {
+        let certificates = match host.certificates.is_empty() {
             true => None,
             false => {
                 let mut certificates = certificates(host, clients.clone(), provider, tickets)?;
@@ -98,7 +98,7 @@ fn certificates(
     provider: &Arc<CryptoProvider>,
     tickets: &TicketKeyRing,
 ) -> Result<ServerConfig, rustls::Error> {
-    let resolver = Arc::new(Identities(host.identities.clone()));
+    let resolver = Arc::new(Identities(host.certificates.clone()));
     let config = ServerConfig::builder_with_provider(Arc::clone(provider))
         .with_protocol_versions(host.profile.versions())?;
     let config = match clients {
@@ -125,7 +125,7 @@ fn compress(config: &mut ServerConfig, host: &Host, form: Form) {
         config.cert_compressors = Vec::new();
     }
     // Room for each chain, with its staple and without: nobody is to make us do it again and again.
-    let forms = 2 * host.identities.len() * config.cert_compressors.len();
+    let forms = 2 * host.certificates.len() * config.cert_compressors.len();
     config.cert_compression_cache = Arc::new(CompressionCache::new(forms));
 }
 
@@ -173,8 +173,8 @@ fn binding(host: &Host) -> [u8; 32] {
     for protocol in &host.alpn {
         add(protocol.as_bytes());
     }
-    add(&(host.identities.len() as u64).to_be_bytes());
-    for identity in &host.identities {
+    add(&(host.certificates.len() as u64).to_be_bytes());
+    for identity in &host.certificates {
         for certificate in &identity.certified.cert {
             add(certificate);
         }

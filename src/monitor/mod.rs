@@ -25,7 +25,7 @@ use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollEvent, EpollTimeout};
 use nix::sys::signal::Signal;
 
-use crate::config::Lookups;
+use crate::config::NameLookup;
 use crate::exit::Exit;
 use crate::log::Logger;
 use crate::message::{End, Summary};
@@ -275,7 +275,7 @@ impl Monitor {
     /// Loads the configuration, with the addresses of names that have been looked up.
     fn load(&mut self, found: ForReload) {
         let metrics = self.report.reporter.listeners();
-        let lookups = Lookups::Done(&found);
+        let lookups = NameLookup::Done(&found);
         let prepared = (self.reload).prepare(lookups, &self.generations, &self.listeners, metrics);
         match prepared {
             Ok((candidate, warnings)) => {

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use super::generation::{self, Generation, Generations};
 use super::listeners::{Listeners, Plan};
 use super::report::{AdminClient, ReloadResult};
-use crate::config::{self, ConfigSource, Form, Lookups, Name, Options, Refusal};
+use crate::config::{self, BackendName, ConfigSource, Form, NameLookup, Options, Refusal};
 use crate::log::Logger;
 use crate::process::raise_descriptor_limit;
 use crate::types::Severity;
@@ -57,7 +57,7 @@ pub(super) enum Setback {
     /// The configuration is wrong, or cannot be used.
     Wrong(Problems),
     /// Names have to be looked up first.
-    Unresolved(Vec<Name>),
+    Unresolved(Vec<BackendName>),
 }
 
 /// What follows a request for a reload.
@@ -108,7 +108,7 @@ impl Reload {
     /// Loads and checks a new configuration, binds its sockets and opens its log. Nobody notices it.
     pub(super) fn prepare(
         &self,
-        lookups: Lookups<'_>,
+        lookups: NameLookup<'_>,
         generations: &Generations,
         listeners: &Listeners,
         metrics: &Listeners,

@@ -13,7 +13,7 @@ use super::token::Token;
 use super::violation::Violation;
 use super::workers::FromEngine;
 use super::{BATCH, Monitor};
-use crate::config::{Answer, Backends, RunAs, Target};
+use crate::config::{BackendAddress, Backends, Destination, RunAs};
 use crate::environment::left_out;
 use crate::exit::Exit;
 use crate::message::{End, MAX_TEXT, Summary, ToEngine, ToMonitor, Transport};
@@ -102,9 +102,11 @@ impl Monitor {
                 let time = Duration::from_micros(handshake_us.into());
                 self.report.metrics.handshake(client, time);
                 let generation = Arc::clone(client.generation());
-                match generation.host(host).map(|host| &host.answer) {
-                    Some(Answer::Command { program, run_as }) => self.launch(id, program, run_as),
-                    Some(Answer::Backends(backends)) => self.dial(id, host, backends),
+                match generation.host(host).map(|host| &host.destination) {
+                    Some(Destination::Command { program, run_as }) => {
+                        self.launch(id, program, run_as);
+                    }
+                    Some(Destination::Backends(backends)) => self.dial(id, host, backends),
                     None => {}
                 }
             }
@@ -209,8 +211,8 @@ impl Monitor {
             } => {
                 self.report.metrics.launched(client.host_label(), time);
                 let transport = match target {
-                    Target::Tcp(_) => Transport::Tcp,
-                    Target::Unix(_) => Transport::Unix,
+                    BackendAddress::Tcp(_) => Transport::Tcp,
+                    BackendAddress::Unix(_) => Transport::Unix,
                 };
                 let message = ToEngine::Connected { id, transport };
                 (self.clients).set_plaintext(id, PlaintextSide::Connected(target));

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use tlssrv::config::{self, Answer, Config, ConfigSource, Form, Options, RunAs, Trace};
+use tlssrv::config::{self, Config, ConfigSource, Destination, Form, Options, RunAs, Trace};
 use tlssrv_testing::examples::{
     Programs, assert_passes_check, has_suffix, known_keys, options_in, options_of_help, site_of,
 };
@@ -99,11 +99,11 @@ fn shown(config: &Config) -> String {
     );
     for host in config.hosts.iter() {
         let psk = host.psk.as_ref().map(|psk| (psk.only_ke, psk.plain));
-        let answer = match &host.answer {
-            Answer::Command { program, run_as } => {
+        let answer = match &host.destination {
+            Destination::Command { program, run_as } => {
                 format!("{:?} {}", program, matches!(run_as, RunAs::OfHost(_)))
             }
-            Answer::Backends(backends) => format!("{backends:?}"),
+            Destination::Backends(backends) => format!("{backends:?}"),
         };
         text.push_str(&format!(
             "\n{} {:?} {:?} {psk:?} {answer} {:?} {:?}",

@@ -10,10 +10,10 @@ use std::time::Duration;
 
 use toml::Spanned;
 
-use crate::config::backends::{Backend, Backends, Name, Target};
+use crate::config::backends::{Backend, BackendAddress, BackendName, Backends};
 use crate::config::host::OnTruncation;
 use crate::config::sources::addresses::{LONGEST_PATH, host_and_port};
-use crate::config::sources::names::Names;
+use crate::config::sources::names::BackendNames;
 use crate::config::text::problems::Problems;
 use crate::config::text::raw_connect::RawConnect;
 use crate::config::text::raw_host::RawHost;
@@ -23,7 +23,7 @@ pub(in crate::config) fn backends(
     raw: &RawHost,
     connect: &Spanned<RawConnect>,
     base: &Path,
-    names: &mut Names<'_>,
+    names: &mut BackendNames<'_>,
     problems: &mut Problems,
 ) -> Option<Backends> {
     let RawConnect(texts) = connect.get_ref();
@@ -37,7 +37,9 @@ pub(in crate::config) fn backends(
     let mut each = Some(Vec::new());
     for text in texts {
         match backend(text.get_ref(), base, names) {
-            Ok(Backend::At(Target::Unix(_))) if raw.on_truncation == Some(OnTruncation::Kill) => {
+            Ok(Backend::At(BackendAddress::Unix(_)))
+                if raw.on_truncation == Some(OnTruncation::Kill) =>
+            {
                 let message = "on-truncation = \"kill\" resets connections to backends, and those over a \
                      Unix-domain socket cannot be";
                 problems.error(text.span(), message);
@@ -62,7 +64,7 @@ pub(in crate::config) fn backends(
 }
 
 /// Errors: why text is no backend, or one without an address.
-fn backend(text: &str, base: &Path, names: &mut Names<'_>) -> Result<Backend, String> {
+fn backend(text: &str, base: &Path, names: &mut BackendNames<'_>) -> Result<Backend, String> {
     if let Some(path) = text.strip_prefix("unix:") {
         let path = base.join(path);
         return match path.as_os_str().as_bytes().len() {
@@ -70,7 +72,7 @@ fn backend(text: &str, base: &Path, names: &mut Names<'_>) -> Result<Backend, St
             length if length > LONGEST_PATH => Err(format!(
                 "the path has {length} bytes, {LONGEST_PATH} is the most"
             )),
-            _ => Ok(Backend::At(Target::Unix(path))),
+            _ => Ok(Backend::At(BackendAddress::Unix(path))),
         };
     }
     let (host, port) = match host_and_port(text).map_err(|e| e.to_string())? {
@@ -80,14 +82,14 @@ fn backend(text: &str, base: &Path, names: &mut Names<'_>) -> Result<Backend, St
         Some(host_and_port) => host_and_port,
     };
     if let Ok(ip) = host.parse::<IpAddr>() {
-        return Ok(Backend::At(Target::Tcp(SocketAddr::new(ip, port))));
+        return Ok(Backend::At(BackendAddress::Tcp(SocketAddr::new(ip, port))));
     }
     // It is going to be an argument, and a word of a line.
     if host.contains(|c: char| c.is_whitespace() || c.is_control()) {
         return Err("no such host".to_owned());
     }
     let host = host.to_owned();
-    let name = Name { host, port };
+    let name = BackendName { host, port };
     let addresses = names.find(&name)?;
     Ok(Backend::Named(name, addresses))
 }
@@ -102,8 +104,8 @@ mod tests {
     use super::*;
 
     fn parse(text: &str) -> Result<Backend, String> {
-        let mut names = Names {
-            lookups: crate::config::Lookups::Wait,
+        let mut names = BackendNames {
+            lookups: crate::config::NameLookup::Wait,
             missing: Vec::new(),
         };
         backend(text, Path::new("/etc"), &mut names)
@@ -111,12 +113,12 @@ mod tests {
 
     #[test]
     fn every_way_to_write_a_backend_is_understood() {
-        let tcp = |text: &str| Ok(Backend::At(Target::Tcp(text.parse().unwrap())));
+        let tcp = |text: &str| Ok(Backend::At(BackendAddress::Tcp(text.parse().unwrap())));
         assert_eq!(parse("192.0.2.1:80"), tcp("192.0.2.1:80"));
         assert_eq!(parse("[2001:db8::1]:80"), tcp("[2001:db8::1]:80"));
         assert_eq!(
             parse("unix:x.sock"),
-            Ok(Backend::At(Target::Unix("/etc/x.sock".into())))
+            Ok(Backend::At(BackendAddress::Unix("/etc/x.sock".into())))
         );
         match parse("localhost:80") {
             Ok(Backend::Named(name, addresses)) => {

@@ -16,7 +16,7 @@ use x509_cert::crl::CertificateList;
 use x509_cert::der::Decode;
 use x509_cert::time::Time;
 
-use crate::config::sources::files::Named;
+use crate::config::sources::files::NamedFile;
 use crate::config::text::problems::{Problems, cause};
 use crate::config::text::raw_clients::{Kind, RawAllowed};
 use crate::config::text::raw_host::RawHost;
@@ -34,13 +34,13 @@ pub(in crate::config) fn policy(
     let (Some(demand), Some(ca)) = (&raw.clients.demand, &raw.clients.ca) else {
         return Some(None);
     };
-    let named = |files: &[Spanned<String>]| -> Vec<Named> {
+    let named = |files: &[Spanned<String>]| -> Vec<NamedFile> {
         files
             .iter()
-            .map(|file| Named::spanned(base, file))
+            .map(|file| NamedFile::spanned(base, file))
             .collect()
     };
-    let read = |file: Named, problems: &mut Problems| authorities(&file, problems);
+    let read = |file: NamedFile, problems: &mut Problems| authorities(&file, problems);
     let authorities = every(named(&ca.get_ref().0), problems, read);
     let files = raw.clients.crl.as_ref();
     let files = files.map_or_else(Vec::new, |crl| named(&crl.get_ref().0));
@@ -94,9 +94,9 @@ pub(in crate::config) fn allowed_identities(raw: &RawHost) -> Option<Vec<Spanned
 
 /// What all these files have, one after the other; `None` when one of them is wrong.
 fn every<T>(
-    files: Vec<Named>,
+    files: Vec<NamedFile>,
     problems: &mut Problems,
-    mut read: impl FnMut(Named, &mut Problems) -> Option<Vec<T>>,
+    mut read: impl FnMut(NamedFile, &mut Problems) -> Option<Vec<T>>,
 ) -> Option<Vec<T>> {
     let read: Vec<_> = files.into_iter().map(|file| read(file, problems)).collect();
     let lists = read.into_iter().collect::<Option<Vec<Vec<T>>>>()?;
@@ -106,7 +106,7 @@ fn every<T>(
 /// What a file has by the name of this key; `None` when it is wrong, which is reported.
 fn open<T>(
     key: &str,
-    file: &Named,
+    file: &NamedFile,
     problems: &mut Problems,
     parse: impl FnOnce(&[u8]) -> Result<Vec<T>, String>,
 ) -> Option<Vec<T>> {
@@ -121,7 +121,7 @@ fn open<T>(
 }
 
 /// The certificates of a file of PEM.
-fn authorities(file: &Named, problems: &mut Problems) -> Option<Vec<CertificateDer<'static>>> {
+fn authorities(file: &NamedFile, problems: &mut Problems) -> Option<Vec<CertificateDer<'static>>> {
     let certificates = open("client-ca", file, problems, |pem| {
         let certificates = CertificateDer::pem_slice_iter(pem).collect::<Result<Vec<_>, _>>();
         let certificates = certificates.map_err(|_| "not PEM text, or damaged")?;
@@ -147,7 +147,7 @@ fn authorities(file: &Named, problems: &mut Problems) -> Option<Vec<CertificateD
 
 /// The CRLs of a file: of PEM, or one in DER.
 fn crls(
-    file: &Named,
+    file: &NamedFile,
     problems: &mut Problems,
 ) -> Option<Vec<CertificateRevocationListDer<'static>>> {
     let crls = open("client-crl", file, problems, |bytes| {

@@ -9,17 +9,17 @@ use std::sync::Arc;
 use toml::Spanned;
 
 use crate::config::checks::staples::staples;
-use crate::config::checks::users::Root;
+use crate::config::checks::users::RootPolicy;
 use crate::config::checks::{backends, clients, command, profile, run_as, users};
-use crate::config::host::{Answer, Host, OnTruncation, Psk};
+use crate::config::host::{Destination, Host, OnTruncation, Psk};
 use crate::config::run_as::{Role, RunAs, UserFrom};
 use crate::config::sources::accounts::{Accounts, Invoker};
 use crate::config::sources::certificates::Certificates;
-use crate::config::sources::files::Named;
-use crate::config::sources::names::Names;
+use crate::config::sources::files::NamedFile;
+use crate::config::sources::names::BackendNames;
 use crate::config::sources::programs::PathVariable;
 use crate::config::sources::psk_file::{PskFile, PskFiles};
-use crate::config::text::problems::{Place, Problems};
+use crate::config::text::problems::{Problems, Span};
 use crate::config::text::raw_host::RawHost;
 use crate::config::text::reader::{MOST_CONNECTIONS, within};
 use crate::types::NamePattern;
@@ -32,14 +32,14 @@ pub(in crate::config) struct Checker<'a> {
     pub(in crate::config) accounts: Accounts,
     pub(in crate::config) certificates: Certificates,
     pub(in crate::config) psk_tables: PskFiles,
-    pub(in crate::config) names: Names<'a>,
+    pub(in crate::config) names: BackendNames<'a>,
     pub(in crate::config) problems: Problems,
 }
 
 /// Where a host comes from: what the running server has no use for, and people have.
 pub(in crate::config) struct HostOrigin {
     /// Where in the file it stands.
-    pub(in crate::config) place: Place,
+    pub(in crate::config) place: Span,
     /// Its certificate files.
     pub(in crate::config) certificates: Vec<PathBuf>,
     /// Its PSK file.
@@ -80,7 +80,7 @@ impl Checker<'_> {
         let client_auth = clients::policy(raw, self.base, &mut self.problems);
         let alpn = self.alpn(raw);
         let profile = profile::profile(raw, &mut self.problems);
-        let answer = self.answer(raw, &place, table.as_ref().and_then(Option::as_deref));
+        let destination = self.destination(raw, &place, table.as_ref().and_then(Option::as_deref));
         let connections = raw.connections.as_ref();
         let connections = within(connections, 1, MOST_CONNECTIONS, &mut self.problems);
         let ((identities, files), table) = (certificates?, table?);
@@ -94,12 +94,12 @@ impl Checker<'_> {
                 .first()
                 .map_or("default".into(), |(pattern, _)| pattern.to_string()),
             names: names.iter().map(|(pattern, _)| pattern.clone()).collect(),
-            identities,
+            certificates: identities,
             psk,
             client_auth: client_auth?,
             alpn: alpn?,
             profile: profile?,
-            answer: answer?,
+            destination: destination?,
             connections,
             on_truncation: raw.on_truncation.unwrap_or(OnTruncation::Eof),
         };
@@ -126,9 +126,9 @@ impl Checker<'_> {
             self.problems.error(certs.span(), message);
             return None;
         }
-        let named = |file: &Spanned<String>| Named::spanned(self.base, file);
-        let certs: Vec<Named> = certs.get_ref().iter().map(named).collect();
-        let keys: Vec<Option<Named>> = match &raw.key {
+        let named = |file: &Spanned<String>| NamedFile::spanned(self.base, file);
+        let certs: Vec<NamedFile> = certs.get_ref().iter().map(named).collect();
+        let keys: Vec<Option<NamedFile>> = match &raw.key {
             None => vec![None; certs.len()],
             Some(keys) if keys.get_ref().len() == certs.len() => {
                 keys.get_ref().iter().map(named).map(Some).collect()
@@ -173,7 +173,7 @@ impl Checker<'_> {
         let Some(file) = &raw.psk else {
             return Some(None);
         };
-        let file = Named::spanned(self.base, file);
+        let file = NamedFile::spanned(self.base, file);
         if raw.clients.allow.is_none() {
             return self.psk_tables.load(&file, &mut self.problems).map(Some);
         }
@@ -206,20 +206,20 @@ impl Checker<'_> {
     }
 
     /// A command, or backends.
-    fn answer(
+    fn destination(
         &mut self,
         raw: &RawHost,
         place: &Range<usize>,
         table: Option<&PskFile>,
-    ) -> Option<Answer> {
+    ) -> Option<Destination> {
         if let Some(connect) = &raw.connect {
             let (names, problems) = (&mut self.names, &mut self.problems);
             let backends = backends::backends(raw, connect, self.base, names, problems);
-            return backends.map(Answer::Backends);
+            return backends.map(Destination::Backends);
         }
         let program = command::program(raw, &mut self.command()).map(Box::new);
         let run_as = self.run_as(raw, place, table);
-        Some(Answer::Command {
+        Some(Destination::Command {
             program: program?,
             run_as: run_as?,
         })
@@ -249,8 +249,8 @@ impl Checker<'_> {
             return of_host.flatten().map(RunAs::OfHost);
         }
         let root = match raw.allow_root {
-            Some(true) => Root::Allowed,
-            _ => Root::Refused(
+            Some(true) => RootPolicy::Allowed,
+            _ => RootPolicy::Refused(
                 "the command would run as root: give the identity another user, or the host \
                  allow-root = true",
             ),

@@ -8,8 +8,8 @@ use toml::Spanned;
 
 use crate::config::checks::proxy_from::proxy_from;
 use crate::config::hosts::Table;
-use crate::config::listener::{Address, Listener, Nameless};
-use crate::config::name_owners::Taken;
+use crate::config::listener::{Address, FallbackPolicy, Listener};
+use crate::config::name_owners::NameConflict;
 use crate::config::sources::addresses;
 use crate::config::text::problems::Problems;
 use crate::config::text::raw::{Raw, RawListener};
@@ -121,7 +121,7 @@ pub(in crate::config) fn tables(
 }
 
 /// The protocol that two hosts want of one name.
-fn with_protocol(taken: &Taken) -> String {
+fn with_protocol(taken: &NameConflict) -> String {
     let protocol = taken.protocol.as_ref();
     protocol.map_or_else(String::new, |name| format!(" with protocol {name:?}"))
 }
@@ -208,7 +208,7 @@ fn listener(raw: &RawListener, base: &Path, problems: &mut Problems) -> Listener
     });
     let name = raw.name.as_ref().or(place(raw));
     let policy =
-        |policy: &Option<Spanned<Nameless>>| policy.as_ref().map(|policy| *policy.get_ref());
+        |policy: &Option<Spanned<FallbackPolicy>>| policy.as_ref().map(|policy| *policy.get_ref());
     let default = Listener::inetd();
     Listener {
         name: name.map(|name| name.get_ref().clone()).unwrap_or_default(),
@@ -287,7 +287,7 @@ fn doubt(raw: &Raw, listeners: &[Listener], tables: &[Table], problems: &mut Pro
             );
         }
         for policy in [&raw.unknown_name, &raw.missing_name].into_iter().flatten() {
-            if *policy.get_ref() == Nameless::Default && !table.has_default() {
+            if *policy.get_ref() == FallbackPolicy::Default && !table.has_default() {
                 let message =
                     format!("listener {name:?} has no default host: such clients are rejected");
                 problems.warning(policy.span(), message);

@@ -8,13 +8,13 @@ use std::sync::Arc;
 use toml::Spanned;
 
 use crate::config::checks::users;
-use crate::config::checks::users::{Person, Root};
+use crate::config::checks::users::{CommandUser, RootPolicy};
 use crate::config::run_as::Role;
 use crate::config::sources::accounts::{Accounts, Invoker};
 use crate::config::sources::programs;
 use crate::config::sources::programs::PathVariable;
 use crate::config::sources::psk_file::PskFile;
-use crate::config::text::problems::{Place, Problems};
+use crate::config::text::problems::{Problems, Span};
 use crate::types::{PskIdentity, Text};
 
 impl Role {
@@ -22,7 +22,7 @@ impl Role {
     ///
     /// Errors: one of them has a NUL.
     pub(in crate::config) fn new(
-        person: Person,
+        person: CommandUser,
         path: PathVariable,
         of_host: &BTreeMap<OsString, OsString>,
     ) -> Result<Self, &'static str> {
@@ -39,8 +39,8 @@ impl Role {
 /// configuration names the table at `place`; `of_host` are the variables that its host sets.
 pub(in crate::config) fn of_identities(
     table: &PskFile,
-    place: &Place,
-    root: Root,
+    place: &Span,
+    root: RootPolicy,
     of_host: &BTreeMap<OsString, OsString>,
     invoker: &Invoker,
     accounts: &mut Accounts,
@@ -84,7 +84,7 @@ pub(in crate::config) fn of_identities(
 /// `of_host` are the variables that the host sets.
 pub(in crate::config) fn of_common_names(
     users: &BTreeMap<String, Spanned<String>>,
-    root: Root,
+    root: RootPolicy,
     of_host: &BTreeMap<OsString, OsString>,
     invoker: &Invoker,
     accounts: &mut Accounts,

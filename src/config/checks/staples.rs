@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use rustls::sign::CertifiedKey;
 
-use crate::config::sources::files::Named;
+use crate::config::sources::files::NamedFile;
 use crate::config::text::problems::{Problems, cause};
 use crate::config::text::raw_host::RawHost;
 use crate::tls::staple::{Response, Said, Shown, Status};
@@ -23,7 +23,7 @@ pub(in crate::config) fn staples(
     let mut shown: Vec<_> = identities.into_iter().map(Shown::from).collect();
     let mut right = true;
     let files = raw.ocsp.iter().flat_map(|files| &files.get_ref().0);
-    for file in files.map(|file| Named::spanned(base, file)) {
+    for file in files.map(|file| NamedFile::spanned(base, file)) {
         let read = file.read().map_err(|error| ("read", cause(&error)));
         let stapled =
             read.and_then(|(der, _)| staple(&der, &mut shown).map_err(|why| ("use", why)));

@@ -13,7 +13,7 @@ use crate::config::text::raw_host::RawHost;
 use crate::types::Credentials;
 
 /// Who a command will be.
-pub(in crate::config) struct Person {
+pub(in crate::config) struct CommandUser {
     /// What it takes; `None`: it stays who it is.
     pub(in crate::config) credentials: Option<Credentials>,
     /// Its entry in the user database, where it has one.
@@ -22,7 +22,7 @@ pub(in crate::config) struct Person {
 
 /// Whether a PSK table may give a command the user root.
 #[derive(Clone, Copy)]
-pub(in crate::config) enum Root {
+pub(in crate::config) enum RootPolicy {
     Allowed,
     /// With this message.
     Refused(&'static str),
@@ -35,7 +35,7 @@ pub(in crate::config) fn of_host(
     invoker: &Invoker,
     accounts: &mut Accounts,
     problems: &mut Problems,
-) -> Option<Person> {
+) -> Option<CommandUser> {
     let own = &invoker.credentials;
     let user = match &host.user {
         Some(name) => found(accounts.user(name.get_ref()), "user", name, problems).map(Some),
@@ -95,13 +95,13 @@ pub(in crate::config) fn of_host(
             problems.error(place.clone(), message);
         }
         let account = invoker.account.clone();
-        return own.iter().all(|(own, ..)| *own).then_some(Person {
+        return own.iter().all(|(own, ..)| *own).then_some(CommandUser {
             credentials: None,
             account,
         });
     }
     if user.is_none() && group.is_none() && groups.is_none() {
-        return Some(Person {
+        return Some(CommandUser {
             credentials: None,
             account: invoker.account.clone(),
         });
@@ -127,7 +127,7 @@ pub(in crate::config) fn of_host(
         },
     };
     let account = user.or_else(|| invoker.account.clone());
-    Some(Person {
+    Some(CommandUser {
         credentials: Some(Credentials { uid, gid, groups }),
         account,
     })
@@ -139,21 +139,21 @@ pub(in crate::config) fn of_host(
 /// written the key there.
 pub(in crate::config) fn of_user(
     name: &str,
-    root: Root,
+    root: RootPolicy,
     invoker: &Invoker,
     accounts: &mut Accounts,
-) -> Result<Person, String> {
+) -> Result<CommandUser, String> {
     let user = accounts.user(name).map_err(|error| match error {
         NoAccount::Unknown => "unknown user".to_owned(),
         NoAccount::Unreadable(errno) => format!("unable to look up the user: {}", errno.desc()),
     })?;
     let (uid, gid) = (user.uid.as_raw(), user.gid.as_raw());
-    if let (0, Root::Refused(message)) = (uid, root) {
+    if let (0, RootPolicy::Refused(message)) = (uid, root) {
         return Err(message.to_owned());
     }
     if !invoker.is_root() {
         return match uid == invoker.credentials.uid {
-            true => Ok(Person {
+            true => Ok(CommandUser {
                 credentials: None,
                 account: invoker.account.clone(),
             }),
@@ -165,7 +165,7 @@ pub(in crate::config) fn of_user(
     let groups = accounts
         .groups_of(&user.name, gid)
         .map_err(|errno| format!("unable to look up groups of the user: {}", errno.desc()))?;
-    Ok(Person {
+    Ok(CommandUser {
         credentials: Some(Credentials { uid, gid, groups }),
         account: Some(user),
     })

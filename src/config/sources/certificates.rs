@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::SystemTime;
 
-use crate::config::sources::files::{Named, everybody_reads};
+use crate::config::sources::files::{NamedFile, everybody_reads};
 use crate::config::text::problems::{Problems, cause};
 use crate::tls::server_certificate::{InvalidCertificate, ServerCertificate};
 
@@ -21,8 +21,8 @@ impl Certificates {
     /// The chain of `cert`, with its key from `key`, or where there is none, from `cert` too.
     pub(in crate::config) fn load(
         &mut self,
-        cert: &Named,
-        key: Option<&Named>,
+        cert: &NamedFile,
+        key: Option<&NamedFile>,
         problems: &mut Problems,
     ) -> Option<Rc<ServerCertificate>> {
         let pair = (cert.path.clone(), key.map(|key| key.path.clone()));
@@ -40,8 +40,12 @@ impl Certificates {
     }
 }
 
-fn read(cert: &Named, key: Option<&Named>, problems: &mut Problems) -> Option<ServerCertificate> {
-    let mut open = |what: &str, named: &Named| {
+fn read(
+    cert: &NamedFile,
+    key: Option<&NamedFile>,
+    problems: &mut Problems,
+) -> Option<ServerCertificate> {
+    let mut open = |what: &str, named: &NamedFile| {
         named
             .read()
             .map_err(|error| {

@@ -12,19 +12,19 @@ use std::path::{Path, PathBuf};
 use toml::Spanned;
 use zeroize::Zeroizing;
 
-use crate::config::text::problems::Place;
+use crate::config::text::problems::Span;
 
 /// A file, and where the operator names it.
 #[derive(Clone)]
-pub(in crate::config) struct Named {
+pub(in crate::config) struct NamedFile {
     /// `credential:NAME` as it was written, for a credential of the service.
     pub(in crate::config) path: PathBuf,
-    pub(in crate::config) place: Place,
+    pub(in crate::config) place: Span,
 }
 
-impl Named {
+impl NamedFile {
     /// The file that a text names: relative to `base`, or a credential.
-    pub(in crate::config) fn new(base: &Path, text: &str, place: Place) -> Self {
+    pub(in crate::config) fn new(base: &Path, text: &str, place: Span) -> Self {
         let path = match text.starts_with(CREDENTIAL) {
             true => text.into(),
             false => base.join(text),

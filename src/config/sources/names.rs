@@ -4,32 +4,32 @@
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, ToSocketAddrs};
 
-use crate::config::backends::Name;
+use crate::config::backends::BackendName;
 use crate::config::text::problems::cause;
 
 /// The addresses of a name, or why it has none.
-pub type Found = Result<Vec<SocketAddr>, String>;
+pub type Resolved = Result<Vec<SocketAddr>, String>;
 
 /// How a configuration that is loaded gets the addresses of its names.
 #[derive(Clone, Copy, Debug)]
-pub enum Lookups<'a> {
+pub enum NameLookup<'a> {
     /// It looks them up, and waits.
     Wait,
     /// From here, so that nobody waits; names that are missing are said, and nothing is loaded.
-    Done(&'a BTreeMap<Name, Found>),
+    Done(&'a BTreeMap<BackendName, Resolved>),
 }
 
 /// The addresses of names, and which names lack them.
-pub(in crate::config) struct Names<'a> {
-    pub(in crate::config) lookups: Lookups<'a>,
-    pub(in crate::config) missing: Vec<Name>,
+pub(in crate::config) struct BackendNames<'a> {
+    pub(in crate::config) lookups: NameLookup<'a>,
+    pub(in crate::config) missing: Vec<BackendName>,
 }
 
-impl Names<'_> {
-    pub(in crate::config) fn find(&mut self, name: &Name) -> Found {
+impl BackendNames<'_> {
+    pub(in crate::config) fn find(&mut self, name: &BackendName) -> Resolved {
         match self.lookups {
-            Lookups::Wait => name.resolve(),
-            Lookups::Done(found) => found.get(name).cloned().unwrap_or_else(|| {
+            NameLookup::Wait => name.resolve(),
+            NameLookup::Done(found) => found.get(name).cloned().unwrap_or_else(|| {
                 self.missing.push(name.clone());
                 Ok(Vec::new())
             }),
@@ -40,11 +40,11 @@ impl Names<'_> {
 /// Addresses of one name that are used; the rest are left out.
 const MOST_ADDRESSES: usize = 64;
 
-impl Name {
+impl BackendName {
     /// The addresses that it has now, each once. This waits for the network.
     ///
     /// Errors: why there is none.
-    pub fn resolve(&self) -> Found {
+    pub fn resolve(&self) -> Resolved {
         let found = (self.host.as_str(), self.port)
             .to_socket_addrs()
             .map_err(|e| cause(&e))?;

@@ -12,8 +12,8 @@ use std::sync::Arc;
 use toml::Spanned;
 use zeroize::Zeroizing;
 
-use crate::config::sources::files::{Named, everybody_reads};
-use crate::config::text::problems::{Elsewhere, Problems, cause};
+use crate::config::sources::files::{NamedFile, everybody_reads};
+use crate::config::text::problems::{FileLine, Problems, cause};
 use crate::tls::psk::{Hash, Key, Keys};
 use crate::types::PskIdentity;
 
@@ -48,7 +48,7 @@ impl PskFiles {
     /// The table in a file.
     pub(in crate::config) fn load(
         &mut self,
-        file: &Named,
+        file: &NamedFile,
         problems: &mut Problems,
     ) -> Option<Rc<PskFile>> {
         if let Some(known) = self.tables.get(&file.path) {
@@ -63,7 +63,7 @@ impl PskFiles {
     /// others are unknown.
     pub(in crate::config) fn load_only(
         &mut self,
-        file: &Named,
+        file: &NamedFile,
         identities: &[Spanned<PskIdentity>],
         problems: &mut Problems,
     ) -> Option<Rc<PskFile>> {
@@ -99,7 +99,7 @@ impl PskFiles {
 
 impl PskFile {
     /// The table in a file; `None` when something is wrong with it, which is reported.
-    pub(in crate::config) fn read(file: &Named, problems: &mut Problems) -> Option<Self> {
+    pub(in crate::config) fn read(file: &NamedFile, problems: &mut Problems) -> Option<Self> {
         let mut refuse = |verb: &str, reason: &str| {
             let message = format!("unable to {verb} PSK file {}: {reason}", file.quoted());
             problems.error(file.place.clone(), message);
@@ -134,8 +134,8 @@ impl PskFile {
     }
 
     /// Where a line of it is.
-    pub(in crate::config) fn line(&self, entry: &Entry) -> Elsewhere {
-        Elsewhere {
+    pub(in crate::config) fn line(&self, entry: &Entry) -> FileLine {
+        FileLine {
             path: self.path.clone(),
             line: entry.line,
         }
@@ -143,7 +143,7 @@ impl PskFile {
 }
 
 /// Every line, or every mistake.
-fn parse(bytes: &[u8], file: &Named, problems: &mut Problems) -> Option<(Keys, Vec<Entry>)> {
+fn parse(bytes: &[u8], file: &NamedFile, problems: &mut Problems) -> Option<(Keys, Vec<Entry>)> {
     let (mut keys, mut entries) = (Keys::new(), Vec::new());
     let mut correct = true;
     for (line, text) in (1..).zip(bytes.split(|byte| *byte == b'\n')) {
@@ -166,7 +166,7 @@ fn parse(bytes: &[u8], file: &Named, problems: &mut Problems) -> Option<(Keys, V
         correct &= mistakes.is_empty();
         for mistake in mistakes {
             let path = file.path.clone();
-            problems.error_in(Elsewhere { path, line }, file.place.clone(), mistake);
+            problems.error_in(FileLine { path, line }, file.place.clone(), mistake);
         }
     }
     correct.then_some((keys, entries))
@@ -248,7 +248,7 @@ mod tests {
 
     /// The lines of a table with their users, or the mistakes in it.
     fn parsed(text: &[u8]) -> Result<Vec<(usize, String, Option<String>)>, String> {
-        let file = Named {
+        let file = NamedFile {
             path: "t.psk".into(),
             place: None,
         };
@@ -348,7 +348,7 @@ mod tests {
 
     #[test]
     fn one_identity_of_a_table_can_be_had_alone() {
-        let file = Named {
+        let file = NamedFile {
             path: "t.psk".into(),
             place: None,
         };

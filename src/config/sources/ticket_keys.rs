@@ -9,7 +9,7 @@ use base64ct::{Base64, Encoding};
 use toml::Spanned;
 use zeroize::Zeroizing;
 
-use crate::config::sources::files::{Named, everybody_reads};
+use crate::config::sources::files::{NamedFile, everybody_reads};
 use crate::config::text::problems::{Problems, cause};
 use crate::tls::tickets::{SECRET_LEN, TicketKeys};
 
@@ -23,7 +23,7 @@ pub(in crate::config) fn keys(
     problems: &mut Problems,
 ) -> Option<TicketKeys> {
     let file = file?;
-    let file = Named::new(base, file.get_ref(), Some(file.span()));
+    let file = NamedFile::new(base, file.get_ref(), Some(file.span()));
     let keys = read(&file);
     if let Err((verb, reason)) = &keys {
         let message = format!("unable to {verb} ticket keys {}: {reason}", file.quoted());
@@ -33,7 +33,7 @@ pub(in crate::config) fn keys(
 }
 
 /// Errors: what cannot be done with the file, and why.
-fn read(file: &Named) -> Result<TicketKeys, (&'static str, String)> {
+fn read(file: &NamedFile) -> Result<TicketKeys, (&'static str, String)> {
     let unusable = |reason: &str| ("use", reason.to_owned());
     let (bytes, mode) = file.read().map_err(|error| ("read", cause(&error)))?;
     if everybody_reads(mode) {

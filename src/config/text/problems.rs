@@ -27,17 +27,17 @@ enum Source {
 #[derive(Debug)]
 struct Problem {
     severity: Severity,
-    place: Place,
-    elsewhere: Option<Elsewhere>,
+    place: Span,
+    elsewhere: Option<FileLine>,
     message: String,
 }
 
 /// Bytes of the file that a problem is about; `None`: the whole of it, or there is no file.
-pub(in crate::config) type Place = Option<Range<usize>>;
+pub(in crate::config) type Span = Option<Range<usize>>;
 
 /// A line of a file that the configuration names. It is never shown: it may have a key in it.
 #[derive(Debug)]
-pub(in crate::config) struct Elsewhere {
+pub(in crate::config) struct FileLine {
     pub(in crate::config) path: PathBuf,
     /// From 1.
     pub(in crate::config) line: usize,
@@ -62,13 +62,13 @@ impl Problems {
         }
     }
 
-    pub(in crate::config) fn error(&mut self, place: impl Into<Place>, message: impl Into<String>) {
+    pub(in crate::config) fn error(&mut self, place: impl Into<Span>, message: impl Into<String>) {
         self.add(Severity::Err, place.into(), None, message.into());
     }
 
     pub(in crate::config) fn warning(
         &mut self,
-        place: impl Into<Place>,
+        place: impl Into<Span>,
         message: impl Into<String>,
     ) {
         self.add(Severity::Warning, place.into(), None, message.into());
@@ -77,8 +77,8 @@ impl Problems {
     /// An error in another file, which is named at this place.
     pub(in crate::config) fn error_in(
         &mut self,
-        line: Elsewhere,
-        place: Place,
+        line: FileLine,
+        place: Span,
         message: impl Into<String>,
     ) {
         self.add(Severity::Err, place, Some(line), message.into());
@@ -87,8 +87,8 @@ impl Problems {
     /// A warning of another file, which is named at this place.
     pub(in crate::config) fn warning_in(
         &mut self,
-        line: Elsewhere,
-        place: Place,
+        line: FileLine,
+        place: Span,
         message: impl Into<String>,
     ) {
         self.add(Severity::Warning, place, Some(line), message.into());
@@ -145,8 +145,8 @@ impl Problems {
     fn add(
         &mut self,
         severity: Severity,
-        place: Place,
-        elsewhere: Option<Elsewhere>,
+        place: Span,
+        elsewhere: Option<FileLine>,
         message: String,
     ) {
         self.list.push(Problem {
@@ -163,7 +163,7 @@ impl Problems {
             Severity::Warning => format!("warning: {}", problem.message),
             _ => format!("notice: {}", problem.message),
         };
-        if let Some(Elsewhere { path, line }) = &problem.elsewhere {
+        if let Some(FileLine { path, line }) = &problem.elsewhere {
             return format!("{}:{line}: {message}", path.display());
         }
         let Source::File { path, .. } = &self.source else {

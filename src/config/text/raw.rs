@@ -7,7 +7,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use crate::config::Form;
-use crate::config::listener::Nameless;
+use crate::config::listener::FallbackPolicy;
 use crate::config::log::LogFormat;
 use crate::config::text::problems::Problems;
 use crate::config::text::raw_host::RawHost;
@@ -57,8 +57,8 @@ pub(in crate::config) struct RawListener {
     pub(in crate::config) name: Option<Spanned<String>>,
     pub(in crate::config) address: Option<Spanned<String>>,
     pub(in crate::config) systemd: Option<Spanned<String>>,
-    pub(in crate::config) unknown_name: Option<Spanned<Nameless>>,
-    pub(in crate::config) missing_name: Option<Spanned<Nameless>>,
+    pub(in crate::config) unknown_name: Option<Spanned<FallbackPolicy>>,
+    pub(in crate::config) missing_name: Option<Spanned<FallbackPolicy>>,
     pub(in crate::config) proxy_protocol: Option<Spanned<bool>>,
     pub(in crate::config) proxy_from: Option<Spanned<Vec<Spanned<String>>>>,
 }

@@ -5,7 +5,7 @@ use toml::Spanned;
 use toml::de::DeValue;
 
 use crate::config::host::OnTruncation;
-use crate::config::listener::Nameless;
+use crate::config::listener::FallbackPolicy;
 use crate::config::log::LogFormat;
 use crate::config::run_as::UserFrom;
 use crate::config::text::problems::Problems;
@@ -30,7 +30,7 @@ macro_rules! words {
 }
 
 words!(LogFormat: "text" => Text, "json" => Json);
-words!(Nameless: "reject" => Reject, "default" => Default);
+words!(FallbackPolicy: "reject" => Reject, "default" => Default);
 words!(OnTruncation: "eof" => Eof, "kill" => Kill);
 words!(Stderr: "log" => Log, "inherit" => Inherit, "null" => Null);
 words!(UserFrom: "user" => Host, "psk" => Psk, "cert-cn" => CommonName);

@@ -4,7 +4,7 @@
 use rustls::AlertDescription;
 
 use super::{Asking, Connection, Handshake, Hello, Opening, State};
-use crate::config::Unrouted;
+use crate::config::RouteError;
 use crate::engine::io::{self, Next, Read};
 use crate::engine::relay::CHUNK;
 use crate::engine::{Scratch, Shared};
@@ -69,17 +69,17 @@ impl Connection {
                 .route(self.listener, hello.server_name.as_ref(), &hello.alpn)
             {
                 Ok(route) => route,
-                Err(Unrouted::UnknownName) => {
+                Err(RouteError::UnknownName) => {
                     let alert = Some(AlertDescription::UnrecognisedName);
                     return self.fail("no host has this name".to_owned(), alert, shared);
                 }
                 // RFC 8446 §9.2: "Servers requiring this extension SHOULD respond to a ClientHello lacking a
                 // "server_name" extension by terminating the connection with a "missing_extension" alert."
-                Err(Unrouted::MissingName) => {
+                Err(RouteError::MissingName) => {
                     let alert = Some(AlertDescription::MissingExtension);
                     return self.fail("the client sent no server name".to_owned(), alert, shared);
                 }
-                Err(Unrouted::NoProtocol { only }) => {
+                Err(RouteError::NoProtocol { only }) => {
                     self.host = only;
                     let alert = Some(AlertDescription::NoApplicationProtocol);
                     let reason = "no host of this name has a protocol that the client offers";

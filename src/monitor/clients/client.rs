@@ -12,7 +12,7 @@ use nix::unistd::Pid;
 
 use super::limits::Source;
 use super::stderr::StderrLog;
-use crate::config::{Host, OnTruncation, Target};
+use crate::config::{BackendAddress, Host, OnTruncation};
 use crate::environment::{ConnectionInfo, variables};
 use crate::message::Summary;
 use crate::monitor::generation::Generation;
@@ -71,7 +71,7 @@ pub(in crate::monitor) enum PlaintextSide {
     /// No backend has accepted; the reason.
     NoBackend(String),
     /// This backend has accepted.
-    Connected(Target),
+    Connected(BackendAddress),
 }
 
 /// State of the client's side of a connection.

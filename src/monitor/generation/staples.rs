@@ -36,7 +36,7 @@ impl StapleExpiry {
 
 /// The times at which the OCSP responses of a host expire.
 fn ends(host: &Host) -> impl Iterator<Item = SystemTime> {
-    let certificates = host.identities.iter();
+    let certificates = host.certificates.iter();
     certificates.filter_map(|certificate| certificate.until())
 }
 

@@ -16,7 +16,7 @@ use super::connect::{Begun, begin, complete, is_local_fault, send_header};
 use super::pool::Pool;
 use super::resolver::Resolver;
 use super::state_log::{Kind, log_state};
-use crate::config::{Answer, Backends as BackendList, Target};
+use crate::config::{BackendAddress, Backends as BackendList, Destination};
 use crate::log::Logger;
 use crate::monitor::generation::Generation;
 use crate::monitor::token::Token;
@@ -48,7 +48,7 @@ pub(in crate::monitor) enum Outcome {
     /// A backend has accepted.
     Connected {
         /// The backend.
-        target: Target,
+        target: BackendAddress,
         /// Its socket.
         socket: OwnedFd,
         /// The time that it took.
@@ -71,9 +71,9 @@ struct Dial {
     request: Request,
     begun: Instant,
     /// Backends that have been tried.
-    tried: Vec<Target>,
+    tried: Vec<BackendAddress>,
     /// Backends among them whose backlog was full.
-    busy: Vec<Target>,
+    busy: Vec<BackendAddress>,
     /// Time until which a full backlog is waited for, once there was one.
     busy_until: Option<Instant>,
     /// Why the last backend that was tried did not accept.
@@ -85,7 +85,7 @@ struct Dial {
 
 /// A connection to a backend that is being made.
 struct Attempt {
-    target: Target,
+    target: BackendAddress,
     socket: OwnedFd,
     started: Instant,
 }
@@ -156,7 +156,7 @@ impl Backends {
     }
 
     /// Forgets a connection to a backend.
-    pub(super) fn release(&mut self, target: &Target) {
+    pub(super) fn release(&mut self, target: &BackendAddress) {
         self.pool.release(target);
     }
 
@@ -248,7 +248,7 @@ impl Backends {
     fn failed(
         &mut self,
         dial: &mut Dial,
-        target: &Target,
+        target: &BackendAddress,
         since: Instant,
         e: Errno,
         context: &mut Context<'_>,
@@ -287,8 +287,8 @@ impl Backends {
 
 /// The backends of a host.
 fn backends(generation: &Generation, host: HostId) -> Option<&BackendList> {
-    match &generation.host(host)?.answer {
-        Answer::Backends(backends) => Some(backends),
-        Answer::Command { .. } => None,
+    match &generation.host(host)?.destination {
+        Destination::Backends(backends) => Some(backends),
+        Destination::Command { .. } => None,
     }
 }

@@ -13,7 +13,7 @@ use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::unistd::Pid;
 
-use crate::config::{Name, Role};
+use crate::config::{BackendName, Role};
 use crate::process::{Launch, LaunchError, Launcher, Step};
 use crate::resolve;
 use crate::types::{Credentials, Program, Stderr, Stdio};
@@ -103,7 +103,7 @@ impl Commands {
     /// Errors: the step that failed.
     pub(super) fn look_up(
         &mut self,
-        names: &[Name],
+        names: &[BackendName],
         credentials: Option<&Credentials>,
     ) -> Result<(Pid, PipeReader), LaunchError> {
         // None of these texts can have a NUL.

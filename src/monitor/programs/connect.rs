@@ -11,7 +11,7 @@ use nix::sys::socket::{
     getsockopt, send, setsockopt, socket,
 };
 
-use crate::config::{Limits, Target};
+use crate::config::{BackendAddress, Limits};
 use crate::monitor::listeners::apply_limits;
 
 /// Result of [`begin`].
@@ -24,19 +24,19 @@ pub(super) enum Begun {
 }
 
 /// Begins to connect. Buffers and keep-alive are as those of clients.
-pub(super) fn begin(target: &Target, limits: &Limits) -> Begun {
+pub(super) fn begin(target: &BackendAddress, limits: &Limits) -> Begun {
     let family = match target {
-        Target::Tcp(SocketAddr::V4(_)) => AddressFamily::Inet,
-        Target::Tcp(SocketAddr::V6(_)) => AddressFamily::Inet6,
-        Target::Unix(_) => AddressFamily::Unix,
+        BackendAddress::Tcp(SocketAddr::V4(_)) => AddressFamily::Inet,
+        BackendAddress::Tcp(SocketAddr::V6(_)) => AddressFamily::Inet6,
+        BackendAddress::Unix(_) => AddressFamily::Unix,
     };
     let dial = || -> nix::Result<(OwnedFd, nix::Result<()>)> {
         let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
         let socket = socket(family, SockType::Stream, flags, None)?;
         let fd = socket.as_raw_fd();
         let result = match target {
-            Target::Unix(path) => connect(fd, &UnixAddr::new(path)?),
-            Target::Tcp(address) => {
+            BackendAddress::Unix(path) => connect(fd, &UnixAddr::new(path)?),
+            BackendAddress::Tcp(address) => {
                 setsockopt(&socket, TcpNoDelay, &true)?;
                 setsockopt(&socket, KeepAlive, &true)?;
                 apply_limits(&socket, limits);
@@ -76,7 +76,11 @@ pub(super) fn complete(socket: &OwnedFd) -> nix::Result<()> {
 ///
 /// Errors: those of send(2); `EMSGSIZE`: the socket did not take all of it; `ECONNREFUSED`: the socket is
 /// connected to itself.
-pub(super) fn send_header(socket: &OwnedFd, target: &Target, header: &[u8]) -> nix::Result<()> {
+pub(super) fn send_header(
+    socket: &OwnedFd,
+    target: &BackendAddress,
+    header: &[u8],
+) -> nix::Result<()> {
     if is_itself(socket, target) {
         return Err(Errno::ECONNREFUSED);
     }
@@ -100,19 +104,19 @@ pub(super) fn is_local_fault(e: Errno) -> bool {
 }
 
 /// Whether a backend is on this machine for sure.
-fn is_local(target: &Target) -> bool {
+fn is_local(target: &BackendAddress) -> bool {
     match target {
-        Target::Tcp(address) => address.ip().to_canonical().is_loopback(),
-        Target::Unix(_) => true,
+        BackendAddress::Tcp(address) => address.ip().to_canonical().is_loopback(),
+        BackendAddress::Unix(_) => true,
     }
 }
 
 /// Whether a socket is connected to itself. That happens when nothing listens on a port, and the kernel
 /// chooses that port as the local one of a connection to it.
-fn is_itself(socket: &OwnedFd, target: &Target) -> bool {
+fn is_itself(socket: &OwnedFd, target: &BackendAddress) -> bool {
     let own = || getsockname::<SockaddrStorage>(socket.as_raw_fd());
     match target {
-        Target::Tcp(target) => own().is_ok_and(|own| own == (*target).into()),
-        Target::Unix(_) => false,
+        BackendAddress::Tcp(target) => own().is_ok_and(|own| own == (*target).into()),
+        BackendAddress::Unix(_) => false,
     }
 }

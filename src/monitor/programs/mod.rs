@@ -15,7 +15,7 @@ use std::time::Instant;
 use nix::sys::epoll::Epoll;
 use nix::unistd::Pid;
 
-use crate::config::{Config, Name, Role, Target};
+use crate::config::{BackendAddress, BackendName, Config, Role};
 use crate::log::Logger;
 use crate::process::LaunchError;
 use crate::types::{ConnectionId, Program, Severity};
@@ -124,7 +124,7 @@ impl Programs {
     }
 
     /// Forgets a connection to a backend.
-    pub(super) fn release(&mut self, backend: &Target) {
+    pub(super) fn release(&mut self, backend: &BackendAddress) {
         self.backends.release(backend);
     }
 
@@ -171,7 +171,7 @@ impl Programs {
     /// Errors: the process cannot be started.
     pub(super) fn look_up_for_reload(
         &mut self,
-        names: Vec<Name>,
+        names: Vec<BackendName>,
         found: ForReload,
         config: &Config,
         epoll: &Epoll,

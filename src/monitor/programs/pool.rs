@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use crate::config::Target;
+use crate::config::BackendAddress;
 
 /// Back-off time after the first failure.
 const MIN_WAIT: Duration = Duration::from_millis(100);
@@ -19,7 +19,7 @@ const IDLE: usize = 1024;
 /// The states of all backends.
 #[derive(Default)]
 pub(super) struct Pool {
-    states: HashMap<Target, State>,
+    states: HashMap<BackendAddress, State>,
     /// Number of choices so far.
     clock: u64,
 }
@@ -63,15 +63,15 @@ impl Pool {
     /// chosen even then: a client that is refused without a try loses more than a backend that is tried.
     pub(super) fn choose<'a>(
         &mut self,
-        targets: impl Iterator<Item = &'a Target>,
+        targets: impl Iterator<Item = &'a BackendAddress>,
         timeout: Duration,
         now: Instant,
-    ) -> Option<Target> {
+    ) -> Option<BackendAddress> {
         if self.states.len() >= IDLE && self.states.len() == self.states.capacity() {
             self.states
                 .retain(|_, state| state.open > 0 || state.away.is_some());
         }
-        let rank = |target: &&Target| match self.states.get(*target) {
+        let rank = |target: &&BackendAddress| match self.states.get(*target) {
             None => (Standing::Good, 0, 0),
             Some(state) => (state.standing(now), state.open, state.chosen),
         };
@@ -90,7 +90,7 @@ impl Pool {
     /// before.
     pub(super) fn failed(
         &mut self,
-        target: &Target,
+        target: &BackendAddress,
         since: Instant,
         now: Instant,
     ) -> Option<Duration> {
@@ -115,13 +115,13 @@ impl Pool {
     }
 
     /// Notes that a chosen backend has accepted; whether it had failed before.
-    pub(super) fn connected(&mut self, target: &Target) -> bool {
+    pub(super) fn connected(&mut self, target: &BackendAddress) -> bool {
         let state = self.states.get_mut(target);
         state.is_some_and(|state| state.away.take().is_some())
     }
 
     /// Gives up an attempt of which the result is unknown. The backend was chosen at `since`.
-    pub(super) fn give_up(&mut self, target: &Target, since: Instant) {
+    pub(super) fn give_up(&mut self, target: &BackendAddress, since: Instant) {
         self.release(target);
         let state = self.states.get_mut(target);
         if let Some(away) = state.and_then(|state| state.away.as_mut())
@@ -132,7 +132,7 @@ impl Pool {
     }
 
     /// Forgets a connection to a backend.
-    pub(super) fn release(&mut self, target: &Target) {
+    pub(super) fn release(&mut self, target: &BackendAddress) {
         if let Some(state) = self.states.get_mut(target) {
             state.open = state.open.saturating_sub(1);
         }
@@ -155,8 +155,8 @@ mod tests {
 
     const TIMEOUT: Duration = Duration::from_secs(5);
 
-    fn targets<const N: usize>() -> [Target; N] {
-        std::array::from_fn(|n| Target::Unix(n.to_string().into()))
+    fn targets<const N: usize>() -> [BackendAddress; N] {
+        std::array::from_fn(|n| BackendAddress::Unix(n.to_string().into()))
     }
 
     #[test]

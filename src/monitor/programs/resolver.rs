@@ -15,7 +15,9 @@ use nix::unistd::Pid;
 
 use super::commands::Commands;
 use super::state_log::{Kind, log_state};
-use crate::config::{Answer, Backend, Backends, Config, Found, Name, Target};
+use crate::config::{
+    Backend, BackendAddress, BackendName, Backends, Config, Destination, Resolved,
+};
 use crate::log::Logger;
 use crate::monitor::token::Token;
 use crate::process::LaunchError;
@@ -29,7 +31,7 @@ const MAX_OUTPUT: usize = 8 * 1024;
 
 /// The names of all backends.
 pub(super) struct Resolver {
-    names: BTreeMap<Name, Addresses>,
+    names: BTreeMap<BackendName, Addresses>,
     lookup: Option<Lookup>,
 }
 
@@ -48,7 +50,7 @@ struct Lookup {
     pid: Pid,
     /// Whether the process has been waited for: another process may have its id then.
     ended: bool,
-    names: Vec<Name>,
+    names: Vec<BackendName>,
     purpose: Purpose,
     pipe: PipeReader,
     output: Vec<u8>,
@@ -64,7 +66,7 @@ enum Purpose {
 }
 
 /// The names that a reload has waited for.
-pub(in crate::monitor) type ForReload = BTreeMap<Name, Found>;
+pub(in crate::monitor) type ForReload = BTreeMap<BackendName, Resolved>;
 
 impl Resolver {
     /// The names of a configuration, with the addresses that they had when it was loaded.
@@ -81,7 +83,7 @@ impl Resolver {
     pub(super) fn replace(&mut self, config: &Config, now: Instant) {
         self.names.clear();
         for host in config.hosts.iter() {
-            let Answer::Backends(backends) = &host.answer else {
+            let Destination::Backends(backends) = &host.destination else {
                 continue;
             };
             for backend in &backends.each {
@@ -102,7 +104,7 @@ impl Resolver {
     }
 
     /// The present addresses of the backends of a host.
-    pub(super) fn targets(&self, backends: &Backends) -> Vec<Target> {
+    pub(super) fn targets(&self, backends: &Backends) -> Vec<BackendAddress> {
         let mut targets = Vec::with_capacity(backends.each.len());
         for backend in &backends.each {
             match backend {
@@ -110,7 +112,7 @@ impl Resolver {
                 Backend::Named(name, loaded) => {
                     let known = self.names.get(name).map(|known| &known.present);
                     let addresses = known.unwrap_or(loaded).iter();
-                    targets.extend(addresses.copied().map(Target::Tcp));
+                    targets.extend(addresses.copied().map(BackendAddress::Tcp));
                 }
             }
         }
@@ -158,7 +160,7 @@ impl Resolver {
         }
         let due = self.names.iter_mut();
         let due = due.filter(|(_, known)| known.due.is_some_and(|due| due <= now));
-        let mut names: Vec<(bool, Name)> = due
+        let mut names: Vec<(bool, BackendName)> = due
             .map(|(name, known)| {
                 known.due = known.every.and_then(|every| now.checked_add(every));
                 (known.failing, name.clone())
@@ -176,7 +178,7 @@ impl Resolver {
     /// Errors: the process cannot be started.
     pub(super) fn look_up_for_reload(
         &mut self,
-        names: Vec<Name>,
+        names: Vec<BackendName>,
         found: ForReload,
         config: &Config,
         commands: &mut Commands,
@@ -215,7 +217,7 @@ impl Resolver {
 
     fn start(
         &mut self,
-        names: Vec<Name>,
+        names: Vec<BackendName>,
         purpose: Purpose,
         config: &Config,
         commands: &mut Commands,
@@ -276,7 +278,7 @@ impl Resolver {
     }
 
     /// Takes the result for one name.
-    fn update(&mut self, name: &Name, found: Found, logger: &mut Logger) {
+    fn update(&mut self, name: &BackendName, found: Resolved, logger: &mut Logger) {
         // Another configuration may have come meanwhile, without this name.
         let Some(known) = self.names.get_mut(name) else {
             return;

@@ -323,7 +323,7 @@ const HOST: &str = "host";
 /// Expiry times of the certificates of a host, in their order, without those that cannot be read.
 pub(super) fn expiries(host: &Host) -> impl Iterator<Item = SystemTime> {
     let leaves = host
-        .identities
+        .certificates
         .iter()
         .filter_map(|key| key.certified.cert.first());
     leaves.filter_map(|leaf| Some(Validity::of(leaf)?.not_after))
