@@ -1,4 +1,4 @@
-//! The variables that a command gets, beside those of its user and of its host.
+//! Environment variables that describe a connection to its command.
 #![forbid(unsafe_code)]
 
 use std::ffi::CString;
@@ -7,21 +7,21 @@ use std::net::SocketAddr;
 use crate::tls::names::{suite_name, version_name};
 use crate::types::{ClientCertificate, HandshakeInfo, PskIdentity, Text};
 
-/// What a command is told about its connection.
+/// Facts about a connection for its command.
 pub struct ConnectionInfo<'a> {
-    /// Its id, as in the log.
+    /// The id of the connection, as in the log.
     pub id: &'a str,
-    /// The first name of its host.
+    /// The first name of the host.
     pub host: Option<&'a str>,
-    /// The client's address and ours; none over a Unix-domain socket.
+    /// Addresses of the client and of this end; `None` for a Unix-domain socket.
     pub addresses: Option<(SocketAddr, SocketAddr)>,
     /// The name of the remote system (`-r`).
     pub remote_name: Option<&'a str>,
-    /// What the handshake found out.
+    /// Facts that the handshake established.
     pub handshake: &'a HandshakeInfo,
 }
 
-/// Every variable that there may be.
+/// All variables.
 pub const NAMES: [&str; 28] = [
     "PROTO",
     "TCPREMOTEIP",
@@ -53,7 +53,7 @@ pub const NAMES: [&str; 28] = [
     "TLSSRV_PSK_IDENTITY",
 ];
 
-/// Whether a variable of this name is ours to set: one of [`NAMES`], or the second dNSName and so on.
+/// Whether tlssrv sets the variable of this name: one of [`NAMES`], or that of a further dNSName.
 pub fn is_ours(name: &str) -> bool {
     let further = name.strip_prefix(SAN_DNS).is_some_and(|number| {
         !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit())
@@ -61,7 +61,7 @@ pub fn is_ours(name: &str) -> bool {
     NAMES.contains(&name) || further
 }
 
-/// The variables that are left out because of what a stranger has made them, and why.
+/// Lines for the log about variables that are left out, because a stranger chose an unsafe value.
 pub fn left_out(facts: &HandshakeInfo) -> Vec<String> {
     let mut lines = facts
         .client
@@ -78,7 +78,7 @@ pub fn left_out(facts: &HandshakeInfo) -> Vec<String> {
     lines
 }
 
-/// The variables, each unset where it has no value.
+/// The variables that have a value, as `NAME=value`.
 pub fn variables(told: &ConnectionInfo<'_>) -> Vec<CString> {
     let mut variables = Vec::with_capacity(NAMES.len());
     let mut set = |name: &str, value: &str| {
@@ -135,7 +135,7 @@ pub fn variables(told: &ConnectionInfo<'_>) -> Vec<CString> {
     variables
 }
 
-/// What the client's certificate says, by the names of `mod_ssl` and of s6-tlsd.
+/// Sets the variables about the client's certificate, which have the names of `mod_ssl` and s6-tlsd.
 fn certificate(client: Option<&ClientCertificate>, set: &mut impl FnMut(&str, &str)) {
     let Some(client) = client else {
         return set("SSL_CLIENT_VERIFY", "NONE");
@@ -162,10 +162,10 @@ fn certificate(client: Option<&ClientCertificate>, set: &mut impl FnMut(&str, &s
     }
 }
 
-/// What the numbers of dNSName entries follow.
+/// Prefix of the variables for dNSName entries; their numbers follow.
 const SAN_DNS: &str = "SSL_CLIENT_SAN_DNS_";
 
-/// Address and port as numbers; an IPv4 client of an IPv6 socket is an IPv4 client.
+/// Address and port as numbers. An IPv4-mapped IPv6 address becomes an IPv4 address.
 fn numeric(address: SocketAddr) -> (String, String) {
     (
         address.ip().to_canonical().to_string(),

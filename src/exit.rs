@@ -1,14 +1,14 @@
-//! How tlssrv ends: its exit statuses.
+//! Exit statuses of tlssrv.
 #![forbid(unsafe_code)]
 
 use std::process::ExitCode;
 
-/// How tlssrv ends.
+/// An exit status of tlssrv.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
     /// 0: a server that was told to stop, or a question that was answered.
     Success,
-    /// The command's own, in the one-connection form.
+    /// The status of the command, in the one-connection form.
     Command(u8),
     /// 96: the configuration is wrong.
     BadConfiguration,
@@ -20,7 +20,7 @@ pub enum Exit {
     Usage,
     /// 111: a system call failed.
     System,
-    /// 126: the command is no program.
+    /// 126: the command is not executable.
     NotExecutable,
     /// 127: there is no such command.
     NotFound,

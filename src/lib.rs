@@ -3,14 +3,14 @@
 //! The rooms, in reading order:
 //!
 //! - [`cli`]: the command line, as one struct, and what it asks for;
-//! - [`mod@complain`]: what is wrong, as long as there is no log to say it in;
+//! - [`startup_report`]: messages to the operator before the log is open;
 //! - [`config`]: text → checked values; every error with file, line and the line itself;
 //! - [`tls`]: bytes → session; no descriptors, no processes;
 //! - [`mod@proxy`]: the PROXY protocol, read and written; no sockets;
 //! - [`message`]: what monitor and engine say to each other;
 //! - [`monitor`]: the privileged side: listeners, engines, commands, the log;
 //! - [`engine`]: the unprivileged side: TLS and the relay, nothing else;
-//! - [`mod@resolve`]: a process of its own that looks the names of backends up;
+//! - [`resolve`]: a process of its own that looks up the names of backends;
 //! - [`reporter`]: metrics over HTTP, without privileges either;
 //! - [`systemd`]: what systemd gives to a service, and what a service tells it;
 //! - [`process`]: fork, exec, privileges, descriptors: the only room with `unsafe`;
@@ -36,14 +36,13 @@ use std::path::Path;
 pub use exit::Exit;
 
 use cli::{Load, Request, Task};
-use complain::{complain, stderr_is_the_connection};
 use config::{Form, Problems};
 use monitor::{LoadArguments, Question};
+use startup_report::stderr_is_the_connection;
 use systemd::{Notifier, Systemd};
 use types::Severity;
 
 pub mod cli;
-pub mod complain;
 pub mod config;
 pub mod engine;
 pub mod environment;
@@ -57,6 +56,7 @@ pub mod process;
 pub mod proxy;
 pub mod reporter;
 pub mod resolve;
+pub mod startup_report;
 pub mod systemd;
 pub mod tls;
 pub mod types;
@@ -64,8 +64,8 @@ pub mod types;
 /// Does what the arguments say, the first being our own name.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> Exit {
     let mut args = args.into_iter().peekable();
-    if resolve::is_wanted(args.peek()) {
-        return resolve::answer(args.skip(1));
+    if resolve::is_resolver(args.peek()) {
+        return resolve::run(args.skip(1));
     }
     let load = match cli::parse(args) {
         Ok(Request::Load(load)) => *load,
@@ -89,7 +89,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> Exit {
                 (sockets, systemd.notifier)
             }
             Err(why) => {
-                complain(Severity::Err, &format!("tlssrv: {why}"));
+                startup_report::report(Severity::Err, &format!("tlssrv: {why}"));
                 return Exit::CannotStart;
             }
         },
@@ -134,7 +134,7 @@ fn answer_or_complain(error: &clap::Error) -> Exit {
         return answer(&error.render().to_string());
     }
     match stderr_is_the_connection() {
-        true => complain(Severity::Err, &error.render().to_string()),
+        true => startup_report::report(Severity::Err, &error.render().to_string()),
         // In colour, where that can be seen.
         false => drop(error.print()),
     }
@@ -145,7 +145,7 @@ fn answer_or_complain(error: &clap::Error) -> Exit {
 fn report(problems: &Problems, lowest: Severity) {
     for (severity, text) in problems.reports() {
         if severity <= lowest {
-            complain(severity, &text);
+            startup_report::report(severity, &text);
         }
     }
 }
@@ -154,7 +154,7 @@ fn report(problems: &Problems, lowest: Severity) {
 fn reload(table: &Path) -> Exit {
     match monitor::ask(table, Question::Reload) {
         Ok((answer, done)) => {
-            complain(Severity::Notice, answer.trim_end());
+            startup_report::report(Severity::Notice, answer.trim_end());
             match done {
                 true => Exit::Success,
                 false => Exit::BadConfiguration,
@@ -185,7 +185,7 @@ fn not_asked(what: &str, table: &Path, e: &io::Error) -> Exit {
         e => e.to_string(),
     };
     let table = table.display();
-    complain(
+    startup_report::report(
         Severity::Err,
         &format!("tlssrv: unable to {what} {table}: {why}"),
     );

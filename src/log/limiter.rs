@@ -1,12 +1,12 @@
-//! So many lines of a kind in a second, and a count of the rest.
+//! Limit of lines per second for each kind, and a count of the lines that are left out.
 #![forbid(unsafe_code)]
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-/// The second.
+/// Time for which lines of a kind are counted.
 pub(crate) const WINDOW: Duration = Duration::from_secs(1);
-/// Kinds that are told apart in one second; the rest are one kind together.
+/// Maximum number of kinds in a window; all further kinds count as one.
 const KINDS: usize = 64;
 
 /// Counts lines by kind.
@@ -20,7 +20,7 @@ struct Window {
 }
 
 impl Limiter {
-    /// Whether one more line of this kind may be written now; it is counted either way.
+    /// Counts a line of this kind; whether it may be written.
     pub(crate) fn allow(&mut self, kind: &str, most: u32, now: Instant) -> bool {
         let kind = match self.0.len() < KINDS || self.0.contains_key(kind) {
             true => kind,
@@ -39,7 +39,8 @@ impl Limiter {
         false
     }
 
-    /// Forgets the kinds whose second is over, and says of which of them lines were left out.
+    /// Forgets the kinds whose window is over. Returns the kinds of which lines were left out, with their
+    /// numbers.
     pub(crate) fn expire(&mut self, now: Instant) -> Vec<(String, u64)> {
         let over = self.0.extract_if(|_, window| window.ends <= now);
         over.filter(|(_, window)| window.left_out > 0)
@@ -47,7 +48,7 @@ impl Limiter {
             .collect()
     }
 
-    /// When the next second of a kind is over.
+    /// The end of the next window.
     pub(crate) fn next_expiry(&self) -> Option<Instant> {
         self.0.values().map(|window| window.ends).min()
     }
@@ -60,7 +61,7 @@ mod tests {
     use super::{KINDS, Limiter, WINDOW};
 
     #[test]
-    fn what_is_over_the_allowance_is_counted_and_told_when_the_second_is_over() {
+    fn lines_over_the_limit_are_counted_and_reported_when_the_window_is_over() {
         let (mut limiter, now) = (Limiter::default(), Instant::now());
         let written = (0..1000).filter(|_| limiter.allow("a", 50, now)).count();
         assert_eq!(written, 50);

@@ -1,7 +1,7 @@
 //! One line per fact, to syslog, stderr or a file; as text (logfmt) or JSON.
 //!
-//! A log that cannot be written (a full disk, say) stops nothing: what is lost is counted, and said
-//! when writing works again.
+//! A log that cannot be written (a full disk, say) stops nothing. Lost lines are counted, and their number is
+//! logged when writing works again.
 #![forbid(unsafe_code)]
 
 mod limiter;
@@ -17,12 +17,12 @@ use crate::types::Severity;
 use limiter::Limiter;
 use sink::Sink;
 
-/// Which lines share one allowance.
+/// Limit of lines of one kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Allowance<'a> {
-    /// Every one is written.
+    /// Every line is written.
     Unlimited,
-    /// Others can cause them at will: at most so many of this kind in a second.
+    /// At most so many lines of this kind per second are written, since strangers can cause them at will.
     PerSecond(u32, &'a str),
 }
 
@@ -50,7 +50,7 @@ impl Logger {
         })
     }
 
-    /// Opens the log file anew (it may have been moved away).
+    /// Opens the log file again, since it may have been moved away.
     pub fn reopen(&mut self) {
         if let Err(e) = self.sink.reopen() {
             self.say(Severity::Err, &format!("unable to reopen the log: {e}"));
@@ -62,7 +62,7 @@ impl Logger {
         self.write(severity, Some(message), &Fields::new());
     }
 
-    /// Writes keys and values, unless lines of this kind have come too often lately.
+    /// Writes keys and values, unless lines of this kind come too often.
     pub fn fields(&mut self, severity: Severity, fields: &Fields, allowance: Allowance<'_>) {
         let allowed = match allowance {
             Allowance::Unlimited => true,
@@ -73,7 +73,7 @@ impl Logger {
         }
     }
 
-    /// Says how many lines were left out, for each kind whose second is over.
+    /// Logs the number of lines that were left out, for each kind whose window is over.
     pub fn tick(&mut self, now: Instant) {
         for (kind, count) in self.limiter.expire(now) {
             self.say(
@@ -83,12 +83,12 @@ impl Logger {
         }
     }
 
-    /// When [`Logger::tick`] has something to say.
+    /// Time of the next [`Logger::tick`].
     pub fn next_tick(&self) -> Option<Instant> {
         self.limiter.next_expiry()
     }
 
-    /// Says at once what [`Logger::tick`] would say later.
+    /// Logs at once what [`Logger::tick`] would log later.
     pub fn finish(&mut self) {
         if let Some(end) = Instant::now().checked_add(limiter::WINDOW) {
             self.tick(end);

@@ -1,4 +1,4 @@
-//! Where lines go.
+//! Destinations of log lines: standard error, a file, syslog.
 #![forbid(unsafe_code)]
 
 use std::fs::File;

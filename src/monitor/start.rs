@@ -24,11 +24,11 @@ use super::report::Report;
 use super::service::Service;
 use super::token::Token;
 use super::workers::Engines;
-use crate::complain::complain;
 use crate::config::{Config, ConfigSource, LogTo};
 use crate::exit::Exit;
 use crate::log::Logger;
 use crate::process::{Signals, null_standard, raise_descriptor_limit, take_standard};
+use crate::startup_report;
 use crate::systemd::{Notifier, Passed};
 use crate::types::Severity;
 
@@ -165,7 +165,7 @@ impl Failure {
 
     /// Tells the operator; there may be no log yet.
     fn report(self) -> Exit {
-        complain(Severity::Err, &format!("tlssrv: {}", self.why));
+        startup_report::report(Severity::Err, &format!("tlssrv: {}", self.why));
         self.exit
     }
 }

@@ -1,12 +1,13 @@
-//! What is told of a client's certificate: a stranger's text, without control characters and bounded.
+//! The facts about a client's certificate for log and command: text without control characters, of bounded
+//! length.
 #![forbid(unsafe_code)]
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// A stranger's text as a variable and a log line may have it: no control characters, and no more than
-/// [`Text::MAX`] bytes. Empty is a text, too.
+/// Text of a stranger that is safe in a variable and in a log line: no control characters, at most
+/// [`Text::MAX`] bytes, perhaps empty.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Text(String);
@@ -16,7 +17,7 @@ pub struct Text(String);
 pub struct InvalidText;
 
 impl Text {
-    /// The longest, in bytes.
+    /// Longest text, in bytes.
     pub const MAX: usize = 1024;
 
     /// The text.
@@ -54,47 +55,47 @@ impl fmt::Display for InvalidText {
 
 impl std::error::Error for InvalidText {}
 
-/// A certificate that a client has shown, and whose key it has shown to have.
+/// A certificate of a client that has proved to have its key.
 ///
-/// `None`: left out, because it is no [`Text`], or too much.
+/// `None` in a field: left out, because the value is not a [`Text`], or too long.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClientCertificate {
-    /// The SHA-256 hash of all of it.
+    /// SHA-256 hash of the whole certificate.
     pub sha256: [u8; 32],
-    /// The subject's distinguished name (RFC 4514).
+    /// Distinguished name of the subject (RFC 4514).
     pub subject: Option<Text>,
-    /// The issuer's.
+    /// Distinguished name of the issuer.
     pub issuer: Option<Text>,
-    /// The subject's common name, if it has one and no other.
+    /// Common name of the subject, if there is exactly one.
     pub common_name: Option<Text>,
     /// The serial number in hexadecimal digits.
     pub serial: Text,
-    /// The first moment of its validity, as `mod_ssl` writes it: `Nov 21 07:00:00 2026 GMT`.
+    /// First moment of the validity, as `mod_ssl` writes it: `Nov 21 07:00:00 2026 GMT`.
     pub not_before: Text,
-    /// The last one.
+    /// Last moment of the validity.
     pub not_after: Text,
     /// The dNSName entries of subjectAltName, in their order.
     pub dns_names: Option<Vec<Text>>,
-    /// The whole of it, in DER.
+    /// The whole certificate, in DER.
     pub der: Option<Vec<u8>>,
 }
 
 impl ClientCertificate {
-    /// The most dNSName entries that are told.
+    /// Maximum number of dNSName entries.
     pub const MAX_DNS_NAMES: usize = 64;
-    /// The most bytes that these may have together.
+    /// Maximum length of all dNSName entries together, in bytes.
     pub const MAX_DNS_BYTES: usize = 16 * 1024;
-    /// The longest certificate that is told, in bytes of DER.
+    /// Maximum length of a certificate, in bytes of DER.
     pub const MAX_DER: usize = 16 * 1024;
 
-    /// `SHA256:` and its hash in hexadecimal digits.
+    /// `SHA256:` and the hash in hexadecimal digits.
     pub fn hash(&self) -> String {
         self.sha256.iter().fold("SHA256:".to_owned(), |hash, byte| {
             format!("{hash}{byte:02x}")
         })
     }
 
-    /// Who it is of, for the log: the subject; the hash where there is none that can be told.
+    /// Identity of the client for the log: the subject, or the hash where the subject is empty or left out.
     pub fn identity(&self) -> String {
         match &self.subject {
             Some(subject) if !subject.as_str().is_empty() => subject.as_str().to_owned(),
@@ -114,7 +115,7 @@ impl ClientCertificate {
         Some(pem)
     }
 
-    /// The variables that are left out, and why.
+    /// Lines for the log about variables that are left out.
     pub fn left_out(&self) -> Vec<String> {
         let text = format!("is {InvalidText}");
         let names = format!(

@@ -10,7 +10,7 @@ use super::server_name::ServerName;
 /// Facts about a connection that its handshake established so far.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HandshakeInfo {
-    /// The name that the client asked for (RFC 6066 §3).
+    /// Server name that the client asked for (RFC 6066 §3).
     pub server_name: Option<ServerName>,
     /// The protocol agreed on (RFC 7301).
     pub alpn: Option<String>,
@@ -22,8 +22,8 @@ pub struct HandshakeInfo {
     pub group: Option<u16>,
     /// Whether a session was resumed.
     pub resumed: Option<bool>,
-    /// The identity of the pre-shared key that the client has shown to have (RFC 8446 §4.2.11, RFC 4279).
+    /// Identity of the pre-shared key that the client has proved to have (RFC 8446 §4.2.11, RFC 4279).
     pub psk_identity: Option<PskIdentity>,
-    /// The certificate that the client has shown, of this session or of the one that is resumed.
+    /// Certificate of the client, of this session or of the one that is resumed.
     pub client: Option<Box<ClientCertificate>>,
 }

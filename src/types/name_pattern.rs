@@ -1,4 +1,4 @@
-//! What a host answers to: a server name, or a wildcard of one label.
+//! Name patterns of virtual hosts: a server name, or a wildcard of one label.
 #![forbid(unsafe_code)]
 
 use std::borrow::Cow;
@@ -6,7 +6,7 @@ use std::fmt;
 
 use super::server_name::{InvalidName, ServerName};
 
-/// What a host answers to.
+/// A pattern that server names match.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum NamePattern {
     /// This name.
@@ -15,7 +15,7 @@ pub enum NamePattern {
     Wildcard(ServerName),
 }
 
-/// Why text is no [`NamePattern`].
+/// Why a text is not a [`NamePattern`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum InvalidPattern {
     /// A `*` that is not the whole first label of a longer name.
@@ -25,8 +25,8 @@ pub enum InvalidPattern {
 }
 
 impl NamePattern {
-    /// The pattern that the configuration says: `example.com`, `*.example.com`, with U-labels or
-    /// A-labels, in any case, with or without a trailing dot.
+    /// Parses a pattern of the configuration: `example.com`, `*.example.com`, with U-labels or A-labels,
+    /// in any case, with or without a trailing dot.
     pub fn parse(text: &str) -> Result<Self, InvalidPattern> {
         let (wildcard, name) = match text.strip_prefix("*.") {
             Some(base) => (true, base),
@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_client_can_send_is_refused() {
+    fn a_name_that_no_client_can_send_is_refused() {
         for text in [
             "",
             ".",

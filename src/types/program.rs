@@ -1,4 +1,4 @@
-//! What the kernel needs to know of a command: program, user, limits.
+//! Commands as the kernel starts them: program, user, limits.
 #![forbid(unsafe_code)]
 
 use std::ffi::CString;
@@ -10,35 +10,35 @@ use super::stdio::Stdio;
 pub struct Program {
     /// Absolute path.
     pub path: CString,
-    /// Its arguments, its own name first.
+    /// Arguments, the name of the program first.
     pub argv: Vec<CString>,
-    /// Where it starts; `None`: where tlssrv was started.
+    /// Working directory; `None`: that of tlssrv.
     pub directory: Option<CString>,
-    /// Its file mode creation mask; `None`: tlssrv's own.
+    /// File mode creation mask; `None`: that of tlssrv.
     pub umask: Option<u32>,
-    /// Soft and hard limits to set; the others are those that tlssrv was started with.
+    /// Resource limits to set. The others are those that tlssrv was started with.
     pub rlimits: Vec<Rlimit>,
-    /// What its descriptors 0 and 1 are.
+    /// Standard input and output.
     pub stdio: Stdio,
-    /// What its descriptor 2 is.
+    /// Standard error.
     pub stderr: Stderr,
 }
 
-/// User and groups that a process takes for good.
+/// User and groups that a process changes to for good.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Credentials {
     /// Real, effective and saved user id.
     pub uid: u32,
     /// Real, effective and saved group id.
     pub gid: u32,
-    /// Supplementary groups, the whole list.
+    /// All supplementary groups.
     pub groups: Vec<u32>,
 }
 
 /// One resource limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rlimit {
-    /// Which: a `RLIMIT_…` constant.
+    /// The resource: a `RLIMIT_…` constant.
     pub resource: nix::sys::resource::Resource,
     /// The soft limit.
     pub soft: u64,
@@ -46,12 +46,12 @@ pub struct Rlimit {
     pub hard: u64,
 }
 
-/// What a command's descriptor 2 is.
+/// Standard error of a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stderr {
     /// A pipe into tlssrv's log.
     Log,
-    /// tlssrv's own.
+    /// The standard error of tlssrv.
     Inherit,
     /// `/dev/null`.
     Null,

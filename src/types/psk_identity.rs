@@ -8,20 +8,20 @@ use serde::{Deserialize, Serialize};
 
 /// The name of a key (RFC 4279 §2, RFC 8446 §4.2.11): 1 to 256 bytes, any bytes.
 ///
-/// `Display` is for logs: what is not printable ASCII, is escaped.
+/// `Display` is for logs: it escapes everything but printable ASCII.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "Vec<u8>", into = "Vec<u8>")]
 pub struct PskIdentity(Vec<u8>);
 
-/// No identity of 1 to 256 bytes.
+/// An identity that does not have 1 to 256 bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct InvalidPskIdentity;
 
 impl PskIdentity {
-    /// The longest identity that a table can have, in bytes.
+    /// Longest identity, in bytes.
     pub const MAX: usize = 256;
 
-    /// As a variable may have it: text without control characters.
+    /// The identity as the value of a variable; `None`: it is not text, or has control characters.
     pub fn text(&self) -> Option<&str> {
         let text = std::str::from_utf8(&self.0).ok()?;
         (!text.contains(char::is_control)).then_some(text)

@@ -12,18 +12,18 @@ use serde::{Deserialize, Serialize};
 #[serde(try_from = "String", into = "String")]
 pub struct ServerName(String);
 
-/// Why some bytes are no [`ServerName`].
+/// Why bytes are not a [`ServerName`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum InvalidName {
     /// An IPv4 or IPv6 address. "Literal IPv4 and IPv6 addresses are not permitted in `HostName`"
-    /// (RFC 6066 §3); who sends one all the same is treated as if it had sent no name.
+    /// (RFC 6066 §3). A client that sends one is treated as if it had sent no name.
     IpAddress,
-    /// Anything else that is no DNS name.
+    /// Anything else that is not a DNS name.
     NotDns,
 }
 
 impl ServerName {
-    /// Takes a DNS name: 1 to 253 bytes, labels of 1 to 63 letters, digits, `-` and `_`, no label
+    /// Parses a DNS name: 1 to 253 bytes, labels of 1 to 63 letters, digits, `-` and `_`, no label
     /// that starts or ends with `-`, a last label that is not a number. The case and one trailing
     /// dot are dropped.
     ///
@@ -56,20 +56,20 @@ impl ServerName {
         &self.0
     }
 
-    /// The name without its first label: what the `*` of a wildcard leaves of it.
+    /// The name without its first label, for which the `*` of a wildcard stands.
     pub fn parent(&self) -> Option<&str> {
         self.0.split_once('.').map(|(_label, parent)| parent)
     }
 }
 
-/// So that tables of names can be asked with a [`ServerName::parent`].
+/// Makes tables of names searchable by a [`ServerName::parent`].
 impl Borrow<str> for ServerName {
     fn borrow(&self) -> &str {
         &self.0
     }
 }
 
-/// As messages between processes carry it: checked again on arrival.
+/// Checks a name again that comes in a message of another process.
 impl TryFrom<String> for ServerName {
     type Error = InvalidName;
 
@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn other_texts_are_refused() {
+    fn texts_that_are_not_dns_names_are_refused() {
         let long_label = "a".repeat(64);
         let long = format!("{0}.{0}.{0}.{1}", "a".repeat(63), "b".repeat(62));
         for name in [
@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn addresses_are_told_apart() {
+    fn ip_addresses_are_refused_as_such() {
         for name in ["127.0.0.1", "::1", "2001:db8::1"] {
             assert_eq!(
                 ServerName::parse(name.as_bytes()),

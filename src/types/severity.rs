@@ -3,10 +3,11 @@
 
 use serde::{Deserialize, Serialize};
 
-/// How much a line matters. What a stranger can cause is info or below.
+/// Severity of a log line, or of a problem of the configuration. A line that a stranger can cause has `Info`
+/// or `Debug`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Severity {
-    /// Something is lost or refused that should not be.
+    /// Something is lost, or refused by mistake.
     Err,
     /// The operator should look.
     Warning,
@@ -19,7 +20,7 @@ pub enum Severity {
 }
 
 impl Severity {
-    /// As syslog spells it.
+    /// The name, as syslog spells it.
     pub fn name(self) -> &'static str {
         match self {
             Self::Err => "err",

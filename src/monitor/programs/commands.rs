@@ -108,7 +108,7 @@ impl Commands {
     ) -> Result<(Pid, PipeReader), LaunchError> {
         // None of these texts can have a NUL.
         let text = |text: &[u8]| CString::new(text).unwrap_or_default();
-        let mut argv = vec![text(resolve::NAME.as_bytes())];
+        let mut argv = vec![text(resolve::ARGUMENT_0.as_bytes())];
         argv.extend(names.iter().map(|name| text(name.to_string().as_bytes())));
         let program = Program {
             path: c"/proc/self/exe".into(),

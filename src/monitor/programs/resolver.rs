@@ -21,7 +21,7 @@ use crate::config::{
 use crate::log::Logger;
 use crate::monitor::token::Token;
 use crate::process::LaunchError;
-use crate::resolve::{Nonsense, read};
+use crate::resolve::{Malformed, parse};
 use crate::types::Severity;
 
 /// Time that all names of one look-up may take together.
@@ -253,7 +253,7 @@ impl Resolver {
     fn finish(&mut self, epoll: &Epoll, logger: &mut Logger) -> Option<ForReload> {
         let lookup = self.end(epoll)?;
         let names = lookup.names;
-        let found = read(&lookup.output, names.len()).unwrap_or_else(|Nonsense| {
+        let found = parse(&lookup.output, names.len()).unwrap_or_else(|Malformed| {
             let reason = "what was found makes no sense".to_owned();
             vec![Some(Err(reason)); names.len()]
         });

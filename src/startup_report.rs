@@ -1,4 +1,4 @@
-//! Telling the operator what is wrong before there is a log.
+//! The start-up report: messages to the operator before the log is open.
 #![forbid(unsafe_code)]
 
 use std::io::{self, Write};
@@ -9,11 +9,11 @@ use syslog::{Facility, Formatter3164};
 
 use crate::types::Severity;
 
-/// Writes text to descriptor 2; line by line to the system's log where that is the connection
-/// itself, as it is under inetd: a client must never read what is meant for the operator.
-pub fn complain(severity: Severity, text: &str) {
+/// Writes text to standard error. Where standard error is the connection, as under inetd, the text goes to
+/// the system's log line by line: a client must never read what is meant for the operator.
+pub fn report(severity: Severity, text: &str) {
     if !stderr_is_the_connection() {
-        // Nobody is left to tell when this fails.
+        // If this fails, there is no other way to tell it.
         let _ = io::stderr().write_all(text.trim_end().as_bytes());
         let _ = io::stderr().write_all(b"\n");
         return;
@@ -36,7 +36,7 @@ pub fn complain(severity: Severity, text: &str) {
     }
 }
 
-/// Whether descriptors 0 and 2 are one socket.
+/// Whether standard input and standard error are one socket.
 pub fn stderr_is_the_connection() -> bool {
     let is_socket = |stat: &FileStat| {
         SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT == SFlag::S_IFSOCK
