@@ -22,11 +22,10 @@ use rustls::pki_types::PrivateKeyDer;
 use rustls::server::NoServerSessionStorage;
 use rustls::{CipherSuite, ClientConfig, ClientConnection, NamedGroup, RootCertStore};
 use rustls::{ServerConfig, version};
-use tlssrv::tls::buffer::Buffer;
 use tlssrv::tls::provider::provider;
 use tlssrv::tls::psk::{self, Keys, Modes};
 use tlssrv::tls::session::{Session, Stage};
-use tlssrv::types::PskIdentity;
+use tlssrv::types::{Buffer, PskIdentity};
 
 use tlssrv_testing::raw;
 use tlssrv_testing::raw::groups::Share;

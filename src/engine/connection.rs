@@ -17,10 +17,9 @@ use super::{Ready, Shared, Wanted};
 use crate::config::OnTruncation;
 use crate::message::{self, End, Summary, bounded};
 use crate::tls::alert;
-use crate::tls::buffer::Buffer;
 use crate::tls::hello::{ClientHello, HelloReader};
 use crate::tls::session::{Failure, Session, Stage};
-use crate::types::{ConnectionId, HandshakeInfo, HostId, ListenerId};
+use crate::types::{Buffer, ConnectionId, HandshakeInfo, HostId, ListenerId};
 use closing::await_death;
 
 /// How long a client whose handshake failed may take to notice, so that no RST eats the alert.

@@ -7,7 +7,7 @@ use nix::errno::Errno;
 use nix::sys::socket::{MsgFlags, Shutdown, recv, send, setsockopt, shutdown, sockopt};
 
 use crate::message::Transport;
-use crate::tls::buffer::Buffer;
+use crate::types::Buffer;
 
 /// The command's side: one socket, or two pipes; or a backend.
 pub(super) enum Plain {

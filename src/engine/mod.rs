@@ -19,9 +19,8 @@ use crate::message::{
     End, Summary, TRAFFIC_PER_MESSAGE, ToEngine, ToMonitor, bounded, decode, encode,
 };
 use crate::process::{Channel, Received};
-use crate::tls::buffer::Buffer;
 use crate::tls::tickets::TicketKeyRing;
-use crate::types::{ConnectionId, ListenerId, Severity, Stdio};
+use crate::types::{Buffer, ConnectionId, ListenerId, Severity, Stdio};
 pub use acceptor::Acceptor;
 use connection::{Connection, Next};
 use io::Plain;

@@ -12,8 +12,8 @@ use super::io::{self, Plain, Read, shutdown_write};
 use super::{Ready, Scratch, Wanted};
 use crate::config::OnTruncation;
 use crate::message::{End, Transport};
-use crate::tls::buffer::Buffer;
 use crate::tls::session::{Failure, Session, Stage};
+use crate::types::Buffer;
 
 /// Bytes read at a time, from either side.
 pub(super) const CHUNK: usize = 64 * 1024;

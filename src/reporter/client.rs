@@ -10,7 +10,7 @@ use super::request::{self, Method, Parsed};
 use super::response::{Status, response};
 use super::{Page, RequestId, Verdict};
 use crate::engine::io::{self, Read, Written};
-use crate::tls::buffer::Buffer;
+use crate::types::Buffer;
 
 /// How long a client may take to ask, the monitor to answer, and a client to take the answer: of each so
 /// long.

@@ -2,7 +2,6 @@
 #![forbid(unsafe_code)]
 
 pub mod alert;
-pub mod buffer;
 pub mod client;
 pub mod hello;
 mod hmac;

@@ -13,10 +13,9 @@ use rustls::unbuffered::{
 };
 use rustls::{AlertDescription, HandshakeKind, ServerConfig};
 
-use super::buffer::Buffer;
 use super::client::{Certificate, Verifier};
 use super::{alert, psk};
-use crate::types::HandshakeInfo;
+use crate::types::{Buffer, HandshakeInfo};
 
 /// Room that one record takes beyond its plaintext: header, content type, explicit nonce and tag.
 const RECORD_OVERHEAD: usize = 5 + 1 + 8 + 16;

@@ -3,6 +3,7 @@
 //! This is the lowest room: it imports no other.
 #![forbid(unsafe_code)]
 
+mod buffer;
 mod client_certificate;
 mod handshake_info;
 mod id;
@@ -13,6 +14,7 @@ mod server_name;
 mod severity;
 mod stdio;
 
+pub use buffer::Buffer;
 pub use client_certificate::{ClientCertificate, InvalidText, Text};
 pub use handshake_info::HandshakeInfo;
 pub use id::{ConnectionId, EngineId, HostId, ListenerId};

@@ -2,10 +2,9 @@
 
 use std::sync::Arc;
 
-use tlssrv::tls::buffer::Buffer;
 use tlssrv::tls::psk::Config;
 use tlssrv::tls::session::{Failure, Session, Stage};
-use tlssrv::types::HandshakeInfo;
+use tlssrv::types::{Buffer, HandshakeInfo};
 
 use tlssrv_testing::raw::codes::{FATAL, record};
 use tlssrv_testing::raw::hello::Psk;

@@ -6,7 +6,7 @@ use crate::engine::io::{self, Next, Read, shutdown_write};
 use crate::engine::relay::CHUNK;
 use crate::engine::{Scratch, Shared};
 use crate::message::End;
-use crate::tls::buffer::Buffer;
+use crate::types::Buffer;
 
 impl Connection {
     /// Sends the last bytes and FIN, and waits for the client's FIN.

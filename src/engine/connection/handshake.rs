@@ -9,10 +9,9 @@ use crate::engine::io::{self, Next, Read};
 use crate::engine::relay::CHUNK;
 use crate::engine::{Scratch, Shared};
 use crate::message::{End, bounded};
-use crate::tls::buffer::Buffer;
 use crate::tls::hello::{ClientHello, HelloReader, Progress};
 use crate::tls::session::Stage;
-use crate::types::{HandshakeInfo, HostId};
+use crate::types::{Buffer, HandshakeInfo, HostId};
 
 impl Hello {
     /// One that begins with these bytes.

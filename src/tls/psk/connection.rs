@@ -16,10 +16,9 @@ use super::record::{
     ALERT, APPLICATION_DATA, CHANGE_CIPHER_SPEC, HANDSHAKE, MAX_FRAGMENT, Records,
 };
 use super::{Config, tls12, tls13, traffic};
-use crate::tls::buffer::Buffer;
 use crate::tls::profile::Version;
 use crate::tls::session::Stage;
-use crate::types::{HandshakeInfo, PskIdentity};
+use crate::types::{Buffer, HandshakeInfo, PskIdentity};
 
 /// KeyUpdates, warnings and empty records that may come in a row without a byte of data.
 const IDLE_LIMIT: u8 = 32;

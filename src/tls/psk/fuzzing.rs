@@ -18,11 +18,10 @@ use super::suites::{self, Aead, Exchange, Suite};
 use super::traffic::Traffic;
 use super::vectors::{OPENSSL, hex};
 use super::{Config, Connection, Hash, Key, Keys, Modes};
-use crate::tls::buffer::Buffer;
 use crate::tls::hello::{HelloReader, Progress};
 use crate::tls::provider::provider;
 use crate::tls::session::Stage;
-use crate::types::PskIdentity;
+use crate::types::{Buffer, PskIdentity};
 
 /// Both readers of a ClientHello: this one, and the one for routing.
 pub fn client_hello(data: &[u8]) {

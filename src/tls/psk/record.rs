@@ -7,7 +7,7 @@ use zeroize::Zeroizing;
 
 use super::error::{Error, decode_error, unexpected_message};
 use super::suites::Aead;
-use crate::tls::buffer::Buffer;
+use crate::types::Buffer;
 
 // ContentType (RFC 8446 §5.1)
 pub(super) const CHANGE_CIPHER_SPEC: u8 = 20;

@@ -61,11 +61,11 @@ impl Traffic {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tls::buffer::Buffer;
     use crate::tls::provider::provider;
     use crate::tls::psk::connection::Negotiated;
     use crate::tls::psk::record::{APPLICATION_DATA, Records};
     use crate::tls::psk::{Config, Hash, Keys, Modes, suites};
+    use crate::types::Buffer;
 
     /// The records in `out`, opened with one generation of the server's keys.
     fn opened(out: &Buffer, with: &TrafficSecret, suite: &'static Suite) -> Vec<(u8, Vec<u8>)> {
