@@ -1,4 +1,4 @@
-//! A backend that does what a test tells it to, and tables that have some.
+//! A backend that a test controls, and configurations that have backends.
 
 use std::fmt::Display;
 use std::io::{self, Read, Write};
@@ -10,7 +10,7 @@ use nix::sys::socket::{Backlog, listen};
 
 use tlssrv_testing::{Client, Server, Socket, eventually};
 
-/// A socket that listens; nobody accepts but the test.
+/// A listening socket; the test accepts its connections itself.
 pub(crate) enum Backend {
     Tcp(TcpListener),
     Unix(UnixListener),
@@ -36,7 +36,7 @@ impl Backend {
         Self::Unix(listener)
     }
 
-    /// Where a TCP backend listens.
+    /// The address of a TCP backend.
     pub(crate) fn address(&self) -> SocketAddr {
         match self {
             Self::Tcp(listener) => listener.local_addr().unwrap(),
@@ -44,7 +44,7 @@ impl Backend {
         }
     }
 
-    /// Lets no more wait for accept than the system allows at the least: one.
+    /// With the smallest possible backlog: one connection.
     pub(crate) fn without_backlog(self) -> Self {
         let backlog = Backlog::new(0).unwrap();
         match &self {
@@ -76,18 +76,18 @@ impl Backend {
         eventually("a connection comes", || self.try_accept())
     }
 
-    /// Fails if a connection waits.
+    /// Fails if a connection waits to be accepted.
     pub(crate) fn assert_nobody_came(&self) {
         assert!(self.try_accept().is_none(), "somebody came");
     }
 }
 
-/// An address of TCP that nobody listens on, and that nobody else here gets for a backend.
+/// A TCP address that nothing listens on, and that no other test gets for a backend.
 pub(crate) fn nobody() -> SocketAddr {
     Backend::at("127.0.0.3:0".parse().unwrap()).address()
 }
 
-/// A table of one host on one port; what is given are lines of TOML.
+/// A configuration of one host on one port, with these lines of the listener and of the host.
 pub(crate) fn table(listen: &str, host: &str) -> String {
     format!(
         "[[listen]]\naddress = \"127.0.0.1:0\"\n{listen}\n\
@@ -117,14 +117,14 @@ pub(crate) fn connect(backends: &[&dyn Display], host: &str) -> String {
     format!("connect = {backends}\n{host}")
 }
 
-/// The next bytes, of which there are so many.
+/// Reads this number of bytes.
 pub(crate) fn read(socket: &mut Socket, length: usize) -> Vec<u8> {
     let mut bytes = vec![0; length];
     socket.read_exact(&mut bytes).unwrap();
     bytes
 }
 
-/// Has client and backend say something to each other.
+/// Fails unless client and backend can send each other something.
 pub(crate) fn assert_talk(client: &mut Client, backend: &mut Socket) {
     client.send(b"question");
     assert_eq!(read(backend, 8), b"question");

@@ -1,4 +1,4 @@
-//! Which backend a client gets, and what becomes of those that don't answer.
+//! Which backend a client gets, and what happens with backends that do not answer.
 
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
@@ -20,7 +20,7 @@ fn place(server: &Server, backends: &[Backend]) -> (Client, usize, Socket) {
     (client, place, socket)
 }
 
-/// Ends a connection, and waits for its line, which is the so many-th.
+/// Ends a connection, and waits until there is this number of log lines.
 fn end(mut client: Client, socket: Socket, server: &Server, lines: usize) {
     client.close_notify();
     drop(socket);
@@ -28,14 +28,14 @@ fn end(mut client: Client, socket: Socket, server: &Server, lines: usize) {
     server.wait_for_connections(lines);
 }
 
-/// A client without a backend: its handshake is fine, and then it hears the end.
+/// Fails unless a client completes the handshake and then gets close_notify, because there is no backend.
 fn turned_away(server: &Server) {
     let mut client = server.connect("");
     let received = client.read_to_end();
     received.assert_whole(b"");
 }
 
-/// A backend whose system doesn't answer: who waits to be accepted is all that it has room for.
+/// A backend that does not answer, because its backlog is full.
 fn hanging() -> (Backend, Vec<TcpStream>) {
     let backend = Backend::new().without_backlog();
     let mut waiting = Vec::new();

@@ -1,4 +1,4 @@
-//! What a table may say of backends and load balancers, and what `--check` and `--explain` make of it.
+//! Configuration of backends and load balancers: mistakes, `--check` and `--explain`.
 
 use std::process::Command;
 

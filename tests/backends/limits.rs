@@ -1,4 +1,4 @@
-//! Limits hold for hosts with backends as for those with commands.
+//! Limits of hosts that have backends.
 
 use std::io::Write;
 

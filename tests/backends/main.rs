@@ -1,5 +1,4 @@
-//! Hosts that have backends in place of a command, and load balancers that come before: the real binary
-//! between clients, servers and proxies, ours and those of others.
+//! Hosts with backends in place of a command, and load balancers in front of tlssrv.
 #![forbid(unsafe_code)]
 #![allow(
     clippy::unwrap_used,

@@ -1,5 +1,5 @@
-//! Names of backends: looked up again and again, by nobody who has anything else to do. tlssrv runs in a mount
-//! namespace, whose `/etc/hosts` and `/etc/resolv.conf` are the test's.
+//! Names of backends, which a process of its own looks up again and again. tlssrv runs in a mount namespace
+//! with the `/etc/hosts` and `/etc/resolv.conf` of the test.
 
 use std::fs::{self, File};
 use std::net::{SocketAddr, UdpSocket};
@@ -17,7 +17,7 @@ const WITH_NAMES: &str = r#"
     mount --bind hosts /etc/hosts && mount --bind resolv.conf /etc/resolv.conf && exec "$@"
 "#;
 
-/// A server that knows these hosts, and asks the name server at this address; `None`: we are not root.
+/// A server with this `/etc/hosts` and this name server; `None`: the tests do not run as root.
 fn server(hosts: &str, resolver: &str, host: &str) -> Option<Server> {
     if !is_root() {
         skip("only root can have an /etc/hosts of its own");
@@ -138,7 +138,7 @@ fn a_reload_does_not_wait_for_a_slow_name_server() {
     assert_talk(&mut client, &mut new.accept());
 }
 
-/// A question to a name server (RFC 1035 §4.1).
+/// A query to a name server (RFC 1035 §4.1).
 struct Query {
     bytes: Vec<u8>,
     from: SocketAddr,

@@ -1,4 +1,4 @@
-//! Programs that are not ours: nginx, nghttpd and HAProxy behind tlssrv, HAProxy in front of it, and curl.
+//! Real programs: nginx, nghttpd and HAProxy behind tlssrv, HAProxy in front of it, and curl.
 
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsRawFd;
@@ -14,7 +14,7 @@ use crate::backend::{connect, table};
 use tlssrv_testing::programs::{missing, program, run};
 use tlssrv_testing::{Server, Site, eventually};
 
-/// A program that serves, until this goes.
+/// A server program, which is ended when this is dropped.
 struct Running(Child);
 
 impl Running {
@@ -58,7 +58,7 @@ fn nginx(site: &Site, server: &str) -> Running {
     Running::start(command.arg(site.path()).current_dir(site.path()))
 }
 
-/// HAProxy with these sections, which have a socket of ours as `fd@NUMBER`.
+/// HAProxy with these sections, which refer to a socket of the test as `fd@NUMBER`.
 fn haproxy(site: &Site, sections: &str, listener: &TcpListener) -> Running {
     let defaults = "defaults\n timeout connect 9s\n timeout client 9s\n timeout server 9s\n";
     std::fs::write(site.file("haproxy.cfg"), format!("{defaults}{sections}")).unwrap();
@@ -67,7 +67,7 @@ fn haproxy(site: &Site, sections: &str, listener: &TcpListener) -> Running {
     Running::start(command.args(["-db", "-f"]).arg(site.file("haproxy.cfg")))
 }
 
-/// curl, to a server by the name `a.example`: what it got, and then what it says of the connection.
+/// curl to a server by the name `a.example`: the body, and then what curl prints about the connection.
 fn curl(address: SocketAddr, options: &[&str]) -> String {
     let (ip, port) = (address.ip(), address.port());
     let mut command = program("curl");

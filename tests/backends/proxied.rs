@@ -1,4 +1,4 @@
-//! Clients that come by a load balancer: whom its PROXY header names is whom limits, log and commands know.
+//! Clients behind a load balancer: limits, log and commands use the address in its PROXY header.
 
 use std::io::Write;
 use std::net::SocketAddr;
@@ -34,14 +34,14 @@ fn v2() -> Vec<u8> {
     bytes
 }
 
-/// A client behind a load balancer that says this of it.
+/// A client behind a load balancer that sends this header.
 fn come(server: &Server, header: &[u8]) -> Result<Client, Ended> {
     let mut socket = Socket::connect(server.address());
     socket.write_all(header).unwrap();
     Dial::new().try_over(socket, "a.example")
 }
 
-/// What comes back to who says this, and nothing more.
+/// The answer to a client that sends this and nothing more.
 fn answer(server: &Server, says: &[u8]) -> Vec<u8> {
     let mut socket = Socket::connect(server.address());
     socket.write_all(says).unwrap();

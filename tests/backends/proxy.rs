@@ -1,4 +1,4 @@
-//! What backends hear first: the PROXY header, with who the client is and what its handshake was.
+//! The PROXY header that a backend gets first, with the client and its handshake.
 
 use std::fs;
 use std::net::SocketAddr;

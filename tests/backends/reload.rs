@@ -1,4 +1,4 @@
-//! A reload that changes backends: who is connected stays, who comes gets the new ones.
+//! A reload that changes backends: open connections stay, new ones go to the new backends.
 
 use std::fs;
 

@@ -1,4 +1,4 @@
-//! What a client and a backend say reaches the other side, and so does the way in which they end.
+//! Data between a client and a backend, and the ways in which each side can end.
 
 use std::fs;
 use std::io::Write;

@@ -1,4 +1,4 @@
-//! What a command is when it starts: its descriptors, signals, arguments, identity and limits.
+//! Descriptors, signals, arguments, user and limits of a command when it starts.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -11,7 +11,7 @@ use nix::unistd::{Group, Pid, User, geteuid};
 use tlssrv_testing::account::is_root;
 use tlssrv_testing::{Client, Ended, Host, Server, Site, eventually, proc, skip, tlssrv_path};
 
-/// A connection whose command runs: it has answered.
+/// A connection whose command runs, because it has answered.
 struct Running {
     _client: Client,
     pid: Pid,

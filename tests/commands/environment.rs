@@ -1,4 +1,4 @@
-//! The variables that a command gets: these, and no others.
+//! The variables of a command: the promised ones and no others.
 
 use std::collections::BTreeMap;
 use std::process::Command;
@@ -9,7 +9,7 @@ use rustls::version::{TLS12, TLS13};
 use tlssrv_testing::account::{is_root, me, path_of};
 use tlssrv_testing::{Client, Dial, Host, Server, Site, proc, skip, tlssrv_path};
 
-/// What tlssrv itself finds in its environment.
+/// The environment of tlssrv itself.
 const OURS: [(&str, &str); 6] = [
     ("TZ", "Europe/Zurich"),
     ("SECRET", "not for commands"),
@@ -44,7 +44,7 @@ fn of_user(user: &User, path: &str) -> BTreeMap<String, String> {
     ])
 }
 
-/// Those of the connection that every handshake has.
+/// The variables that every connection has.
 fn of_connection(server: &Server, client: &Client) -> BTreeMap<String, String> {
     let (here, there) = (client.socket.local_address(), server.address());
     let (port, local_port) = (here.port().to_string(), there.port().to_string());

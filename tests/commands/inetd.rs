@@ -1,4 +1,4 @@
-//! The one connection on descriptor 0, as inetd and its like give it.
+//! One connection on descriptor 0, as inetd passes it.
 
 use std::fs::File;
 use std::io::Read;
@@ -14,7 +14,7 @@ use rustls::compress::{CertDecompressor, DecompressionFailed};
 use tlssrv_testing::socket;
 use tlssrv_testing::{Dial, Line, Site, Socket, eventually, skip, tlssrv_path};
 
-/// A tlssrv that has one connection; or what starts them.
+/// A tlssrv with one connection, or a program that starts such.
 struct Inetd {
     child: Child,
 }
@@ -65,7 +65,7 @@ fn connection_line(said: &str) -> Line {
     lines[0].clone()
 }
 
-/// Fails at whatever it is to decompress.
+/// A decompressor that always fails.
 #[derive(Debug)]
 struct Unwanted;
 

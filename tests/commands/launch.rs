@@ -1,4 +1,4 @@
-//! Commands that cannot be run, and what commands say on descriptor 2.
+//! Commands that cannot be started, and the standard error of commands.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
@@ -21,7 +21,7 @@ fn site(program: &str) -> Site {
     site
 }
 
-/// The client gets a clean close, and the log says why.
+/// Fails unless the client gets close_notify and the log has this errno.
 fn is_reported(server: &Server, errno: &str) {
     let mut client = server.connect("");
     let received = client.read_to_end();
@@ -75,7 +75,7 @@ fn a_command_that_failed_to_start_runs_once_it_exists_again() {
     assert_eq!(server.connect("").read_line(), "hello");
 }
 
-/// What a command said on descriptor 2, as the log has it, with the id that each line has.
+/// The standard error of a command in the log, with the connection id of each line.
 fn said(server: &Server) -> Vec<(String, String)> {
     let lines = server.lines();
     let lines = lines.iter().filter(|line| line.contains("stderr="));
@@ -95,7 +95,7 @@ fn complaining(stderr: &str, script: &str) -> Server {
     .start()
 }
 
-/// The client sees nothing of it.
+/// Fails unless the client gets exactly these bytes.
 fn client_gets(server: &Server, expected: &[u8]) -> Line {
     let mut client = server.connect("");
     let received = client.read_to_end();

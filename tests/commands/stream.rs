@@ -1,4 +1,4 @@
-//! How a stream flows, and how it ends.
+//! The stream between a client and its command, and the ways in which it ends.
 
 use std::fs;
 use std::io::Write;
@@ -24,7 +24,7 @@ fn script(limits: &str, host: &str, script: &str) -> Server {
     .start()
 }
 
-/// Bytes that repeat nowhere.
+/// Bytes that do not repeat.
 fn noise(length: usize) -> Vec<u8> {
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;
     let words = std::iter::repeat_with(|| {

@@ -1,4 +1,4 @@
-//! The file as a whole: TOML, keys, types, ranges, listeners.
+//! The configuration file as a whole: TOML, keys, types, ranges, listeners.
 
 use std::fs;
 

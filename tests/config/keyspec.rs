@@ -1,4 +1,4 @@
-//! `-k`, `-a` and `-A`: pre-shared keys without a table of hosts.
+//! `-k`, `-a` and `-A`: pre-shared keys on the command line.
 
 use std::process::Command;
 
@@ -15,7 +15,7 @@ fn site(table: &str) -> Site {
     site
 }
 
-/// `tlssrv --check ARGS… cat`, which shows no key.
+/// Runs `tlssrv --check ARGS… cat`; fails if the output has a key.
 fn check(site: &Site, args: &[&str]) -> Outcome {
     let outcome = site.run(&[&["--check"], args, &["cat"]].concat());
     let said = format!("{}{}", outcome.stdout, outcome.stderr);

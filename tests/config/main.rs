@@ -1,5 +1,5 @@
-//! What the configuration may say, and what is said about mistakes in it: `--check`, `--explain`
-//! and the command line, by the real binary.
+//! The configuration file and the command line: what is accepted, what `--check` and `--explain` print, and
+//! the message for each mistake.
 #![forbid(unsafe_code)]
 #![allow(
     clippy::unwrap_used,

@@ -1,4 +1,4 @@
-//! `[metrics]`: where numbers are given.
+//! `[metrics]`: the address that metrics are served at.
 
 use crate::site::{LISTENER, Outcome, Site, host};
 

@@ -1,4 +1,4 @@
-//! Server names, and which host has them.
+//! Server names, and the hosts that they belong to.
 
 use crate::site::{LISTENER, Site, host, with_host};
 
@@ -87,7 +87,7 @@ fn u_labels_become_a_labels() {
     );
 }
 
-/// A host for `a.example` with these protocols, as TOML writes them.
+/// A host for `a.example` with these protocols, as a TOML array.
 fn speaking(protocols: &str) -> String {
     format!("{}alpn = {protocols}\n", host("a.example"))
 }

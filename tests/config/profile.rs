@@ -1,4 +1,4 @@
-//! What a host may speak.
+//! Versions, suites and groups of a host.
 
 use crate::site::{LISTENER, Site, host, user, with_host};
 

@@ -1,4 +1,4 @@
-//! PSK files, and what a table says about them.
+//! PSK files, and the keys of the configuration that belong to them.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -15,10 +15,10 @@ use crate::site::{
 use tlssrv_testing::account::{me, ordinary_user};
 use tlssrv_testing::pki::write_secret;
 
-/// Two keys, to be found in no message.
+/// Two keys, which no message may show.
 const KEY: &str = "5ec4e75ec4e75ec4e75ec4e75ec4e75e";
 const OTHER: &str = "0DDBA110DDBA110DDBA110DDBA11FACE";
-/// Takes the place of the certificate.
+/// The line of a host that has keys in place of a certificate.
 const PSK: &str = "psk = \"a.psk\"\n";
 
 /// A site with this PSK file.
@@ -45,7 +45,7 @@ fn with_users(lines: &str) -> String {
     format!("{LISTENER}{own}run-as = \"psk\"\n{lines}\n")
 }
 
-/// It is refused with exactly these messages about lines of the PSK file, and shows no key.
+/// Fails unless it was refused with exactly these messages about lines of the PSK file, and without a key.
 #[track_caller]
 fn refuses_lines(site: &Site, outcome: &Outcome, messages: &[(usize, &str)]) {
     assert_eq!(

@@ -1,4 +1,4 @@
-//! A directory with a certificate in it, where configurations are tried.
+//! A temporary directory with a certificate, in which configurations are checked.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -18,7 +18,7 @@ pub(crate) struct Site {
     directory: TempDir,
 }
 
-/// How tlssrv ended, and what it said.
+/// The exit status and output of tlssrv.
 pub(crate) struct Outcome {
     pub(crate) status: Option<i32>,
     pub(crate) stdout: String,
@@ -81,7 +81,7 @@ impl Site {
 }
 
 impl Outcome {
-    /// It is fine, and nothing was worth a warning.
+    /// Fails unless the configuration was accepted without a warning.
     #[track_caller]
     pub(crate) fn is_fine(&self) -> &Self {
         assert_eq!(self.status, Some(0), "{}", self.stderr);
@@ -89,14 +89,14 @@ impl Outcome {
         self
     }
 
-    /// It is refused with a message, for the line that contains `word`, which is shown.
+    /// Fails unless the configuration was refused with this message, at the line that contains `word`.
     #[track_caller]
     pub(crate) fn refuses(&self, word: &str, message: &str) -> &Self {
         assert_eq!(self.status, Some(96), "{}{}", self.stdout, self.stderr);
         self.says(word, message)
     }
 
-    /// It is fine but for a warning, for the line that contains `word`, which is shown.
+    /// Fails unless the configuration was accepted with this warning, at the line that contains `word`.
     #[track_caller]
     pub(crate) fn warns(&self, word: &str, message: &str) -> &Self {
         assert_eq!(self.status, Some(0), "{}", self.stderr);
@@ -134,12 +134,12 @@ pub(crate) fn host(name: &str) -> String {
     )
 }
 
-/// A line that gives a command another user than root, where that can be done and must.
+/// A line that gives the command a user other than root, where the tests run as root.
 pub(crate) fn user() -> &'static str {
     if is_root() { "user = \"nobody\"\n" } else { "" }
 }
 
-/// Whether a test that needs root is to be skipped; says so.
+/// Whether the test must be skipped because it needs root; reports that.
 pub(crate) fn skipped_without_root() -> bool {
     if !is_root() {
         skip("it needs root");
@@ -147,7 +147,7 @@ pub(crate) fn skipped_without_root() -> bool {
     !is_root()
 }
 
-/// Whether a test that needs another user than root is to be skipped; says so.
+/// Whether the test must be skipped because it needs a user other than root; reports that.
 pub(crate) fn skipped_as_root() -> bool {
     if is_root() {
         skip("it needs a user other than root");

@@ -1,11 +1,11 @@
-//! The keys of tickets that machines share.
+//! The file of ticket keys that several machines share.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
 use crate::site::{Site, with_host};
 
-/// A site with this in `tickets.key`, which is named in its table.
+/// A site with this in `tickets.key`, which its configuration names.
 fn site(bytes: &[u8], mode: u32) -> (Site, String) {
     let site = Site::new();
     let file = site.path().join("tickets.key");

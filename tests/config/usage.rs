@@ -1,4 +1,4 @@
-//! The command line: what it may say, and the statuses for what it may not.
+//! The command line: combinations of options, and exit statuses.
 
 use std::fs;
 use std::io::Read;

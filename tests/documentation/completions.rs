@@ -1,4 +1,4 @@
-//! `--completions`: scripts that shells understand, and what they complete.
+//! `--completions`: shells can load the scripts, and they complete the right words.
 
 use std::collections::BTreeSet;
 use std::process::Command;

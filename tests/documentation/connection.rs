@@ -1,4 +1,4 @@
-//! What is said of a connection: variables to the command, keys in the log. And what signals are taken.
+//! The variables of a command, the keys of the log and the signals, as the manual lists them.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -59,7 +59,7 @@ fn each_variable_of_a_connection_is_there_where_it_has_a_value() {
     assert_eq!(names.collect::<BTreeSet<_>>(), NAMES.into());
 }
 
-/// A certificate of which everything is told.
+/// A client certificate with a value for every variable.
 fn alice() -> ClientCertificate {
     let text = |text: &str| Text::try_from(text.to_owned()).unwrap();
     ClientCertificate {
@@ -116,8 +116,8 @@ fn the_page_has_the_keys_of_the_log_and_shows_them_in_their_order() {
     assert_eq!(Line::parse(&words.join(" ")).keys, line.keys);
 }
 
-/// The keys that the line of a client has who comes by a load balancer, and goes on to a backend: that after its
-/// address, and that before the bytes.
+/// The keys of the log line of a client behind a load balancer whose connection goes to a backend: the key
+/// after its address, and the key before the bytes.
 fn with_backend() -> (String, String) {
     let backend = TcpListener::bind("127.0.0.1:0").unwrap();
     let toml = format!(
@@ -177,7 +177,7 @@ fn the_page_has_the_signals_that_a_server_takes_and_no_others() {
     }
 }
 
-/// What a client with a key gets from this command line of sh(1), and the server.
+/// A server with this script as its command, and what a client with a key gets.
 fn ask(script: &str) -> (Server, String) {
     let toml = format!(
         "[[listen]]\naddress = \"127.0.0.1:0\"\n[[host]]\nnames = [\"a.example\"]\n\

@@ -1,4 +1,4 @@
-//! What is written for users is true: the examples in `etc/`, and the options in the README.
+//! The examples in `etc/`, and the options in the README.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -90,7 +90,7 @@ fn etc() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("etc")
 }
 
-/// All of a configuration that does not come out of files.
+/// Everything in a configuration that does not come from other files.
 fn shown(config: &Config) -> String {
     // Where root has no user "tlssrv", the default is somebody else.
     let mut text = format!(
@@ -113,7 +113,7 @@ fn shown(config: &Config) -> String {
     text
 }
 
-/// The same text with every `# key = value` put into force.
+/// The same text with every `# key = value` uncommented.
 fn with_comments_in_force(text: &str) -> String {
     let line = |line: &str| {
         let setting = line.strip_prefix("# ").filter(|rest| {

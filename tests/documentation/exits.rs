@@ -1,4 +1,4 @@
-//! Exit statuses, and the messages that the manual shows.
+//! The exit statuses and messages in the manual.
 
 use std::collections::BTreeSet;
 use std::process::Command;
@@ -36,7 +36,7 @@ fn a_mistake_in_a_table_is_shown_as_in_the_manual() {
     assert!(ran.stderr.contains(shown), "{}", ran.stderr);
 }
 
-/// Fails unless these arguments lead to this status, and to the example that the manual has for it.
+/// Fails unless these arguments lead to this status and to the message that the manual shows for it.
 fn assert_shown(status: i32, args: &[&str]) {
     let ran = start("\n\n\nenigne-user = \"tlssrv\"\n", args);
     let mut items = TLSSRV_8.items_in(&["EXIT STATUS"]);
@@ -53,7 +53,7 @@ fn start(table: &str, args: &[&str]) -> Ran {
         .args(args))
 }
 
-/// Every status of our own.
+/// The exit statuses of tlssrv itself.
 fn statuses() -> impl Iterator<Item = u8> {
     let every = [
         Exit::Success,

@@ -1,4 +1,4 @@
-//! The keys of the table: those of the page, and those that the program says it knows.
+//! The keys of the configuration file in the manual, compared with those that the program knows.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -6,7 +6,7 @@ use std::fs;
 use crate::TLSSRV_TOML_5;
 use tlssrv_testing::examples::{assert_passes_check, known_keys, problems_of};
 
-/// The sections of the page, and what their keys are part of.
+/// The sections of the page, and the tables that their keys belong to.
 const SECTIONS: [(&str, &str); 7] = [
     ("TOP LEVEL", ""),
     ("LOG", "log"),
@@ -49,7 +49,7 @@ fn the_examples_of_all_keys_make_tables_that_check_accepts() {
     }
 }
 
-/// One table of the examples of all keys, but for those of a subsection.
+/// A configuration of the examples of all keys, except those of a subsection.
 fn table_of_examples(without: &str) -> String {
     let mut sections = BTreeMap::new();
     for (section, table) in SECTIONS {
@@ -81,7 +81,7 @@ fn the_whole_tables_of_the_manual_pass_check() {
     assert_is_fine(&short.join("\n"));
 }
 
-/// As [`assert_passes_check`], with the PSK file that the page shows for every one that is named.
+/// As [`assert_passes_check`], with the PSK file of the page in place of every PSK file.
 fn assert_is_fine(text: &str) {
     let displays = TLSSRV_TOML_5.displays("PSK FILES");
     let files = tempfile::tempdir().unwrap();
@@ -94,7 +94,7 @@ fn assert_is_fine(text: &str) {
     assert_passes_check(text, files.path());
 }
 
-/// What the keys of a table follow.
+/// The header of a table.
 fn header(table: &str) -> String {
     match table {
         "" => String::new(),

@@ -1,4 +1,4 @@
-//! The manifest for Kubernetes holds together, and its table is one that tlssrv takes.
+//! The manifest for Kubernetes is consistent, and tlssrv accepts its configuration.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -63,7 +63,7 @@ fn text(value: &Yaml) -> String {
     value.as_str().unwrap().to_owned()
 }
 
-/// The same as the kubelet makes it: all files in one directory, with the mode of the volume.
+/// The volume as the kubelet makes it: all files in one directory, with the mode of the volume.
 fn site_of(files: &BTreeMap<String, String>, mode: u32) -> Site {
     let site = Site::new();
     for (name, text) in files {
@@ -79,7 +79,7 @@ fn check(site: &Site) -> Ran {
     run(command.current_dir(site.path()))
 }
 
-/// What the secrets are to be.
+/// The files with real secrets in place of the placeholders.
 fn with_secrets(mut files: BTreeMap<String, String>) -> BTreeMap<String, String> {
     let made = pki::certificate(&["www.example.com"]);
     for (name, text) in [
@@ -93,7 +93,7 @@ fn with_secrets(mut files: BTreeMap<String, String>) -> BTreeMap<String, String>
     files
 }
 
-/// With a backend that has a name here.
+/// With a backend whose name can be looked up here.
 fn with_a_backend(files: &mut BTreeMap<String, String>) {
     let table = files.get_mut("tlssrv.toml").unwrap();
     assert!(table.contains("web.default.svc.cluster.local"), "{table}");

@@ -1,5 +1,5 @@
-//! The manual in `etc/man` says what the program does: each page is compared with the program, both ways,
-//! and its examples are tried out.
+//! The manual pages in `etc/man` and other documents: each is compared with the program, both ways, and its
+//! examples are tried out.
 #![forbid(unsafe_code)]
 #![allow(
     clippy::unwrap_used,

@@ -1,4 +1,4 @@
-//! The options: those of the page, those of `--help`, and the command lines that are shown.
+//! The options in the manual, compared with `--help`, and the command lines that it shows.
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-/// A page.
+/// A manual page.
 #[derive(Clone, Copy)]
 pub(crate) struct Page {
     pub(crate) name: &'static str,
@@ -15,7 +15,7 @@ pub(crate) struct Item {
     pub(crate) section: String,
     /// Empty where there is none.
     pub(crate) subsection: String,
-    /// Its `.It` line, without that.
+    /// The text after `.It`.
     pub(crate) tag: String,
     /// Its `.Dl` lines.
     pub(crate) examples: Vec<String>,
@@ -92,7 +92,7 @@ impl Item {
         pairs.map(|pair| pair[1].to_owned()).collect()
     }
 
-    /// Whether it stands for something that is to have an example.
+    /// Whether the item needs an example.
     pub(crate) fn is_tried(&self) -> bool {
         !self.tag.is_empty() && self.section != "FILES"
     }
@@ -105,7 +105,7 @@ fn displays(source: &str) -> Vec<String> {
         .collect()
 }
 
-/// Text as people read it.
+/// Text without mdoc escapes.
 fn text_of(source: &str) -> String {
     let text = source.replace("\\(dq", "\"").replace("\\e", "\\");
     let text = text.replace("\\&", "").replace("\\-", "-");

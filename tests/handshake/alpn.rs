@@ -1,11 +1,11 @@
-//! ALPN: which of the hosts that share a name a client gets, and when none.
+//! ALPN: which of the hosts that share a name a client gets, and when it gets none.
 
 use rustls::AlertDescription;
 
 use tlssrv_testing::programs::{missing, program, run};
 use tlssrv_testing::{Dial, Ended, Server, Site};
 
-/// Hosts of one name, one wildcard and one default; every command says which it is.
+/// Hosts that share a name, a wildcard, and the default; each command prints its own.
 fn hosts(keys: &str) -> String {
     let mut hosts = String::new();
     for (command, names, protocols) in [

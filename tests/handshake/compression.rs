@@ -1,4 +1,4 @@
-//! Certificates are compressed for clients that can have it, where that pays.
+//! Compression of certificates.
 
 use std::sync::Mutex;
 
@@ -9,10 +9,10 @@ use rustls::compress::{
 
 use tlssrv_testing::{Dial, Server};
 
-/// Which compressed certificates have come: algorithm, bytes on the wire and bytes of them.
+/// The compressed certificates received: algorithm, compressed and uncompressed length.
 static CAME: Mutex<Vec<(Algorithm, usize, usize)>> = Mutex::new(Vec::new());
 
-/// Notes what it decompresses.
+/// A decompressor that records what it gets.
 #[derive(Debug)]
 struct Noting(&'static dyn CertDecompressor);
 

@@ -1,11 +1,11 @@
-//! A ClientHello, made by hand.
+//! A ClientHello that can be altered.
 
 use tlssrv_testing::raw;
 use tlssrv_testing::raw::bytes::{list16, vector16};
 use tlssrv_testing::raw::codes::{extension, group, record as typ};
 use tlssrv_testing::raw::transcript::Transcript;
 
-/// A ClientHello, to be made wrong in one way or another.
+/// A ClientHello that tests alter.
 pub(crate) struct Hello {
     pub(crate) version: u16,
     pub(crate) name: &'static [u8],
@@ -16,7 +16,7 @@ pub(crate) struct Hello {
 }
 
 impl Hello {
-    /// One that a server answers with `HelloRetryRequest`: there is no key share in it.
+    /// A good hello, which a server answers with HelloRetryRequest, because it has no key share.
     pub(crate) const GOOD: Self = Self {
         version: 0x0303,
         name: b"a.example",

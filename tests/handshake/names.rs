@@ -1,11 +1,11 @@
-//! SNI: which host a client gets, and when none.
+//! SNI: which host a client gets, and when it gets none.
 
 use rustls::AlertDescription;
 
 use tlssrv_testing::pki::KeyType;
 use tlssrv_testing::{Client, Dial, Ended, Server, Site};
 
-/// Hosts with a certificate each; every command says which it is.
+/// Hosts with a certificate each; each command prints its host.
 const HOSTS: &str = r#"
     [[host]]
     names = ["a.example", "b.example"]
@@ -41,7 +41,7 @@ fn server(listener: &str) -> Server {
     Server::with_config_in(site, &toml)
 }
 
-/// The client got this host: its certificate and its command.
+/// Fails unless the client got the certificate and the command of this host.
 fn is_host(server: &Server, mut client: Client, host: &str) {
     let expected = server.site.certificate(&format!("{host}.pem"));
     assert_eq!(client.certificate(), expected, "certificate of {host}");

@@ -1,4 +1,4 @@
-//! What a host speaks: versions, suites, groups, and how long its records are.
+//! Versions, suites, groups and record sizes of a host.
 
 use std::fs;
 
@@ -10,7 +10,7 @@ const KEY: &str = "000102030405060708090a0b0c0d0e0f";
 const WITH_KEY: [&str; 4] = ["-psk_identity", "me", "-psk", KEY];
 const VERSIONS: [&str; 2] = ["-tls1_3", "-tls1_2"];
 
-/// A server whose default host has a certificate, or keys, or both, and says this beside.
+/// A server whose default host has a certificate, or keys, or both, and these lines.
 fn server(authentication: &str, lines: &str) -> Server {
     let site = Site::new();
     write_secret(&site.file("c.psk"), &format!("me:{KEY}\n"));
@@ -198,7 +198,7 @@ fn no_record_is_longer_than_its_host_says() {
     }
 }
 
-/// The length of the longest record of data that came, as the client's trace has their headers.
+/// The length of the longest data record in the trace of the client.
 fn longest_record(trace: &str) -> usize {
     let mut lines = trace.lines();
     let mut longest = 0;

@@ -1,4 +1,4 @@
-//! Pre-shared keys: who is served, as whom, and what commands and the log are told.
+//! Pre-shared keys: which clients are served, which user their command runs as, and what it and the log get.
 
 use std::ffi::OsStr;
 use std::os::fd::OwnedFd;
@@ -14,7 +14,7 @@ use tlssrv_testing::{Dial, Ended, Line, Server, Site, skip, tlssrv_path};
 
 const KEY: &str = "00112233445566778899aabbccddeeff";
 const OTHER: &str = "ffeeddccbbaa99887766554433221100";
-/// Says who it is, and what it was told.
+/// A script that prints its user and the identity of the client.
 const WHO: &str = "echo $(id -un) ${TLSSRV_PSK_IDENTITY-none}";
 const FORWARD_SECRET: &str = "ECDHE-PSK-CHACHA20-POLY1305";
 const PLAIN: &str = "PSK-AES128-GCM-SHA256";
@@ -26,13 +26,13 @@ fn site(table: &str) -> Site {
     site
 }
 
-/// A server of a command line: `tlssrv --listen … ARGS… sh -c SCRIPT`.
+/// A server with this command line: `tlssrv --listen … ARGS… sh -c SCRIPT`.
 fn serve(table: &str, args: &[&str], script: &str) -> Server {
     let args = [&["--listen", "127.0.0.1:0"], args, &["sh", "-c", script]].concat();
     Server::start_in(site(table), &args)
 }
 
-/// A server of a table with one default host, that says this beside its command.
+/// A server with a default host that has these lines and runs this script.
 fn serve_host(table: &str, lines: &str, script: &str) -> Server {
     let script = serde_json::to_string(script).unwrap();
     let toml = format!(
@@ -42,7 +42,7 @@ fn serve_host(table: &str, lines: &str, script: &str) -> Server {
     Server::with_config_in(site(table), &toml)
 }
 
-/// What `openssl s_client` gets with this key; its input stays empty.
+/// Runs `openssl s_client` with this key and no input.
 fn ask(server: &Server, identity: &[u8], key: &str, more: &[&str]) -> Ran {
     let mut s_client = program("openssl");
     s_client
@@ -53,14 +53,14 @@ fn ask(server: &Server, identity: &[u8], key: &str, more: &[&str]) -> Ran {
     run(&mut s_client)
 }
 
-/// The line that a client gets that has the key.
+/// The line that a client with the key gets.
 #[track_caller]
 fn told(server: &Server, identity: &str) -> String {
     let text = ask(server, identity.as_bytes(), KEY, &[]).text();
     text.trim_end().to_owned()
 }
 
-/// Two users whom commands can become; both are ourselves when we are not root.
+/// Two users that commands can run as; without root, both are the user of the tests.
 fn two_users() -> [User; 2] {
     match is_root() {
         true => ["nobody", "daemon"].map(|name| User::from_name(name).unwrap().unwrap()),

@@ -1,4 +1,4 @@
-//! OCSP responses: stapled to the certificate that they are for, as long as clients believe them.
+//! OCSP responses: stapled to the certificate that they are for, until they expire.
 
 use std::fs;
 use std::process::Command;
@@ -15,7 +15,7 @@ use tlssrv_testing::{Host, Server, Site, eventually, tlssrv_path};
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// `www.pem`, a certificate of serial number 1 with that of its CA, and what the CA says of it.
+/// `www.pem`, a certificate of serial number 1 with that of its CA.
 struct Setup {
     site: Site,
     ca: Authority,
@@ -33,18 +33,18 @@ impl Setup {
         Self { site, ca }
     }
 
-    /// What the CA says of the certificate in a file.
+    /// An OCSP response for the certificate in a file.
     fn response(&self, certificate: &str, says: Says<'_>, options: &[&str]) -> Vec<u8> {
         let files = ["ca.pem", "ca.key", certificate];
         ocsp::response(self.site.path(), files, says, options)
     }
 
-    /// That the certificate is good, today and tomorrow.
+    /// A response that the certificate is good, valid today and tomorrow.
     fn good(&self) -> Vec<u8> {
         self.response("leaf.pem", KNOWN, &["-ndays", "1"])
     }
 
-    /// With what the CA says in `www.ocsp`.
+    /// With this response in `www.ocsp`.
     fn with(self, response: &[u8]) -> Self {
         fs::write(self.site.file("www.ocsp"), response).unwrap();
         self
@@ -72,7 +72,7 @@ fn table(lines: &str) -> String {
     host.toml().replace("cert.pem", "www.pem")
 }
 
-/// The response with other dates: `thisUpdate` and `nextUpdate`. Nobody here verifies its signature.
+/// The response with other dates: `thisUpdate` and `nextUpdate`. Its signature is not verified here.
 fn dated(mut response: Vec<u8>, this_update: SystemTime, next_update: SystemTime) -> Vec<u8> {
     // Each a GeneralizedTime to the second, producedAt before them, and those of certificates behind.
     let times: Vec<usize> = (0..response.len() - 17)
@@ -86,7 +86,7 @@ fn dated(mut response: Vec<u8>, this_update: SystemTime, next_update: SystemTime
     response
 }
 
-/// What a client that asks for a response is told of it.
+/// The part of the output of `openssl s_client` about the stapled response.
 fn status(server: &Server, options: &[&str]) -> String {
     let ran = run(program("openssl")
         .args(["s_client", "-servername", "a.example", "-connect"])

@@ -1,4 +1,4 @@
-//! Session tickets whose keys several machines share.
+//! Session tickets with keys that several machines share.
 
 use std::env;
 use std::fs;
@@ -16,7 +16,7 @@ const KEYS: &str = "[tickets]\nkeys = \"tickets.key\"\n";
 const LISTEN: &str = "[[listen]]\naddress = \"127.0.0.1:0\"\n";
 const VERSIONS: [&str; 2] = ["-tls1_3", "-tls1_2"];
 
-/// A host that says whether the session is resumed.
+/// A host whose command prints whether the session was resumed.
 fn host(name: &str) -> String {
     format!(
         "[[host]]\nnames = [\"{name}\"]\ncert = [\"cert.pem\"]\nallow-root = true\n\
@@ -49,7 +49,7 @@ fn server(toml: &str, keys: &[u8]) -> Server {
 /// A client that keeps its session in a file.
 struct Tourist<'a> {
     version: &'a str,
-    /// Where its sessions are.
+    /// The directory of its sessions.
     home: Site,
 }
 
@@ -59,8 +59,8 @@ impl<'a> Tourist<'a> {
         Self { version, home }
     }
 
-    /// Has a session, that of this file if there is one, and keeps what comes in another: with TLS 1.2,
-    /// openssl keeps nothing of one that is resumed.
+    /// Connects, with the session in one file if there is one, and keeps the new session in another: with
+    /// TLS 1.2, openssl keeps nothing of a resumed session.
     fn visits(&self, address: SocketAddr, name: &str, offered: Option<&str>, kept: &str) -> String {
         let mut client = program("openssl");
         client

@@ -1,4 +1,4 @@
-//! Handshakes: versions, groups, certificates side by side, tickets, ALPN.
+//! Versions, groups, certificates, session resumption and ALPN.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -159,7 +159,7 @@ fn a_session_is_not_resumed_at_another_host() {
     }
 }
 
-/// Offers the ticket of one name for every other, which rustls by itself would not do.
+/// Offers the tickets of one name for every other name, which rustls alone does not do.
 #[derive(Debug)]
 struct AnyName(ClientSessionMemoryCache, ServerName<'static>);
 

@@ -1,5 +1,4 @@
-//! Bad input on the wire: each ends with the right alert, in time, with one log line, and leaves
-//! nothing behind.
+//! Bad input: the client gets the right alert in time, the log one line, and nothing is left behind.
 
 use std::io::{Read, Write};
 use std::time::{Duration, Instant};
@@ -15,7 +14,7 @@ use tlssrv_testing::raw::codes::alert::{
 };
 use tlssrv_testing::{Dial, Ended, Host, Line, Server, Socket, eventually, proc};
 
-/// A server of one engine, and how many descriptors that had before anyone came.
+/// A server with one engine, and the number of descriptors of that before the first connection.
 struct Wire {
     server: Server,
     engine: Pid,
@@ -52,7 +51,7 @@ impl Wire {
         Socket::connect(self.server.address())
     }
 
-    /// Sends this, and gets this alert in plaintext, and FIN; then there is this line.
+    /// Fails unless these bytes get this alert in plaintext, and FIN; returns the log line.
     fn refuses(&self, sent: &[u8], alert: u8, end: &str) -> Line {
         let start = Instant::now();
         let mut socket = self.connect();
@@ -67,7 +66,7 @@ impl Wire {
         line
     }
 
-    /// Sends this, and gets a ServerHello.
+    /// Fails unless these bytes get a ServerHello.
     fn answers(&self, sent: &[u8]) {
         let mut socket = self.connect();
         socket.write_all(sent).unwrap();
@@ -76,7 +75,7 @@ impl Wire {
         assert_eq!((answer[0], answer[5]), (22, 2));
     }
 
-    /// The only line, once it is there; and nothing is left of the connection.
+    /// The only log line; fails unless nothing is left of the connection.
     fn one_line(&self) -> Line {
         let line = self.server.wait_for_connection();
         assert_eq!(line.level, "info", "a stranger caused it");
@@ -337,10 +336,10 @@ fn nonsense_after_the_hello_gets_an_alert() {
     }
 }
 
-/// Longer than a test needs to get there, shorter than anyone wants to wait.
+/// The handshake timeout: longer than a test needs to connect, and short.
 const SHORT: &str = r#"handshake = "1s""#;
 
-/// The server hangs up within its deadline, and says nothing.
+/// Fails unless the server closes the connection within its timeout, and sends nothing.
 fn hangs_up(wire: &Wire, mut socket: Socket, start: Instant) -> Line {
     let _ = socket.read_to_end();
     let elapsed = start.elapsed();

@@ -1,4 +1,4 @@
-//! A host with a certificate and keys, and the command line.
+//! A host with a certificate and keys, and keys on the command line.
 
 use std::process::Command;
 
@@ -9,7 +9,7 @@ use crate::setup::{ANSWER, Key, serve_with, site};
 use tlssrv_testing::programs::{missing, program, run_with};
 use tlssrv_testing::{Line, Server};
 
-/// The versions, as OpenSSL and the log have them.
+/// The versions: the option of OpenSSL, and the name in the log.
 const VERSIONS: [(&str, &str); 2] = [("-tls1_2", "TLSv1.2"), ("-tls1_3", "TLSv1.3")];
 
 #[test]

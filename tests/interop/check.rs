@@ -1,4 +1,4 @@
-//! Handshakes that have to succeed, and handshakes that have to fail.
+//! Handshakes that must succeed, and handshakes that must fail.
 
 use crate::offer::{Client, Group, Offer, Version};
 use crate::setup::{ANSWER, serve, serve_with};
@@ -9,15 +9,15 @@ use tlssrv_testing::{Line, Server};
 pub(crate) const HANDSHAKE_FAILURE: Option<u8> = Some(40);
 pub(crate) const DECRYPT_ERROR: Option<u8> = Some(51);
 
-/// Each offer is accepted: the client gets its answer, and command and log know what was agreed on.
-/// The lines of the log.
+/// Fails unless each offer is accepted: the client gets its answer, and command and log what was agreed.
+/// Returns the lines of the log.
 pub(crate) fn accepted(client: Client, offers: &[Offer]) -> Vec<Line> {
     let server = serve(&ANSWER);
     let accepted = |offer| accepted_by(&server, client, offer);
     offers.iter().map(accepted).collect()
 }
 
-/// As [`accepted`], by a server that looks at names and protocols.
+/// As [`accepted`], with a server that selects by names and protocols.
 pub(crate) fn accepted_with_name_and_protocol(client: Client, offers: Vec<Offer>) {
     let host = "psk-only-ke = true\npsk-plain = true\nalpn = [\"other\", \"echo\"]";
     let server = serve_with(host, &ANSWER);
@@ -26,7 +26,7 @@ pub(crate) fn accepted_with_name_and_protocol(client: Client, offers: Vec<Offer>
     }
 }
 
-/// As [`accepted`], by this server of [`ANSWER`].
+/// As [`accepted`], with this server, which runs [`ANSWER`].
 pub(crate) fn accepted_by(server: &Server, client: Client, offer: &Offer) -> Line {
     let (ran, line) = connect(server, client, offer);
     let said = String::from_utf8_lossy(&ran.stdout);
@@ -58,8 +58,8 @@ pub(crate) fn accepted_by(server: &Server, client: Client, offer: &Offer) -> Lin
     line
 }
 
-/// With a wrong key, and with an unknown identity, a client is refused, and neither it nor the log can
-/// tell the one from the other.
+/// Fails unless clients with a wrong key and with an unknown identity are refused, and neither the client
+/// nor the log can tell one from the other.
 pub(crate) fn refused(client: Client, offers: &[Offer]) {
     let server = serve(&ANSWER);
     for offer in offers {
@@ -71,7 +71,7 @@ pub(crate) fn refused(client: Client, offers: &[Offer]) {
     }
 }
 
-/// The alert that a client gets, and how the log says it ended.
+/// The alert that a client gets, and the `end` in the log.
 pub(crate) fn refused_by(server: &Server, client: Client, offer: &Offer) -> (Option<u8>, String) {
     let (ran, line) = connect(server, client, offer);
     let said = String::from_utf8_lossy(&ran.stdout) + ran.stderr.as_str();
@@ -84,7 +84,7 @@ pub(crate) fn refused_by(server: &Server, client: Client, offer: &Offer) -> (Opt
     (alert(&said), end.to_owned())
 }
 
-/// Runs a client that has a line to say: what it said itself, and what the log says.
+/// Runs a client that sends a line; returns its output and its log line.
 pub(crate) fn connect(server: &Server, client: Client, offer: &Offer) -> (Ran, Line) {
     let before = server.connection_lines().len();
     let ran = run_with(&mut client(server, offer), b"a line\n");
@@ -93,7 +93,7 @@ pub(crate) fn connect(server: &Server, client: Client, offer: &Offer) -> (Ran, L
     (ran, lines.remove(before))
 }
 
-/// The alert that a client says it got, in the words of OpenSSL, gnutls-cli, and `peer.h`.
+/// The alert that a client reports, as OpenSSL, gnutls-cli and `peer.h` print it.
 fn alert(said: &str) -> Option<u8> {
     let mut words = ["SSL alert number ", "Received alert [", "alert="].iter();
     let rest = words.find_map(|word| Some(said.split_once(word)?.1))?;

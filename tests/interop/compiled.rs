@@ -13,14 +13,14 @@ use tlssrv_testing::programs::{missing, program, run};
 pub(crate) struct Compiled {
     /// Its source file, without `.c`.
     pub(crate) name: &'static str,
-    /// A file that is there if the library is.
+    /// A file of the library, which exists where the library is installed.
     pub(crate) header: &'static str,
     pub(crate) libraries: &'static [&'static str],
     pub(crate) executable: OnceLock<PathBuf>,
 }
 
 impl Compiled {
-    /// Whether it cannot be compiled because something is not installed, which is said aloud.
+    /// Whether it cannot be compiled because something is not installed; reports that as skipped.
     pub(crate) fn missing(&self) -> bool {
         missing(&["cc", self.header])
     }
@@ -49,7 +49,7 @@ impl Compiled {
         command
     }
 
-    /// Other runs of the tests may do the same at the same time: each has a file of its own.
+    /// Compiles to a file of its own first, because another run of the tests may do the same at the same time.
     fn compile(&self) -> PathBuf {
         let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/interop");
         let directory = Path::new(env!("CARGO_TARGET_TMPDIR"));

@@ -1,4 +1,4 @@
-//! A lot of data both ways at once, and an end of one side before the other.
+//! A lot of data both ways at once, and one side that ends before the other.
 
 use std::process::Command;
 
@@ -109,7 +109,7 @@ fn node_ends_its_side_and_still_gets_the_rest() {
     gets_the_rest(node, Suite::PskAes256);
 }
 
-/// What goes there comes back, and both sides end in good order.
+/// Everything that the client sends comes back, and both sides end in an orderly way.
 fn echoes(client: Client, suite: Suite) {
     let server = serve(&["cat"]);
     let data = data();
@@ -121,7 +121,7 @@ fn echoes(client: Client, suite: Suite) {
     assert_eq!((line.value("exit"), line.value("end")), ("0", "closed"));
 }
 
-/// A command that answers after the end of its input is heard.
+/// The answer of a command that answers after end-of-file reaches the client.
 fn gets_the_rest(client: Client, suite: Suite) {
     let server = serve(&["sh", "-c", "wc -c; head -c 300000 /dev/zero; echo the rest"]);
     let ran = run_with(&mut client(&server, &Offer::of(suite)), &[7; 100_000]).succeeded();

@@ -181,7 +181,7 @@ fn offers() -> Vec<Offer> {
     offers
 }
 
-/// Those that gnutls-cli survives.
+/// The offers that do not crash gnutls-cli.
 fn cli(mut offers: Vec<Offer>) -> Vec<Offer> {
     offers.retain(|offer| offer.suite != Suite::EcdhePskChaCha20);
     offers

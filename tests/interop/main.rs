@@ -1,4 +1,4 @@
-//! Clients of other TLS libraries, with pre-shared keys, against the real binary.
+//! Pre-shared keys with the clients of other TLS libraries.
 #![forbid(unsafe_code)]
 #![allow(
     clippy::unwrap_used,

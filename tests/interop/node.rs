@@ -62,7 +62,7 @@ fn node_with_a_wrong_key_is_refused_as_with_an_unknown_identity() {
     );
 }
 
-/// What node can do, without every combination: it takes a while to start.
+/// What node can do; not every combination, because it starts slowly.
 fn offers() -> Vec<Offer> {
     let mut offers = [
         Suite::Aes128,

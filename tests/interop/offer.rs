@@ -1,4 +1,4 @@
-//! What a client is asked to offer.
+//! What a client offers.
 
 use std::process::Command;
 
@@ -13,8 +13,8 @@ pub(crate) type Client = fn(&Server, &Offer) -> Command;
 pub(crate) struct Offer {
     pub(crate) suite: Suite,
     pub(crate) key: Key,
-    /// Most preferred first, and in TLS 1.3 the only key share is for the first; empty: what the
-    /// client likes.
+    /// Most preferred first; in TLS 1.3 the only key share is for the first. Empty: the groups of the
+    /// client.
     pub(crate) groups: &'static [Group],
     pub(crate) mode: Mode,
     /// `server_name`
@@ -23,15 +23,15 @@ pub(crate) struct Offer {
     pub(crate) protocol: Option<&'static str>,
 }
 
-/// The key exchange modes of TLS 1.3 (RFC 8446 §4.2.9); to TLS 1.2 they mean nothing.
+/// The key exchange modes of TLS 1.3 (RFC 8446 §4.2.9); TLS 1.2 has none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Mode {
     PskDheKe,
     PskKe,
 }
 
-/// The suites that tlssrv has for pre-shared keys, and some client here, too: none of them speaks
-/// `TLS_ECDHE_PSK_WITH_AES_256_GCM_SHA384`, nor has one the group X25519MLKEM768.
+/// The suites for pre-shared keys that tlssrv and at least one client here have. No client has
+/// `TLS_ECDHE_PSK_WITH_AES_256_GCM_SHA384` or the group X25519MLKEM768.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Suite {
     Aes128,
@@ -60,14 +60,14 @@ pub(crate) enum Group {
 }
 
 impl Offer {
-    /// The name and the protocol, as arguments of the clients that are written here.
+    /// The name and the protocol, as arguments of the clients in this folder.
     pub(crate) fn settings(&self) -> impl Iterator<Item = String> {
         let name = self.name.map(|name| format!("name={name}"));
         let protocol = self.protocol.map(|protocol| format!("protocol={protocol}"));
         name.into_iter().chain(protocol)
     }
 
-    /// The key is the usual one that goes with the suite, and everything else is up to the client.
+    /// An offer of a suite with its usual key; the client decides about everything else.
     pub(crate) fn of(suite: Suite) -> Self {
         Self {
             suite,
@@ -121,7 +121,7 @@ impl Offer {
 }
 
 impl Suite {
-    /// IANA's name.
+    /// The name of IANA.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Aes128 => "TLS_AES_128_GCM_SHA256",
@@ -135,7 +135,7 @@ impl Suite {
         }
     }
 
-    /// OpenSSL's name, by which wolfSSL goes, too.
+    /// The name that OpenSSL and wolfSSL use.
     pub(crate) fn openssl_name(self) -> &'static str {
         match self {
             Self::Aes128 | Self::Aes256 | Self::ChaCha20 => self.name(),
@@ -156,7 +156,7 @@ impl Suite {
 }
 
 impl Version {
-    /// As it is in the log, and as node has it.
+    /// The name in the log and in node.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Tls12 => "TLSv1.2",
@@ -166,7 +166,7 @@ impl Version {
 }
 
 impl Group {
-    /// IANA's name, as it is in the log.
+    /// The name of IANA, which the log uses.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Secp256r1 => "secp256r1",
@@ -187,7 +187,7 @@ impl Group {
     }
 }
 
-/// What OpenSSL and node call a list of groups.
+/// A list of groups, as OpenSSL and node write it.
 pub(crate) fn openssl_groups(groups: &[Group]) -> String {
     let name = |group: &Group| match group {
         Group::Secp256r1 => "P-256",

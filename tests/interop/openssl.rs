@@ -1,4 +1,4 @@
-//! `openssl s_client`. It has an end of its own only when the server ends: commands that answer once.
+//! `openssl s_client`. It ends only when the server does, so commands answer once.
 
 use std::io::Write;
 use std::process::{ChildStdin, Command, Stdio};
@@ -154,7 +154,7 @@ fn offers() -> Vec<Offer> {
     offers
 }
 
-/// A program that gets its input line by line, each when what came before is done.
+/// A program that gets each line of input after it has handled the one before.
 struct Typist {
     _program: Daemon,
     stdin: ChildStdin,
@@ -187,7 +187,7 @@ impl Typist {
         });
     }
 
-    /// Waits until so many KeyUpdates have gone (`>>>`) or come (`<<<`).
+    /// Waits for a number of KeyUpdates sent (`>>>`) or received (`<<<`).
     fn waits_for_updates(&self, direction: &str, count: usize) {
         self.stdout.wait("KeyUpdate", |lines| {
             (count_updates(lines, direction) >= count).then_some(())

@@ -11,7 +11,7 @@ pub(crate) struct Key {
     pub(crate) identity: String,
     /// The key itself, in hexadecimal digits.
     pub(crate) digits: String,
-    /// The end of its line in the server's file.
+    /// The end of its line in the PSK file of the server.
     hash: &'static str,
 }
 
@@ -49,13 +49,13 @@ impl Key {
         Self { identity, ..self }
     }
 
-    /// A key of so many bytes: 16 is the least, 1024 the most.
+    /// A key of this length; 16 to 1024 bytes are allowed.
     pub(crate) fn of_length(length: usize) -> Self {
         let secret = (1..=128).cycle().take(length);
         Self::new(&format!("{length}"), secret)
     }
 
-    /// A key whose identity has so many bytes: 256 is the most.
+    /// A key whose identity has this length; up to 256 bytes are allowed.
     pub(crate) fn with_identity_of_length(length: usize) -> Self {
         Self::new(&"i".repeat(length), 33..=64)
     }
@@ -113,8 +113,8 @@ pub(crate) fn serve_with(host: &str, command: &[&str]) -> Server {
     Server::with_config_in(site(), &toml)
 }
 
-/// Reads a line, says it again after what is known of the connection, and ends, because some clients
-/// have no end of their own.
+/// A command that reads a line, prints it after what it knows of the connection, and ends, because some
+/// clients do not end by themselves.
 pub(crate) const ANSWER: [&str; 3] = [
     "sh",
     "-c",

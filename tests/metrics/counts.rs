@@ -1,4 +1,4 @@
-//! Each thing that happens is counted, once, under its labels.
+//! Each event is counted once, under its labels.
 
 use std::fs;
 use std::io::Write;

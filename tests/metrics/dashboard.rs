@@ -1,4 +1,4 @@
-//! The dashboard in `etc/grafana` asks for what there is, and the manual has all of it.
+//! The dashboard in `etc/grafana` uses metrics that exist, and the manual lists all of them.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::scrape::{CAT, Scrape, scrape_until, table};
 use tlssrv_testing::Server;
 
-/// Every expression in it, wherever it stands.
+/// Every expression of the dashboard.
 fn expressions(value: &Value, found: &mut Vec<String>) {
     match value {
         // What to choose a data source from.
@@ -31,7 +31,7 @@ fn expressions(value: &Value, found: &mut Vec<String>) {
     }
 }
 
-/// The words of a text that this is the beginning of.
+/// The words of a text that start with this.
 fn words<'a>(text: &'a str, beginning: &str) -> Vec<&'a str> {
     let words = text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
     words.filter(|word| word.starts_with(beginning)).collect()
@@ -49,13 +49,13 @@ fn names(scrape: &Scrape) -> (BTreeSet<&str>, BTreeSet<&str>) {
     (names, labels)
 }
 
-/// What a histogram's series are part of.
+/// The name of the histogram that a series belongs to.
 fn family(name: &str) -> &str {
     let family = name.strip_suffix("_bucket").or(name.strip_suffix("_sum"));
     family.or(name.strip_suffix("_count")).unwrap_or(name)
 }
 
-/// A scrape that has every series that there can be.
+/// A scrape with every possible series.
 fn of_everything() -> Scrape {
     let server = Server::with_config(&table("", &[("a.example", CAT)]));
     let mut client = server.connect("a.example");

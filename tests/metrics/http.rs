@@ -1,4 +1,4 @@
-//! The HTTP side: what is asked in another way, and by whom that means no good.
+//! The HTTP server of metrics: unusual and hostile requests, and the process that answers.
 
 use std::fs;
 use std::io::{Read, Write};

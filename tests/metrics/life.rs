@@ -1,4 +1,4 @@
-//! Reloads, engines that die, and the end, as a scraper sees them.
+//! Metrics across reloads, the death of engines, and the end of the server.
 
 use std::fs;
 

@@ -1,4 +1,4 @@
-//! Numbers about a server: `[metrics]` as a scraper sees it, and `--status`, of the real binary.
+//! `[metrics]`, as a scraper sees it, and `--status`.
 #![forbid(unsafe_code)]
 #![allow(
     clippy::unwrap_used,

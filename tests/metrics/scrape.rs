@@ -1,4 +1,4 @@
-//! Asking for metrics, and reading what comes.
+//! A scraper: it requests metrics and parses them.
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
@@ -10,7 +10,7 @@ use tlssrv_testing::{Server, Socket, eventually};
 #[derive(Debug)]
 pub(crate) struct Scrape(pub(crate) BTreeMap<String, f64>);
 
-/// What came back.
+/// An HTTP answer.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
@@ -39,7 +39,7 @@ pub(crate) fn table(top: &str, hosts: &[(&str, &str)]) -> String {
 /// `cat`, as the lines of a host.
 pub(crate) const CAT: &str = "command = [\"cat\"]";
 
-/// Where a server gives its metrics now.
+/// The address at which a server serves metrics now.
 pub(crate) fn address(server: &Server) -> SocketAddr {
     const MARK: &str = "notice metrics at ";
     server.wait_for_line("it gives metrics", |line| line.contains(MARK));
@@ -48,7 +48,7 @@ pub(crate) fn address(server: &Server) -> SocketAddr {
     addresses.next_back().unwrap().1.parse().unwrap()
 }
 
-/// Sends this, and takes what comes until the end.
+/// Sends a request, and reads the answer to its end.
 pub(crate) fn exchange(mut socket: Socket, request: &str) -> Answer {
     socket.write_all(request.as_bytes()).unwrap();
     let mut answer = String::new();
@@ -78,7 +78,7 @@ pub(crate) fn scrape(server: &Server) -> Scrape {
     Scrape::parse(&answer.body)
 }
 
-/// The metrics, once this is true of them.
+/// The metrics, once a condition is true.
 pub(crate) fn scrape_until(
     server: &Server,
     what: &str,

@@ -1,4 +1,4 @@
-//! The kinds of entries of `allow`, and pre-shared keys among them.
+//! The kinds of entries of `allow`, for certificates and for pre-shared keys.
 
 use rcgen::SanType;
 

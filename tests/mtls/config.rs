@@ -1,4 +1,4 @@
-//! What is wrong with the table, and where.
+//! Mistakes in the configuration of client certificates, and their lines.
 
 use std::fs;
 use std::process::Command;

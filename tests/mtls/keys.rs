@@ -1,4 +1,4 @@
-//! The kinds of keys that clients have.
+//! Types of client keys.
 
 use rcgen::KeyPair;
 
@@ -6,7 +6,7 @@ use crate::setup::{Setup, served, value};
 use tlssrv_testing::pki::Valid;
 use tlssrv_testing::programs::{missing, program, run};
 
-/// What `openssl genpkey` is asked for.
+/// Key types, as options of `openssl genpkey`.
 const KINDS: [(&str, &[&str]); 5] = [
     ("p256", &["EC", "-pkeyopt", "ec_paramgen_curve:P-256"]),
     ("p384", &["EC", "-pkeyopt", "ec_paramgen_curve:P-384"]),

@@ -1,5 +1,5 @@
-//! Clients with certificates, against the real binary: who is let in, with which alert the others are sent
-//! away, and what the command and the log are told.
+//! Client certificates: which clients are accepted, which alert the others get, and what the command and the
+//! log get.
 #![forbid(unsafe_code)]
 #![allow(
     clippy::unwrap_used,

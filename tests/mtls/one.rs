@@ -1,4 +1,4 @@
-//! The one connection on descriptor 0, whose client has a certificate.
+//! One connection on descriptor 0 whose client has a certificate.
 
 use std::fs;
 use std::net::TcpListener;
@@ -10,7 +10,7 @@ use crate::setup::{Setup, s_client_at, table, value};
 use tlssrv_testing::programs::{Ran, missing};
 use tlssrv_testing::{Line, tlssrv_path};
 
-/// What a client gets from a tlssrv that has this one connection, the exit status of that and its line.
+/// Runs tlssrv for one connection: what the client gets, the exit status of tlssrv, and its log line.
 fn one(setup: &Setup, who: &str) -> (Ran, Option<i32>, Line) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();

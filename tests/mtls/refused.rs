@@ -1,4 +1,4 @@
-//! Who is sent away, with which alert, and what the log says: in both versions.
+//! Clients that are refused: the alert in both versions, and the log line.
 
 use std::fs;
 

@@ -1,4 +1,4 @@
-//! Sessions that are resumed: with the same certificate, and only as long as it is good.
+//! Resumption of sessions with client certificates: only as long as the certificate is accepted.
 
 use std::fs;
 use std::time::{Duration, SystemTime};
@@ -13,7 +13,7 @@ use tlssrv_testing::{Server, eventually};
 
 const VERSIONS: [&str; 2] = ["-tls1_3", "-tls1_2"];
 
-/// Where a client keeps its session of this version.
+/// The file in which a client keeps its session of this version.
 fn session(server: &Server, version: &str) -> String {
     let file = server.site.file(&format!("session{version}"));
     file.to_str().unwrap().to_owned()
@@ -48,7 +48,7 @@ fn assert_refused(server: &Server, who: &str, alert: u8) {
     }
 }
 
-/// Reads the table anew, with these lines of a host.
+/// Reloads, with these lines of the host.
 fn reload(server: &Server, lines: &str, times: usize) {
     fs::write(server.site.file("tlssrv.toml"), table(lines)).unwrap();
     server.signal(Signal::SIGHUP);

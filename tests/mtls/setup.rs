@@ -8,7 +8,7 @@ use tlssrv_testing::pki::Certificate;
 use tlssrv_testing::programs::{Ran, program, run};
 use tlssrv_testing::{Server, Site};
 
-/// Who may issue certificates to clients, in `ca.pem`; and a directory with them.
+/// A CA for clients, in `ca.pem`, and the directory of that.
 pub(crate) struct Setup {
     pub(crate) ca: Authority,
     pub(crate) site: Site,
@@ -56,12 +56,12 @@ pub(crate) fn table(lines: &str) -> String {
     )
 }
 
-/// What `openssl s_client` gets with the certificate `WHO.pem` (none, when it is empty), and what it says.
+/// Runs `openssl s_client` with the certificate `WHO.pem` (none, when it is empty).
 pub(crate) fn s_client(server: &Server, who: &str, options: &[&str]) -> Ran {
     s_client_at(server.address(), &server.site, who, options)
 }
 
-/// The same from whoever is at this address.
+/// The same, with the server at this address.
 pub(crate) fn s_client_at(address: SocketAddr, site: &Site, who: &str, options: &[&str]) -> Ran {
     let mut command = program("openssl");
     command
@@ -76,7 +76,7 @@ pub(crate) fn s_client_at(address: SocketAddr, site: &Site, who: &str, options: 
     run(command.args(options))
 }
 
-/// Fails unless a client is served; what its command says.
+/// Fails unless a client is served; returns the output of the command.
 pub(crate) fn served(server: &Server, who: &str, options: &[&str]) -> String {
     let ran = s_client(server, who, options);
     let text = String::from_utf8(ran.stdout).unwrap();

@@ -1,4 +1,4 @@
-//! `run-as = "cert-cn"`: the command becomes the user of the certificate's common name.
+//! `run-as = "cert-cn"`: the command runs as the user of the common name of the certificate.
 
 use crate::setup::{Setup, s_client, served, value};
 use tlssrv_testing::account::{is_root, ordinary_user};

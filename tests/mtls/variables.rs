@@ -1,4 +1,4 @@
-//! What the command is told of a certificate.
+//! The variables of a command that describe the client certificate.
 
 use std::collections::BTreeSet;
 

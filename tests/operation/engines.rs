@@ -1,4 +1,4 @@
-//! Engines: what they have given up, and what happens when one dies.
+//! Engines: their confinement, and what happens when one dies.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -10,7 +10,7 @@ use nix::unistd::Pid;
 use tlssrv_testing::account::is_root;
 use tlssrv_testing::{Client, Ended, Host, Server, Socket, eventually, proc};
 
-/// A server of two engines, both in their jails.
+/// A server with two engines, both confined.
 fn server() -> Server {
     let server = Host {
         top: "engines = 2",
@@ -22,7 +22,7 @@ fn server() -> Server {
     server
 }
 
-/// The engines, once all of them have taken the last step.
+/// The engines, once all of them are confined.
 fn jailed(server: &Server) -> Vec<Pid> {
     eventually("the engines are jailed", || {
         let engines = server.engines();

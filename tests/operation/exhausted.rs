@@ -1,17 +1,17 @@
-//! When descriptors run out: somebody waits, or is turned away, and nobody who is there notices.
+//! A lack of descriptors: new clients wait or are closed, and open connections go on.
 
 use nix::unistd::Pid;
 
 use tlssrv_testing::{Dial, Ended, Server, proc, programs};
 
-/// Lets a process have so many more descriptors, for a while.
+/// Leaves a process this number of free descriptors.
 pub(crate) fn leave(pid: Pid, free: usize) {
     let open = proc::descriptors(pid);
     let limit = (0..).filter(|fd| !open.contains(fd)).nth(free).unwrap();
     soft_limit(pid, limit);
 }
 
-/// Sets how many it may have; it could still raise that by itself.
+/// Sets the soft limit of descriptors.
 pub(crate) fn soft_limit(pid: Pid, limit: u32) {
     let mut prlimit = programs::program("prlimit");
     prlimit.arg(format!("--pid={pid}"));

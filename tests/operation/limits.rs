@@ -1,4 +1,4 @@
-//! So many clients and no more: in total, at a host, from one source, in a second.
+//! Limits on connections: in total, per host, per source, and per second.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
@@ -25,7 +25,7 @@ fn limited(limits: &str) -> Server {
     ))
 }
 
-/// Whether a client is served, as against closed before it has said a word.
+/// Whether a client is served, and not closed before the handshake.
 fn is_served(server: &Server) -> bool {
     Dial::new().try_connect(server.address(), "").is_ok()
 }

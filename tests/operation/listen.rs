@@ -1,4 +1,4 @@
-//! A server that listens: where, and with which configuration.
+//! Listeners: TCP, Unix-domain sockets, several at once, and addresses in use.
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::os::unix::net::UnixListener;

@@ -7,7 +7,7 @@ use nix::unistd::Pid;
 
 use tlssrv_testing::{Client, Dial, Host, Server, eventually, proc, skip};
 
-/// The descriptors of monitor and engines, and the commands.
+/// The number of descriptors of monitor and engines, and the number of commands.
 #[derive(Debug, PartialEq, Eq)]
 struct Footprint {
     descriptors: Vec<(Pid, Option<usize>)>,
@@ -98,7 +98,7 @@ fn twenty_thousand_connections_one_after_another_leave_nothing_behind() {
     returns_to(&server, &before);
 }
 
-/// Connections that let every engine open what it opens only once.
+/// A number of connections after which every engine has opened what it opens only once.
 const WARM_UP: usize = 8;
 
 fn warm_up(server: &Server) {

@@ -1,4 +1,4 @@
-//! The log: one line per connection, wherever it goes.
+//! The log: one line per connection, in each format and to each destination.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -14,7 +14,7 @@ use rustls::version::TLS13;
 
 use tlssrv_testing::{Dial, Ended, Host, Line, Server, Site, eventually, skip, tlssrv_path};
 
-/// The keys of a line of a connection that went well, in their order.
+/// The keys of the line of a successful connection, in their order.
 const KEYS: [&str; 18] = [
     "id",
     "peer",
@@ -36,7 +36,7 @@ const KEYS: [&str; 18] = [
     "end",
 ];
 
-/// A server whose log looks like this, and one connection of which everything is known.
+/// A server with this format of the log, and one connection that has a value for every key.
 fn served(log: &str) -> (Server, u16) {
     let server = Host {
         log,
@@ -54,7 +54,7 @@ fn served(log: &str) -> (Server, u16) {
     (server, port)
 }
 
-/// What such a line says.
+/// Fails unless the line has the expected values.
 fn is_right(server: &Server, port: u16, line: &Line) {
     assert_eq!(line.level, "info");
     assert!(line.value("id").starts_with(&format!("{}.", server.pid())));
@@ -178,7 +178,7 @@ fn nothing_is_traced_by_default() {
     );
 }
 
-/// A server that does not say on its stderr when it is ready: it is when its socket takes a client.
+/// A server that does not log to standard error; it is ready when its socket accepts a client.
 struct Logged {
     site: Site,
     child: Child,
@@ -196,7 +196,7 @@ impl Logged {
         Self { site, child }
     }
 
-    /// A connection that goes well.
+    /// Makes a successful connection.
     fn serve(&self) {
         let path = self.site.file("s");
         let socket = eventually("it listens", || UnixStream::connect(&path).ok());
@@ -211,7 +211,7 @@ impl Logged {
         kill(Pid::from_raw(self.child.id().try_into().unwrap()), signal).unwrap();
     }
 
-    /// The lines of connections in a file, once there are so many.
+    /// Waits for the log lines of this number of connections in a file.
     fn lines(&self, file: &str, count: usize) -> Vec<Line> {
         eventually("lines in the file", || {
             let lines = connections(&self.site.file(file));

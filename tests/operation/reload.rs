@@ -1,4 +1,4 @@
-//! A new configuration while clients come and go: wholly, or not at all.
+//! Reloading while clients connect: the new configuration is taken as a whole or not at all.
 
 use std::fmt::Write;
 use std::fs;
@@ -272,7 +272,7 @@ fn the_connections_of_a_host_are_counted_across_reloads() {
     eventually("there is room again", || third().ok());
 }
 
-/// A server that may have so many descriptors.
+/// A server with this limit of descriptors.
 fn limited(toml: &str, descriptors: usize) -> Server {
     let site = Site::new().with_file("tlssrv.toml", toml);
     let mut prlimit = programs::program("prlimit");

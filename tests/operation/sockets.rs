@@ -1,4 +1,4 @@
-//! What the kernel does with a client's socket.
+//! Socket options: buffer sizes and keep-alive.
 
 use std::fs;
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -13,8 +13,8 @@ use nix::sys::socket::sockopt::{
 use tlssrv_testing::socket::tcp_pair;
 use tlssrv_testing::{Client, Dial, Host, Site, Socket, eventually, tlssrv_path};
 
-/// A tlssrv with these limits for one connection, its socket, which is ours as well, and a client whose
-/// handshake is done.
+/// A tlssrv with these limits for one connection, the socket of that, which the test has as well, and a
+/// client that has completed its handshake.
 fn one_connection(limits: &str) -> (Child, TcpStream, Client) {
     let host = Host {
         limits,
@@ -110,8 +110,8 @@ fn clients_of_a_server_have_the_keep_alive_of_its_configuration() {
     }
 }
 
-/// In how many seconds the kernel asks the client of a connection whether it is still there; `None`
-/// inside: it never does. `None`: another timer runs.
+/// The seconds until the kernel sends a keep-alive probe on a connection; `None` inside: never. `None`:
+/// another timer runs.
 fn keep_alive(local: SocketAddr, remote: SocketAddr) -> Option<Option<u64>> {
     let table = fs::read_to_string("/proc/net/tcp").unwrap();
     let port = |address: &str| u16::from_str_radix(address.rsplit(':').next().unwrap(), 16).ok();

@@ -1,4 +1,4 @@
-//! Readers that stall: they cost a bounded amount of memory, and nobody else notices.
+//! Clients and commands that do not read: they use a bounded amount of memory, and do not affect others.
 
 use std::io;
 use std::time::Duration;
@@ -9,12 +9,12 @@ use tlssrv_testing::{Client, Ended, Host, Server, Socket, eventually, proc};
 
 /// Connections that stall at a time.
 const STALLED: u64 = 20;
-/// What each of them may cost the engine, in KiB: a few buffers of 64 KiB.
+/// Memory of the engine for each of them, in KiB: a few buffers of 64 KiB.
 const EACH: u64 = 512;
-/// What the engine may need besides, in KiB.
+/// Other memory of the engine, in KiB.
 const SLACK: u64 = 4096;
 
-/// One engine, and a command that echoes to those who ask for it.
+/// One engine, and a command that echoes for clients that ask for it.
 fn server(stdio: &str, command: &str) -> Server {
     let script = format!("read x; test $x = echo && exec cat; exec {command}");
     Host {
@@ -123,7 +123,7 @@ fn a_client_that_reads_again_gets_everything() {
     assert_eq!(received.ended, Ended::CloseNotify);
 }
 
-/// Sends until nothing is taken for a while, and says how much was.
+/// Sends until nothing is taken for a while; returns the number of bytes sent.
 fn send_until_stalled(client: &mut Client) -> u64 {
     const WHILE: Duration = Duration::from_millis(100);
     match &client.socket {

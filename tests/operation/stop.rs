@@ -1,4 +1,4 @@
-//! Stopping: TERM and INT drain, a second signal ends.
+//! Stopping: SIGTERM and SIGINT drain, a second signal ends at once.
 
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
@@ -7,7 +7,7 @@ use nix::sys::signal::Signal;
 
 use tlssrv_testing::{Client, Dial, Ended, Host, Server, Socket, eventually, proc};
 
-/// Sends the signal, and waits until it is obeyed.
+/// Sends the signal, and waits until the server drains.
 fn drain(server: &Server, signal: Signal) {
     server.signal(signal);
     server.wait_for_line("it drains", |line| line.contains("no more clients"));

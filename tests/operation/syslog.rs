@@ -1,4 +1,4 @@
-//! syslog, in a mount namespace whose `/dev/log` is the test's.
+//! syslog, in a mount namespace with the `/dev/log` of the test.
 
 use std::os::unix::net::UnixDatagram;
 use std::process::{Child, Command, Stdio};
@@ -74,7 +74,7 @@ impl Drop for Running {
     }
 }
 
-/// The next line, without what every line of syslog begins with.
+/// The next line, without the priority, time and tag.
 fn line(log: &UnixDatagram, priority: &str, tag: &str) -> String {
     let mut datagram = [0; 4096];
     let length = log.recv(&mut datagram).unwrap();

@@ -1,4 +1,4 @@
-//! What `listen1` says of addresses and flags that are wrong.
+//! Messages of `listen1` about wrong addresses and flags.
 
 use std::os::unix::process::CommandExt;
 

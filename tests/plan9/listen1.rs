@@ -1,4 +1,4 @@
-//! `listen1` runs a command for each call, by means of tcpserver or socat.
+//! `listen1`, which runs a command for each call, by tcpserver or socat.
 
 use std::fs;
 use std::io::Write;
@@ -15,7 +15,7 @@ use tlssrv_testing::programs::missing;
 use tlssrv_testing::socket::free_address;
 use tlssrv_testing::{Dial, Site, skip, tlssrv_path};
 
-/// What accepts the calls.
+/// The programs that can accept calls for `listen1`.
 const TOOLS: [&str; 2] = ["tcpserver", "socat"];
 
 #[test]
@@ -233,7 +233,7 @@ fn the_caller_is_logged_with_v_only() {
     });
 }
 
-/// Tries this with each of them that is here.
+/// Runs a test with each of the programs that is installed.
 fn with_each_tool(run: impl Fn(&Site, &str)) {
     for tool in TOOLS {
         if !missing(&[tool]) {
@@ -242,7 +242,7 @@ fn with_each_tool(run: impl Fn(&Site, &str)) {
     }
 }
 
-/// `listen1` where nothing else accepts calls.
+/// `listen1` with a `PATH` that has only this program to accept calls.
 fn with(tool: &str, site: &Site, args: &[&str]) -> Command {
     let rest = [
         "sh", "sed", "getent", "id", "grep", "cat", "echo", "mkdir", "rmdir",

@@ -1,4 +1,4 @@
-//! What is there for those who come from Plan 9: `mkfile-compat/`, run by Plan 9's own mk and rc.
+//! `mkfile-compat/`, for users of Plan 9, run by the mk and rc of Plan 9.
 #![forbid(unsafe_code)]
 #![allow(
     clippy::unwrap_used,
@@ -36,7 +36,7 @@ pub(crate) fn compat(file: &str) -> PathBuf {
         .join(file)
 }
 
-/// A directory of a site that has these programs, to be all of `PATH`.
+/// A directory of a site with these programs, as the whole of `PATH`.
 pub(crate) fn path_of(site: &Site, programs: &[&str]) -> PathBuf {
     let path = site.file("path");
     let _ = fs::remove_dir_all(&path);
@@ -47,7 +47,7 @@ pub(crate) fn path_of(site: &Site, programs: &[&str]) -> PathBuf {
     path
 }
 
-/// `listen1` with these arguments, in a site, where whoever it becomes can run it.
+/// `listen1` with these arguments, copied to a site, where other users can run it.
 pub(crate) fn listen1(site: &Site, args: &[&str]) -> Command {
     fs::copy(compat("listen1"), site.file("listen1")).unwrap();
     let mut listen1 = program(site.file("listen1").to_str().unwrap());
@@ -55,7 +55,7 @@ pub(crate) fn listen1(site: &Site, args: &[&str]) -> Command {
     listen1
 }
 
-/// A `listen1` or `listen` at work, and what it and its commands write to descriptor 2.
+/// A running `listen1` or `listen`, and the standard error of it and its commands.
 pub(crate) struct Listening {
     pub(crate) daemon: Daemon,
     pub(crate) said: std::sync::Arc<Lines>,
@@ -81,7 +81,7 @@ impl Listening {
 }
 
 impl Drop for Listening {
-    /// Whoever is told to end takes with it what it has started.
+    /// SIGTERM, because it then ends what it has started, too.
     fn drop(&mut self) {
         if let Ok(None) = self.daemon.0.try_wait() {
             self.terminate();
@@ -93,7 +93,7 @@ impl Drop for Listening {
     }
 }
 
-/// Calls as soon as somebody listens.
+/// Connects, as soon as the address is listened on.
 pub(crate) fn call(address: impl Into<SocketAddr>) -> TcpStream {
     let address = address.into();
     let socket = eventually("it listens", || TcpStream::connect(address).ok());
@@ -101,7 +101,7 @@ pub(crate) fn call(address: impl Into<SocketAddr>) -> TcpStream {
     socket
 }
 
-/// Calls a port of this machine.
+/// Connects to a port of this machine.
 pub(crate) fn call_port(port: u16) -> TcpStream {
     call(([127, 0, 0, 1], port))
 }

@@ -1,4 +1,4 @@
-//! The mkfile, by Plan 9's own mk.
+//! The mkfile.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -172,7 +172,7 @@ fn mk_test_serves_a_client() {
     assert_eq!(names(&site.file("tmp")), [""; 0]);
 }
 
-/// A home, when mk is here.
+/// A home directory; `None` where mk is not installed.
 fn site() -> Option<Site> {
     if missing(&["mk"]) {
         return None;
@@ -192,7 +192,7 @@ fn mk(site: &Site, targets: &[&str]) -> Command {
     mk
 }
 
-/// mk, with a cargo that says what it is told to do.
+/// mk, with a cargo that prints its arguments.
 fn with_cargo(site: &Site, target: &str) -> Command {
     site.write_program(
         "cargo",

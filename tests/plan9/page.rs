@@ -1,4 +1,4 @@
-//! What the page says of flags is what the programs take.
+//! The page about Plan 9 lists the flags that the programs accept.
 
 use std::fs;
 use std::process::Command;
@@ -64,7 +64,7 @@ fn a_keys_only_form_takes_no_certificate_as_the_page_says() {
     );
 }
 
-/// The rows of the table in a section: what is on the left, and on the right.
+/// The rows of the table in a section: left and right cell.
 fn rows(section: &str) -> Vec<(String, String)> {
     let page = fs::read_to_string(compat("README.md")).unwrap();
     let (_, text) = page.split_once(&format!("{section}\n")).unwrap();

@@ -1,4 +1,4 @@
-//! `listen` runs the service files, by rc.
+//! `listen`, and the service files that it runs.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -183,13 +183,13 @@ const USAGE: &str = "usage: listen [-p maxprocs] [-d srvdir] [-t trustsrvdir] [-
 /// A service at work.
 struct Served {
     port: u16,
-    /// What is `/dev/log` for it.
+    /// The socket that is its `/dev/log`.
     log: UnixDatagram,
     _listening: Listening,
 }
 
-/// Has `listen` serve one of our services: on another port, and with the files of a site in place of those
-/// in `/etc/tlssrv`, as those do who adapt it.
+/// Has `listen` run one of the service files: on another port, and with the files of a site in place of those
+/// in `/etc/tlssrv`, as users who adapt it do.
 fn serve(site: &Site, service: &str) -> Option<Served> {
     if missing(&["tcpserver", "rc"]) {
         return None;
@@ -228,7 +228,7 @@ const WITH_LOG: &str = r#"
         ln -s "$0" /dev/log && exec "$@"
 "#;
 
-/// syslog gets a line of a connection that has ended well, under this tag.
+/// Fails unless syslog gets a line of a connection that ended well, under this tag.
 fn assert_logged(log: &UnixDatagram, tag: &str) {
     let mut datagram = [0; 4096];
     loop {
@@ -241,7 +241,7 @@ fn assert_logged(log: &UnixDatagram, tag: &str) {
     }
 }
 
-/// With our programs first in `PATH`, and rc last, as 9base wants it.
+/// With the programs under test first in `PATH`, and rc last, as 9base wants it.
 fn with_rc<'a>(command: &'a mut Command, site: &Site) -> &'a mut Command {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let rc = find("rc").unwrap().parent().unwrap().to_owned();

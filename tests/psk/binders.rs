@@ -1,4 +1,4 @@
-//! Who does not have the key learns nothing: neither which identities there are, nor what is wrong.
+//! Clients without the right key: they learn neither which identities exist nor what was wrong.
 
 use crate::server::{Pair, Server};
 use crate::setup::{host, key, key384, lax_host};
@@ -7,7 +7,7 @@ use tlssrv_testing::raw::hash::Hash;
 use tlssrv_testing::raw::hello::{Binder, Offer, Psk};
 use tlssrv_testing::raw::{Client, profiles};
 
-/// A name that the server does not know.
+/// A key with an identity that the server does not know.
 fn stranger() -> Psk {
     Psk {
         identity: b"nobody".to_vec(),
@@ -15,7 +15,7 @@ fn stranger() -> Psk {
     }
 }
 
-/// A name that it knows, with another key.
+/// A wrong key with an identity that the server knows.
 fn liar() -> Psk {
     Psk {
         secret: vec![9; 32],
@@ -115,7 +115,7 @@ fn identities_that_no_table_can_have_are_unknown() {
     });
 }
 
-/// Its Finished is not decrypted.
+/// Fails unless the server cannot decrypt Finished.
 #[track_caller]
 fn unknown_in_tls12(psk: &Psk) {
     let client = profiles::tls12(psk, &[suite::ECDHE_PSK_CHACHA20]);

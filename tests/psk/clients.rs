@@ -1,4 +1,4 @@
-//! Handshakes of clients of the world, in the shapes that their libraries give them.
+//! Handshakes with hellos as well-known clients send them.
 
 use crate::server::{Pair, Server};
 use crate::setup::{host, key, lax_host, long_key};

@@ -1,4 +1,4 @@
-//! How sessions end: in good order, and not.
+//! The ends of sessions, orderly and not.
 
 use tlssrv::tls::session::Stage;
 
@@ -100,7 +100,7 @@ fn what_follows_the_clients_close_notify_later_is_ignored() {
     }
 }
 
-/// The client has sent "before" and closed; the server has heard no more of it, and can send.
+/// Fails unless the server has read "before" and the close, nothing after that, and can still send.
 fn must_only_send(pair: &mut Pair) {
     assert_eq!(pair.server.stage, Stage::PeerClosed);
     assert_eq!(pair.server.plaintext, b"before");

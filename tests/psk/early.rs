@@ -1,4 +1,4 @@
-//! Early data: nobody asked for it, so it is skipped and never read (RFC 8446 §4.2.10).
+//! Early data, which the server never accepts and skips (RFC 8446 §4.2.10).
 
 use crate::server::Pair;
 use crate::setup::{host, key};
@@ -13,7 +13,7 @@ fn client() -> Client {
     client
 }
 
-/// One that has to retry, too.
+/// A client that announces early data and has to retry.
 fn retrying() -> Client {
     let mut client = client();
     client.hello = client.hello.shares(&[]);

@@ -1,4 +1,4 @@
-//! What comes after the hellos of TLS 1.2, done wrong.
+//! Wrong messages after the hellos of TLS 1.2.
 
 use crate::server::Pair;
 use crate::setup::{host, key, lax_host};
@@ -10,12 +10,12 @@ fn client() -> Client {
     profiles::tls12(&key(), &[suite::ECDHE_PSK_CHACHA20])
 }
 
-/// Where the server waits for the ClientKeyExchange.
+/// A session in which the server waits for ClientKeyExchange.
 fn halfway() -> Pair {
     Pair::halfway(client(), &host())
 }
 
-/// Where it waits for `change_cipher_spec`.
+/// A session in which the server waits for `change_cipher_spec`.
 fn exchanged() -> Pair {
     let mut pair = halfway();
     let exchange = pair.client.client_key_exchange();
@@ -23,7 +23,7 @@ fn exchanged() -> Pair {
     pair
 }
 
-/// Where it waits for Finished.
+/// A session in which the server waits for Finished.
 fn changed() -> Pair {
     let mut pair = exchanged();
     let ccs = pair.client.change_cipher_spec12();

@@ -1,4 +1,4 @@
-//! The client's Finished of TLS 1.3, done wrong.
+//! Wrong Finished messages of the client in TLS 1.3.
 
 use crate::server::Pair;
 use crate::setup::{host, key};
@@ -6,7 +6,7 @@ use tlssrv_testing::raw::bytes::message;
 use tlssrv_testing::raw::codes::{alert, group, handshake, record};
 use tlssrv_testing::raw::profiles;
 
-/// Where the server waits for it.
+/// A session in which the server waits for Finished.
 fn halfway() -> Pair {
     Pair::halfway(profiles::tls13(&[key()], &[group::X25519]), &host())
 }

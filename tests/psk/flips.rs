@@ -1,4 +1,4 @@
-//! Somebody between client and server changes one bit, or leaves something out: no handshake comes of it.
+//! An attacker who changes a bit or removes bytes between client and server: no handshake completes.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use tlssrv_testing::raw::codes::{TLS13, alert, extension, group, record, suite};
 use tlssrv_testing::raw::hello::Psk;
 use tlssrv_testing::raw::{Client, Step, profiles};
 
-/// More flights than any handshake has.
+/// A number of flights that no handshake reaches.
 const MOST_FLIGHTS: usize = 6;
 
 /// A handshake that would succeed.
@@ -85,7 +85,7 @@ fn tls12_without_ems() -> Client {
 }
 
 impl Handshake {
-    /// Has client and server speak, as long as they do, over somebody who may change each flight.
+    /// Lets client and server talk to their end, through a function that may change each flight.
     fn run(&self, mut between: impl FnMut(usize, &mut Vec<u8>)) -> Pair {
         let mut pair = Pair::new((self.client)(), &self.config);
         let mut flight = pair.client.start();
@@ -103,12 +103,12 @@ impl Handshake {
         pair
     }
 
-    /// Whether it comes to TLS 1.3.
+    /// Whether it agrees on TLS 1.3.
     fn is_tls13(&self) -> bool {
         self.run(|_, _| {}).client.agreed.version == TLS13
     }
 
-    /// The flights of the client, when nobody is between.
+    /// The flights of the client when nothing is changed.
     fn flights(&self) -> Vec<Vec<u8>> {
         let mut flights = Vec::new();
         let pair = self.run(|_, flight| flights.push(flight.clone()));
@@ -150,7 +150,7 @@ fn every_bit_of_a_handshake_matters() {
     }
 }
 
-/// Where the versions of records are in a flight.
+/// The places of the record versions in a flight.
 fn record_versions(flight: &[u8]) -> Vec<usize> {
     let mut versions = Vec::new();
     let mut start = 0;

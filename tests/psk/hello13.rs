@@ -9,7 +9,7 @@ use tlssrv_testing::raw::codes::{
 use tlssrv_testing::raw::hello::Hello;
 use tlssrv_testing::raw::{Client, profiles};
 
-/// What a usual client offers, changed.
+/// A usual client with a changed hello.
 fn client(change: impl FnOnce(Hello) -> Hello) -> Client {
     let mut client = profiles::tls13(&[key()], &[group::X25519]);
     client.hello = change(client.hello);

@@ -1,11 +1,11 @@
-//! Things that a good client does now and then, and a bad one for ever.
+//! Messages that a client may send now and then, but not without end.
 
 use crate::server::Pair;
 use crate::setup::{host, key};
 use tlssrv_testing::raw::codes::{WARNING, alert, extension, group, handshake, record, suite};
 use tlssrv_testing::raw::{Client, profiles};
 
-/// How many records in a row may carry no data.
+/// Maximum number of records without data in a row.
 const LIMIT: usize = 32;
 
 fn tls13() -> Client {

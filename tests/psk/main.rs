@@ -1,5 +1,5 @@
-//! Sessions with pre-shared keys, in memory: a client of our own, made to misbehave where a test wants
-//! it, and our server side.
+//! The engine for pre-shared keys, in memory: a client that can misbehave in every way, and the server side of
+//! tlssrv.
 
 // Tests, and what helps them, may stop where they stand.
 #![allow(

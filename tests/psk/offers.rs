@@ -1,4 +1,4 @@
-//! Offers of keys (RFC 8446 §4.2.11) that are refused, and the alert of each.
+//! `pre_shared_key` extensions (RFC 8446 §4.2.11) that are refused, and the alert of each.
 
 use crate::server::Pair;
 use crate::setup::{host, key};
@@ -113,7 +113,7 @@ fn a_refused_client_gets_nothing_but_an_alert() {
     assert_eq!(answer, [21, 3, 3, 0, 2, 2, alert::DECRYPT_ERROR]);
 }
 
-/// What the server says to a `pre_shared_key` of this body.
+/// The answer of the server to a `pre_shared_key` of this body.
 fn answer_to_offer(offer: &[u8]) -> Option<u8> {
     let mut pair = Pair::new(profiles::tls13(&[key()], &[group::X25519]), &host());
     let hello = pair.client.hello.message_with_offer(offer);

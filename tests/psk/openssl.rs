@@ -1,4 +1,4 @@
-//! The test client against OpenSSL: what it takes for right is not only the engine's word.
+//! The test client against OpenSSL, so that it is not checked by the engine alone.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::SocketAddr;
@@ -142,7 +142,7 @@ fn the_test_client_renews_its_keys_with_openssl() {
     assert_eq!(connection.client.largest % 512, 0);
 }
 
-/// `openssl s_server`, which gives back each line with its letters in reverse.
+/// `openssl s_server`, which sends back each line reversed.
 struct OpenSsl {
     _daemon: Daemon,
     address: SocketAddr,
@@ -193,7 +193,7 @@ impl OpenSsl {
         connection
     }
 
-    /// A handshake, some lines, and an end in good order.
+    /// A handshake, some lines, and an orderly end.
     fn chat(&self, client: Client) -> Client {
         let mut connection = self.connect(client);
         for _ in 0..3 {
@@ -230,8 +230,8 @@ impl Connection {
     }
 }
 
-/// An `SSL_SESSION` of TLS 1.3, `TLS_AES_256_GCM_SHA384` and this secret: it is how OpenSSL is given a
-/// key for another hash than SHA-256.
+/// An `SSL_SESSION` of TLS 1.3, `TLS_AES_256_GCM_SHA384` and this secret, because that is how OpenSSL takes
+/// a key for another hash than SHA-256.
 fn session_pem(secret: &[u8]) -> String {
     let field = |typ: u8, bytes: &[u8]| {
         let length = u8::try_from(bytes.len()).unwrap();

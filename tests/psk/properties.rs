@@ -1,5 +1,5 @@
-//! Whatever a client sends, the session ends in good order or in bad, and never in a handshake that was
-//! none.
+//! Arbitrary input: the session ends in an orderly way or with an alert, and never completes a handshake that
+//! was not one.
 
 use proptest::prelude::*;
 
@@ -60,7 +60,7 @@ proptest! {
     }
 }
 
-/// Gives the server these records, protected or not, without some bytes at the end.
+/// Sends these records, protected or not, without some bytes at the end.
 fn check(
     mut pair: Pair,
     records: &[(Protection, u8, Vec<u8>)],
@@ -88,10 +88,10 @@ fn check(
     Ok(())
 }
 
-/// How a record goes.
+/// The protection of a record.
 #[derive(Clone, Copy, Debug)]
 enum Protection {
-    /// As the client's next has to be.
+    /// The current keys of the client.
     Current,
     None,
 }
@@ -108,7 +108,7 @@ fn any_client() -> impl Strategy<Value = fn() -> Client> {
     prop::sample::select(clients)
 }
 
-/// Types and contents that a server may like or not.
+/// Types and contents that a server may accept or not.
 fn any_records() -> impl Strategy<Value = Vec<(Protection, u8, Vec<u8>)>> {
     let messages = vec![
         vec![0; 4],

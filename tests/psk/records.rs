@@ -17,7 +17,7 @@ fn tls12() -> Client {
     profiles::tls12(&key(), &[suite::ECDHE_PSK_CHACHA20])
 }
 
-/// A client of TLS 1.2 whose records have nonces in them.
+/// A client of TLS 1.2 with a suite whose records have explicit nonces.
 fn tls12_gcm() -> Client {
     profiles::tls12(&key(), &[suite::ECDHE_PSK_AES_256_GCM])
 }

@@ -1,4 +1,4 @@
-//! All randomness of a session is its provider's.
+//! All randomness of a session comes from its provider.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use crate::setup::{Host, host, key, lax_host};
 use tlssrv_testing::raw::codes::{group, suite};
 use tlssrv_testing::raw::{Client, profiles};
 
-/// A provider that has no secrets.
+/// A provider with predictable randomness.
 fn fixed() -> Arc<Config> {
     let provider = CryptoProvider {
         secure_random: &Fixed,
@@ -34,7 +34,7 @@ fn fixed() -> Arc<Config> {
     .config()
 }
 
-/// Randomness that is none, and the key exchange of it.
+/// Predictable randomness, and key exchanges that use it.
 #[derive(Debug)]
 struct Fixed;
 
@@ -78,7 +78,7 @@ impl ActiveKeyExchange for FixedExchange {
     }
 }
 
-/// What two servers say to the same client.
+/// The answers of two servers to the same client.
 fn twice(mut client: Client, config: &Arc<Config>) -> [Vec<u8>; 2] {
     let mut servers = [Server::new(config), Server::new(config)];
     let mut said = [Vec::new(), Vec::new()];

@@ -1,5 +1,4 @@
-//! The second ClientHello says what the first one said, or the server has nothing to do with it
-//! (RFC 8446 §4.1.2).
+//! The second ClientHello after a HelloRetryRequest (RFC 8446 §4.1.2).
 
 use crate::server::Pair;
 use crate::setup::{host, key, key384, lax_host};
@@ -11,7 +10,7 @@ use tlssrv_testing::raw::groups::Share;
 use tlssrv_testing::raw::hello::Hello;
 use tlssrv_testing::raw::{Client, profiles};
 
-/// A client whose share does not fit.
+/// A client without a usable key share.
 fn client() -> Client {
     let mut client = profiles::tls13(&[key(), key384()], &[group::X25519]);
     client.hello = client

@@ -1,4 +1,4 @@
-//! The server's side of a connection in memory, and both sides together.
+//! The server side of a connection in memory, and both sides together.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use tlssrv_testing::raw::codes::{FATAL, record};
 use tlssrv_testing::raw::hello::Psk;
 use tlssrv_testing::raw::{Client, Step};
 
-/// A session of ours.
+/// The server side: a session of tlssrv.
 pub(crate) struct Server {
     session: Session,
     input: Buffer,
@@ -31,7 +31,7 @@ impl Server {
         }
     }
 
-    /// Gives it what the client has sent; what it answers. A session that is over takes nothing.
+    /// Passes bytes of the client to the session; returns its answer. A session that has ended takes nothing.
     pub(crate) fn give(&mut self, bytes: &[u8]) -> Vec<u8> {
         if self.failure.is_some() {
             return Vec::new();
@@ -53,12 +53,12 @@ impl Server {
         ciphertext.filled().to_vec()
     }
 
-    /// The alert that it has ended the session with.
+    /// The alert with which it ended the session.
     pub(crate) fn alert(&self) -> Option<u8> {
         self.failure.as_ref()?.alert.map(Into::into)
     }
 
-    /// Whether plaintext may flow, or could until it failed.
+    /// Whether the handshake is complete, or was before the session failed.
     pub(crate) fn is_complete(&self) -> bool {
         self.stage != Stage::Handshake
     }
@@ -107,7 +107,7 @@ impl Pair {
         Self { client, server }
     }
 
-    /// Where the client has said hello, and the server has answered.
+    /// A session whose server has answered the hello of the client.
     pub(crate) fn greeted(client: Client, config: &Arc<Config>) -> Self {
         let mut pair = Self::new(client, config);
         let hello = pair.client.start();
@@ -115,7 +115,7 @@ impl Pair {
         pair
     }
 
-    /// Where it is the client's turn to end the handshake, after a retry if need be.
+    /// A session in which the client is about to end the handshake, after a retry where one is needed.
     pub(crate) fn halfway(client: Client, config: &Arc<Config>) -> Self {
         let mut pair = Self::greeted(client, config);
         if pair.client.agreed.retry.is_some() {
@@ -126,7 +126,7 @@ impl Pair {
         pair
     }
 
-    /// After a complete handshake.
+    /// A session with a complete handshake.
     pub(crate) fn connected(client: Client, config: &Arc<Config>) -> Self {
         let mut pair = Self::halfway(client, config);
         let answer = pair.client.answer();
@@ -135,7 +135,7 @@ impl Pair {
         pair
     }
 
-    /// Gives the server what the client has sent, and the client what the server answers to it.
+    /// Passes bytes of the client to the server, and the answer to the client.
     pub(crate) fn give(&mut self, bytes: &[u8]) {
         let answer = self.server.give(bytes);
         if let Some(failure) = &self.server.failure {
@@ -145,13 +145,13 @@ impl Pair {
         assert!(self.client.channel.is_drained(), "half a record");
     }
 
-    /// A protected handshake record, or whatever the client's keys make of it.
+    /// Passes a handshake message, in a record under the keys of the client if it has any.
     pub(crate) fn give_handshake(&mut self, bytes: &[u8]) {
         let record = self.client.channel.record(record::HANDSHAKE, bytes);
         self.give(&record);
     }
 
-    /// Both sides think that the handshake is complete, and plaintext flows.
+    /// Fails unless both sides have a complete handshake and plaintext flows.
     pub(crate) fn must_be_connected(&mut self) {
         assert_eq!(self.client.step, Step::Traffic);
         assert_eq!(self.server.stage, Stage::Traffic);
@@ -163,7 +163,7 @@ impl Pair {
         self.must_echo();
     }
 
-    /// Plaintext flows both ways.
+    /// Fails unless plaintext flows both ways.
     pub(crate) fn must_echo(&mut self) {
         let record = self.client.data(b"ping");
         self.give(&record);
@@ -174,13 +174,13 @@ impl Pair {
         assert!(self.client.alerts.is_empty(), "{:?}", self.client.alerts);
     }
 
-    /// The server ends the session with this alert, which the client can read, and with no other word.
+    /// Fails unless the server ends the session with this alert, which the client can read, and nothing else.
     #[track_caller]
     pub(crate) fn must_refuse(&mut self, bytes: &[u8], alert: u8) {
         self.must_refuse_with_one_of(bytes, &[alert]);
     }
 
-    /// The same, where the standards leave a choice.
+    /// The same, where the RFCs allow several alerts.
     #[track_caller]
     pub(crate) fn must_refuse_with_one_of(&mut self, bytes: &[u8], alerts: &[u8]) {
         let answer = self.server.give(bytes);
@@ -199,7 +199,7 @@ impl Pair {
         assert_eq!(last, sent.map(|alert| (FATAL, alert)), "{failure:?}");
     }
 
-    /// The server ends the session without a word, as is right after an alert.
+    /// Fails unless the server ends the session and sends nothing, as it must after an alert.
     #[track_caller]
     pub(crate) fn must_end_silently(&mut self, bytes: &[u8]) {
         let answer = self.server.give(bytes);

@@ -19,7 +19,7 @@ pub(crate) fn key() -> Psk {
     }
 }
 
-/// A key that goes with SHA-384.
+/// A key for SHA-384.
 pub(crate) fn key384() -> Psk {
     Psk {
         identity: b"client384".to_vec(),
@@ -28,7 +28,7 @@ pub(crate) fn key384() -> Psk {
     }
 }
 
-/// A key as long as Plan 9's.
+/// A key as long as those of Plan 9.
 pub(crate) fn long_key() -> Psk {
     Psk {
         identity: b"plan9".to_vec(),
@@ -37,12 +37,12 @@ pub(crate) fn long_key() -> Psk {
     }
 }
 
-/// A host with all these keys; without (EC)DHE it allows nothing.
+/// A host with all these keys, which requires (EC)DHE.
 pub(crate) fn host() -> Arc<Config> {
     Host::default().config()
 }
 
-/// A host that allows what there is without (EC)DHE.
+/// A host that also allows keys without (EC)DHE.
 pub(crate) fn lax_host() -> Arc<Config> {
     let modes = Modes {
         psk_ke: true,

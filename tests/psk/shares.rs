@@ -1,5 +1,4 @@
-//! Key shares that are no points, or the wrong ones: in either version they are refused, and no secret
-//! comes of them.
+//! Key shares that are wrong or no points: they are refused in both versions.
 
 use crate::server::Pair;
 use crate::setup::{host, key, lax_host};
@@ -60,7 +59,7 @@ fn bad_shares_are_refused_in_tls12() {
     }
 }
 
-/// Shares that nothing good can come of.
+/// Invalid shares.
 fn bad_shares() -> Vec<(u16, Vec<u8>)> {
     let mut bad: Vec<(u16, Vec<u8>)> = Vec::new();
     for group in [

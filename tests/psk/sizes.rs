@@ -1,4 +1,4 @@
-//! `record_size_limit` (RFC 8449), and what is sent in records of what size.
+//! `record_size_limit` (RFC 8449), and the sizes of records.
 
 use crate::server::Pair;
 use crate::setup::{host, key};

@@ -1,4 +1,4 @@
-//! Every message at every time: what is not its turn ends the session, with the alert that says so.
+//! Every message in every state: a message out of turn ends the session with the right alert.
 
 use crate::server::Pair;
 use crate::setup::{host, key, lax_host};
@@ -11,13 +11,13 @@ use tlssrv_testing::raw::profiles;
 /// What the server waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
-    /// The ClientHello, of whatever version.
+    /// The ClientHello, of either version.
     Hello,
     /// The second ClientHello.
     SecondHello,
     /// Finished of TLS 1.3.
     Finished13,
-    /// Whatever comes after it.
+    /// Application data, or messages after the handshake.
     Traffic13,
     /// ClientKeyExchange of `ECDHE_PSK`.
     Exchange,
@@ -26,7 +26,7 @@ enum State {
     ChangeCipherSpec,
     /// Finished of TLS 1.2.
     Finished12,
-    /// Whatever comes after it.
+    /// Application data, or messages after the handshake.
     Traffic12,
 }
 
@@ -83,7 +83,7 @@ impl State {
         }
     }
 
-    /// The handshake message whose turn it is.
+    /// The type of the expected handshake message.
     fn awaited(self) -> Option<u8> {
         match self {
             Hello | SecondHello => Some(handshake::CLIENT_HELLO),
@@ -105,7 +105,7 @@ impl State {
         matches!(self, Traffic13 | Traffic12)
     }
 
-    /// What is said of a record that should be protected, and is not.
+    /// The alert for a record that should be protected and is not.
     fn unprotected(self) -> &'static [u8] {
         match self {
             // RFC 8446 §5: "If an implementation … receives an unexpected record type, it MUST
@@ -128,7 +128,7 @@ impl State {
     }
 }
 
-/// Bodies that a message of whatever type may have.
+/// Bodies for messages of any type.
 fn bodies() -> [Vec<u8>; 4] {
     [vec![], vec![0], vec![0; 12], vec![7; 300]]
 }

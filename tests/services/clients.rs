@@ -1,4 +1,4 @@
-//! Clients of other TLS libraries: a line each way, and a clean end.
+//! Clients of other TLS libraries: a line each way, and an orderly end.
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, Command, Stdio};
@@ -75,7 +75,7 @@ fn python_ends_its_side_and_still_gets_the_rest() {
     }
 }
 
-/// What a Python program says that has `connection` (a TCP socket) and `context`.
+/// The output of a Python program with the variables `connection` (a TCP socket) and `context`.
 fn python(server: &Server, version: &str, program_text: &str) -> String {
     let script = format!("{CONNECT}{program_text}");
     run(program("python3")
@@ -100,7 +100,7 @@ print(tls.recv(100))
 print(tls.unwrap().recv(100))
 ";
 
-/// Through buffers, because `unwrap()` of a socket would not wait for data.
+/// With memory buffers, because `unwrap()` of a socket would not wait for data.
 const HALF_CLOSE: &str = r"
 into, out = ssl.MemoryBIO(), ssl.MemoryBIO()
 tls = context.wrap_bio(into, out, server_hostname='a.example')

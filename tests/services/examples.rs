@@ -1,4 +1,4 @@
-//! What is in `etc/examples`, running.
+//! The examples in `etc/examples`, running.
 
 use std::fs;
 use std::io::Write;
@@ -15,7 +15,7 @@ use tlssrv_testing::examples::{Programs, site_of};
 use tlssrv_testing::programs::{Ran, missing, program, run, run_with};
 use tlssrv_testing::{Client, Server, Site};
 
-/// Starts an example on a free port, with other places for what it serves.
+/// Starts an example on a free port, with other directories for what it serves.
 fn start(name: &str, places: &[(&str, &str)]) -> Server {
     let text = fs::read_to_string(folder().join(name)).unwrap();
     let port = |line: &str| match line.starts_with("address = ") {
@@ -35,7 +35,7 @@ fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("etc/examples")
 }
 
-/// A directory, as the example has it in a place of ours.
+/// A path as text.
 fn place(directory: &Path) -> &str {
     directory.to_str().unwrap()
 }
@@ -51,7 +51,7 @@ fn curl(server: &Server, certificate: &str, host: &str, args: &[&str], url: &str
         .arg(url.replace("PORT", &port.to_string())))
 }
 
-/// What `openssl s_client` gets with the first key of a PSK file, when it sends this.
+/// What `openssl s_client` gets when it sends this, with the first key of a PSK file.
 fn with_first_key(server: &Server, psk: &str, args: &[&str], input: &[u8]) -> String {
     let text = fs::read_to_string(server.site.file(psk)).unwrap();
     let line = text.lines().find(|line| !line.starts_with('#')).unwrap();
@@ -242,7 +242,7 @@ fn mail_goes_to_dovecot_and_clients_with_a_key_get_their_own_imap() {
     assert!(said.contains("\r\na OK Logout completed"), "{said}");
 }
 
-/// Makes a tree the user's that examples run as where root tests them.
+/// Gives a directory tree to the user that examples run as, where root runs the tests.
 fn give_to_nobody(tree: &Path) {
     let nobody = User::from_name("nobody").unwrap().unwrap();
     chown(tree, Some(nobody.uid), Some(nobody.gid)).unwrap();

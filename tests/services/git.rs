@@ -61,7 +61,7 @@ fn git_refuses_a_server_whose_certificate_has_another_name() {
     assert!(!at.join("clone").exists(), "{}", ran.stderr);
 }
 
-/// What git starts with a host and a port to reach it by.
+/// The program that git starts with a host and a port to connect to.
 fn write_proxy(site: &Site) -> String {
     let file = site.file("proxy");
     let client = tls_client("$1", "$2", &site.file("cert.pem"));
@@ -96,7 +96,7 @@ fn commit(work: &Path, message: &str, bytes: &[u8]) {
     said(work, &["commit", "--quiet", "-m", message]);
 }
 
-/// Whether a clone is whole, and has everything that the work tree has.
+/// Fails unless a clone is complete and has everything that the work tree has.
 pub(crate) fn assert_same(work: &Path, clone: &Path) {
     said(clone, &["fsck", "--full", "--strict"]);
     assert_eq!(said(clone, &["status", "--porcelain"]), "");
@@ -110,12 +110,12 @@ pub(crate) fn assert_same(work: &Path, clone: &Path) {
     }
 }
 
-/// What git says there.
+/// The output of git in a directory.
 fn said(at: &Path, args: &[&str]) -> String {
     run(git(at).args(args)).text()
 }
 
-/// git, without anybody's configuration.
+/// git, without the configuration of the machine and the user.
 pub(crate) fn git(at: &Path) -> Command {
     let mut git = program("git");
     git.current_dir(at)

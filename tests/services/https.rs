@@ -74,7 +74,7 @@ impl Web {
         }
     }
 
-    /// What curl gets from there, trusting only this certificate.
+    /// What curl gets, with only this certificate trusted.
     fn curl(&self, host: &str, certificate: &str, path: &str) -> Ran {
         let port = self.server.address().port();
         run(program("curl")
@@ -104,7 +104,7 @@ directory = "."
 allow-root = true
 "#;
 
-/// Reads a request, and says who answers. It leaves the rest to its end: HTTP/1.0.
+/// A command that reads a request and answers with its name, as HTTP/1.0: its end is the end of the answer.
 const GREET: &str = r#"
 while read -r line; do
     test "$line" = "$(printf '\r')" && break

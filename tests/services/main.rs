@@ -1,4 +1,4 @@
-//! Real services behind the real binary, and real clients that talk to them.
+//! Real services behind tlssrv, and their real clients.
 #![forbid(unsafe_code)]
 #![allow(
     clippy::unwrap_used,

@@ -61,7 +61,7 @@ fn a_tree_of_64_mib_comes_and_goes_through_rsync_byte_for_byte() {
     assert!(bytes(0, "out") > TREE && bytes(1, "in") > TREE);
 }
 
-/// Modules for our own user. Only root is to say who that is: the daemon would be nobody.
+/// Modules for the user of the tests. Only root must name it, because the daemon would run as nobody.
 fn configuration(at: &Path) -> String {
     let user = match is_root() {
         true => "uid = 0\ngid = 0\n",
@@ -81,7 +81,7 @@ fn configuration(at: &Path) -> String {
     )
 }
 
-/// Files of many sizes, with nothing in them that could be compressed or guessed; directories, some
+/// Files of many sizes with incompressible contents; directories, some
 /// empty; links, one to nowhere.
 fn make_tree(at: &Path) {
     let sizes = [0, 1, 2, 511, 512, 4095, 4096, 4097, 16_383, 16_384, 16_385]
@@ -121,7 +121,7 @@ impl Noise {
     }
 }
 
-/// What there is under a directory, by its path from there.
+/// Everything below a directory, by relative path.
 struct Tree(BTreeMap<PathBuf, Entry>);
 
 #[derive(PartialEq, Eq)]

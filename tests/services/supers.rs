@@ -1,4 +1,4 @@
-//! Those who accept connections and start tlssrv for each, with the table of a [`Site`].
+//! Superservers, which accept connections and start tlssrv for each, with the configuration of a [`Site`].
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
@@ -12,27 +12,27 @@ use tlssrv_testing::programs::{Daemon, find, missing, program};
 use tlssrv_testing::socket::free_address;
 use tlssrv_testing::{Site, Socket, eventually, skip, tlssrv_path};
 
-/// One of them, at work.
+/// A running superserver.
 pub(crate) struct Super {
     pub(crate) name: &'static str,
     pub(crate) at: At,
-    /// What it says of a command that ended with this exit status.
+    /// What the superserver reports about a command with this exit status.
     status: fn(u8) -> String,
-    /// Where it says so.
+    /// The file in which it reports.
     said: PathBuf,
     _daemon: Daemon,
 }
 
-/// Where it listens.
+/// The address that it listens on.
 pub(crate) enum At {
     Tcp(SocketAddr),
     Unix(PathBuf),
 }
 
-/// Starts one; `None`: it is not here.
+/// Starts a superserver; `None`: it is not installed.
 pub(crate) type Start = fn(&Site) -> Option<Super>;
 
-/// Every one of them.
+/// Every superserver.
 pub(crate) const ALL: [Start; 6] = [
     tcpserver,
     inetd,
@@ -51,7 +51,7 @@ impl Super {
         })
     }
 
-    /// Waits until it says that so many tlssrv ended with this status.
+    /// Waits until it reports this number of tlssrv processes that ended with this status.
     pub(crate) fn wait_for_status(&self, status: u8, count: usize) {
         let what = (self.status)(status);
         eventually(
@@ -92,7 +92,7 @@ pub(crate) fn tcpserver(site: &Site) -> Option<Super> {
     })
 }
 
-/// OpenBSD's inetd, whose connection is descriptor 2, too.
+/// The inetd of OpenBSD, which makes the connection descriptor 2, too.
 pub(crate) fn inetd(site: &Site) -> Option<Super> {
     if missing(&["inetd"]) {
         return None;
@@ -123,7 +123,7 @@ pub(crate) fn inetd(site: &Site) -> Option<Super> {
     })
 }
 
-/// xinetd, whose connection is descriptor 2, too.
+/// xinetd, which makes the connection descriptor 2, too.
 pub(crate) fn xinetd(site: &Site) -> Option<Super> {
     if missing(&["xinetd"]) {
         return None;
@@ -159,8 +159,8 @@ pub(crate) fn xinetd(site: &Site) -> Option<Super> {
     })
 }
 
-/// s6-tcpserver, of s6-networking, which Debian 12 does not have: without it, its like, which is what
-/// any program does that accepts a connection and gives it as descriptors 0 and 1.
+/// s6-tcpserver, of s6-networking. Debian 12 does not have it; without it, a stand-in does what any such
+/// program does: it accepts a connection and passes it as descriptors 0 and 1.
 pub(crate) fn s6_tcpserver(site: &Site) -> Option<Super> {
     let address = free_address();
     let mut server = match find("s6-tcpserver") {
@@ -194,7 +194,7 @@ pub(crate) fn s6_tcpserver(site: &Site) -> Option<Super> {
     })
 }
 
-/// The variables of s6-tcpserver, its descriptors, and what it says with `-v`.
+/// The stand-in: the variables and descriptors of s6-tcpserver, and its output with `-v`.
 const S6_TCPSERVER: &str = "
 import os, socket, sys
 listener = socket.create_server((sys.argv[1], int(sys.argv[2])))
@@ -256,12 +256,12 @@ pub(crate) fn systemd(site: &Site) -> Option<Super> {
     })
 }
 
-/// Where they report.
+/// The file in which superservers report.
 fn said(site: &Site) -> File {
     File::create(site.file("said")).unwrap()
 }
 
-/// With nothing to read, and variables of an earlier connection that no command may believe.
+/// With nothing to read, and stale variables of another connection, which no command may get.
 fn stale(command: &mut Command) -> &mut Command {
     command
         .stdin(Stdio::null())

@@ -1,4 +1,4 @@
-//! tlssrv with one connection on descriptor 0, under those who accept it: inetd, tcpserver, systemd.
+//! tlssrv with one connection on descriptor 0, started by inetd, tcpserver or systemd.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -91,7 +91,7 @@ fn connect(socket: &Path) -> Client {
     Dial::new().over(Socket::from(stream), "a.example")
 }
 
-/// A line each way, and a clean end. Whatever is not TLS would break it.
+/// A line each way, and an orderly end. Anything but TLS on the connection would break it.
 fn assert_echoes(client: &mut Client) {
     client.send(b"a line\n");
     assert_eq!(client.read_line(), "a line");
@@ -100,7 +100,7 @@ fn assert_echoes(client: &mut Client) {
     rest.assert_whole(b"");
 }
 
-/// Each connection has a line, and nobody complained.
+/// Fails unless the log has a line for each connection and nothing else.
 fn assert_logs(site: &Site, connections: usize) {
     let log = eventually("its log has a line for each connection", || {
         let log = fs::read_to_string(site.file("log")).ok()?;

@@ -1,5 +1,4 @@
-//! A table of hosts for one connection on descriptor 0, under each of those who accept it: SNI works
-//! there, too.
+//! A configuration with several hosts under each superserver: SNI works there, too.
 
 use std::fs;
 use std::io::Write;
@@ -91,7 +90,7 @@ fn a_command_with_inherited_standard_error_does_not_write_to_the_client() {
     }
 }
 
-/// What has to hold, whoever has accepted the connections.
+/// Fails unless the hosts are served as they must be under any superserver.
 fn serves_a_table(start: Start) {
     let site = site("\"reject\"", "\"reject\"");
     let Some(server) = start(&site) else { return };
@@ -135,7 +134,7 @@ fn serves_a_table(start: Start) {
     assert_eq!(log.matches("oops").count(), 3, "{log}");
 }
 
-/// Two hosts that say what they were told, and write to descriptor 2.
+/// Two hosts whose commands print their variables, and write to standard error.
 fn site(unknown_name: &str, missing_name: &str) -> Site {
     let command = |host: &str, status: u8| {
         let script = format!(
@@ -179,7 +178,7 @@ const TOLD: &str = "host=$TLSSRV_HOST sni=$SSL_TLS_SNI/$SSL_TLS_SNI_SERVERNAME $
     from=$TCPREMOTEIP:$TCPREMOTEPORT to=$TCPLOCALIP:$TCPLOCALPORT \
     cgi=$REMOTE_ADDR:$REMOTE_PORT/$REMOTE_HOST stale=$SSL_CLIENT_S_DN$TCPREMOTEINFO$IPCREMOTEPATH";
 
-/// The command has been told about this connection, and nothing that was in the environment before.
+/// Fails unless the command has the variables of this connection and no stale ones.
 fn assert_told(client: &mut Client, server: &Super, name: &str, host: &str) {
     let addresses = match &server.at {
         At::Unix(_) => "UNIX from=: to=: cgi=:/".to_owned(),
@@ -203,7 +202,7 @@ fn answer_to_hello(socket: Socket, name: &str) -> Vec<u8> {
     bytes
 }
 
-/// The lines of so many connections.
+/// The log lines, once there is this number of connections.
 fn connection_lines(site: &Site, count: usize) -> Vec<Line> {
     eventually("a line for each connection", || {
         let log = fs::read_to_string(site.file("log")).ok()?;

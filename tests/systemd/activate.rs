@@ -1,4 +1,4 @@
-//! systemd's own systemd-socket-activate, which passes sockets as systemd does.
+//! systemd-socket-activate, which passes sockets as systemd does.
 
 use std::os::unix::net::UnixStream;
 use std::path::Path;

@@ -1,5 +1,5 @@
-//! tlssrv with no more privileges and system calls than its units leave it: as far as that can be had
-//! without systemd.
+//! tlssrv with the privileges and system calls that its units leave it, as far as that is possible without
+//! systemd.
 
 use std::fs;
 use std::net::TcpListener;
@@ -15,11 +15,11 @@ use tlssrv_testing::account::is_root;
 use tlssrv_testing::programs::{Daemon, missing, program, run};
 use tlssrv_testing::{Client, Ended, Server, Site, eventually, proc, tlssrv_path};
 
-/// What the commands run as: not the user of the engines.
+/// The user of the commands, which is not that of the engines.
 const USER: &str = "daemon";
 const LISTEN: &str = "[[listen]]\naddress = ";
 
-/// Whether a test has to be left out.
+/// Whether a test must be skipped.
 fn impossible() -> bool {
     if !is_root() {
         tlssrv_testing::skip("only root gives up privileges");
@@ -28,7 +28,7 @@ fn impossible() -> bool {
     missing(&["/usr/bin/python3", "setpriv", "systemd-analyze"])
 }
 
-/// A server in the cage of a unit.
+/// A server confined as a unit confines it.
 fn confined(unit: &str, site: Site) -> Server {
     let mut command = program("/usr/bin/python3");
     command.args(cage(unit, &site));
@@ -36,7 +36,7 @@ fn confined(unit: &str, site: Site) -> Server {
     Server::run(site, command.args(["-f", "tlssrv.toml"]))
 }
 
-/// The arguments of python3 that run tlssrv in the cage of a unit, from files that everybody may read.
+/// The arguments of python3 that run tlssrv confined as by a unit, from files that everybody may read.
 fn cage(unit: &str, site: &Site) -> [PathBuf; 3] {
     let binary = site.file("tlssrv");
     fs::copy(tlssrv_path(), &binary).unwrap();
@@ -50,7 +50,7 @@ fn cage(unit: &str, site: &Site) -> [PathBuf; 3] {
     [script, unit, binary]
 }
 
-/// A port that only privileges bind; each test has some of its own.
+/// A privileged port; each test has a range of its own.
 fn privileged_port(mut ports: Range<u16>) -> u16 {
     ports
         .find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok())
@@ -132,7 +132,7 @@ fn the_unprivileged_service_runs_with_its_system_call_filter() {
     assert_eq!(server.stop().code(), Some(0));
 }
 
-/// An engine takes an EPERM for a kernel without landlock, and goes on without it.
+/// An engine treats EPERM as a kernel without Landlock, and continues without it.
 #[test]
 fn the_unprivileged_service_may_restrict_itself_further() {
     if impossible() {

@@ -6,7 +6,7 @@ use crate::start::Start;
 use tlssrv_testing::pki::{self, KeyType, Valid, write_secret};
 use tlssrv_testing::{Dial, Server, Site};
 
-/// A site without a certificate in reach, and a directory as systemd makes them.
+/// A site without a certificate but in a directory of credentials as systemd makes it.
 fn site() -> Site {
     let site = Site::new();
     fs::create_dir(site.file("credentials")).unwrap();

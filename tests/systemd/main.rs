@@ -1,6 +1,6 @@
 //! tlssrv as a service of systemd: passed sockets, the notify protocol, credentials, and the units.
 //!
-//! systemd itself cannot be had in a test; its tools can, and its protocols are plain enough to speak.
+//! systemd itself cannot run in a test. Its tools can, and its protocols are simple.
 #![forbid(unsafe_code)]
 #![allow(
     clippy::unwrap_used,

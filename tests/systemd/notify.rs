@@ -1,4 +1,4 @@
-//! What systemd is told.
+//! Notifications to systemd (sd_notify).
 
 use std::fs;
 use std::os::linux::net::SocketAddrExt;
@@ -44,7 +44,7 @@ impl Manager {
         }
     }
 
-    /// The next status that this is true of.
+    /// The next status for which a condition is true.
     fn wait_for_status(&self, is: impl Fn(&str) -> bool) -> String {
         loop {
             let status = status(&self.next());
@@ -86,7 +86,7 @@ fn microseconds() -> u128 {
     Duration::from(clock_gettime(ClockId::CLOCK_MONOTONIC).unwrap()).as_micros()
 }
 
-/// Ready, a reload, the end.
+/// The messages for start, reload and stop.
 fn assert_story(manager: &Manager, mut server: Server) {
     let ready = ["READY=1", "STATUS=0 connections, 0 served, 0 refused"];
     assert_eq!(manager.next(), ready);
@@ -239,7 +239,7 @@ fn a_server_runs_although_nothing_listens_on_the_notify_socket() {
     }
 }
 
-/// Before systemd reads, its socket holds so many messages, and no more.
+/// The number of messages that the socket of systemd holds until it reads.
 #[test]
 fn a_busy_service_manager_delays_no_client_and_is_notified_later() {
     let (manager, server) = in_site();

@@ -1,4 +1,4 @@
-//! Sockets that somebody else has bound.
+//! Listening sockets that are passed to tlssrv.
 
 use std::fs::File;
 use std::net::{TcpListener, TcpStream, UdpSocket};
@@ -254,7 +254,7 @@ fn engines_have_neither_the_variables_nor_the_passed_sockets() {
     assert_eq!(count, 7);
 }
 
-/// Another service that systemd starts with the same socket has that effect.
+/// Another service that systemd starts with the same socket can make it blocking.
 #[test]
 fn a_passed_socket_made_blocking_does_not_block_the_server() {
     let socket = listener();

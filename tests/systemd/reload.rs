@@ -1,4 +1,4 @@
-//! Passed sockets through reloads and to the end.
+//! Passed sockets during reloads and at the end.
 
 use std::fs;
 use std::net::TcpStream;
@@ -10,7 +10,7 @@ use crate::start::{Start, both, hosts, listener};
 use tlssrv_testing::programs::run;
 use tlssrv_testing::{Client, Server, proc, tlssrv_path};
 
-/// Has the server read this table; what it says.
+/// Reloads with this configuration; returns the exit status and the output.
 fn reload(server: &Server, table: &str) -> (Option<i32>, String) {
     fs::write(server.site.file("tlssrv.toml"), table).unwrap();
     let mut command = Command::new(tlssrv_path());

@@ -1,4 +1,4 @@
-//! Starts tlssrv as systemd would: with sockets from descriptor 3 on, and the variables.
+//! Starts tlssrv as systemd does: with sockets from descriptor 3 on, and the variables.
 
 use std::net::TcpListener;
 use std::os::fd::OwnedFd;
@@ -7,7 +7,7 @@ use std::process::{Command, Output, Stdio};
 use tlssrv_testing::programs::program;
 use tlssrv_testing::{Server, Site, tlssrv_path};
 
-/// What it is started with.
+/// The variables and sockets with which tlssrv is started.
 #[derive(Default)]
 pub(crate) struct Start {
     variables: Vec<(String, String)>,
@@ -42,7 +42,7 @@ impl Start {
         self.server(site, &["-f", "tlssrv.toml"])
     }
 
-    /// What it says, and how it ends.
+    /// Its output and exit status.
     pub(crate) fn output(self, site: &Site, args: &[&str]) -> (Option<i32>, String) {
         let mut command = self.command(args);
         let command = command.current_dir(site.path()).stderr(Stdio::piped());
@@ -50,7 +50,7 @@ impl Start {
         (status.code(), String::from_utf8(stderr).unwrap())
     }
 
-    /// A shell moves 0 and 1 to 3 and 4, and becomes tlssrv, whose process id it knows by then.
+    /// A shell moves descriptors 0 and 1 to 3 and 4, and executes tlssrv, whose process id it then knows.
     fn command(self, args: &[&str]) -> Command {
         let pid = match self.variables.iter().any(|(name, _)| name == "LISTEN_PID") {
             true => "$LISTEN_PID",
@@ -83,7 +83,7 @@ pub(crate) fn listener() -> TcpListener {
     TcpListener::bind("127.0.0.1:0").unwrap()
 }
 
-/// The same socket for us, as systemd keeps it, and for the server.
+/// A duplicate of a socket for the server; the test keeps the original, as systemd does.
 pub(crate) fn both(listener: &TcpListener) -> OwnedFd {
     listener.try_clone().unwrap().into()
 }

@@ -1,4 +1,4 @@
-//! The files in `systemd/`, as systemd's own tools see them.
+//! The files in `systemd/`, checked by the tools of systemd.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -13,7 +13,7 @@ use tlssrv_testing::tlssrv_path;
 /// Where the units are.
 pub(crate) const UNITS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/systemd");
 
-/// The units, with our program in the place of the one that is to be installed.
+/// The units, with the path of the program under test in place of the installed one.
 fn units() -> TempDir {
     let copies = TempDir::with_prefix("tlssrv-units.").unwrap();
     for entry in fs::read_dir(UNITS).unwrap() {

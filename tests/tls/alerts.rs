@@ -1,4 +1,4 @@
-//! Every connection that fails ends with the right alert, and the client can read it.
+//! Every connection that fails ends with the right alert, which the client can read.
 
 use std::io::Write;
 
@@ -301,7 +301,7 @@ proptest! {
     }
 }
 
-/// Types and contents that rustls may like or not.
+/// Types and contents that rustls may accept or not.
 fn any_records() -> impl Strategy<Value = Vec<(u8, Vec<u8>)>> {
     let messages = vec![
         vec![0; 4],
@@ -324,7 +324,7 @@ fn any_records() -> impl Strategy<Value = Vec<(u8, Vec<u8>)>> {
     prop::collection::vec((typ, content), 1..8)
 }
 
-/// The server fails with an alert, or has one sent now; the client can read it.
+/// Fails unless the server has sent an alert, or can send one now, and the client can read it.
 fn check_end(mut peers: Peers, flight: Vec<u8>) -> Result<(), TestCaseError> {
     peers.deliver_to_server(flight);
     let expected = match (&peers.error, peers.sent) {

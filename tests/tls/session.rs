@@ -1,4 +1,4 @@
-//! A client and a server, connected by hand, and what a session of ours does between them.
+//! A client and a server connected in memory, and a session between them.
 
 use std::io::Write;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use tlssrv::tls::alert::{after_error, send_fatal};
 
 use crate::peers::{configs, substitute};
 
-/// A client, a server, and what is on the way between them.
+/// A client, a server, and the bytes between them.
 pub(crate) struct Peers {
     pub(crate) version: &'static SupportedProtocolVersion,
     pub(crate) client: ClientConnection,
@@ -86,7 +86,7 @@ impl Peers {
         self.deliver_to_server(flight);
     }
 
-    /// What a session does with what its peer has sent.
+    /// Passes bytes to a session and handles the result.
     pub(crate) fn deliver_to_server(&mut self, flight: Vec<u8>) {
         self.input.extend(flight);
         while self.error.is_none() {
@@ -157,7 +157,7 @@ impl Peers {
         None
     }
 
-    /// The client can read this alert, and it is the last that it gets.
+    /// Fails unless the client can read this alert, and gets nothing after it.
     pub(crate) fn client_reads(&mut self, description: AlertDescription) {
         assert_eq!(
             self.deliver_to_client(),
@@ -165,7 +165,7 @@ impl Peers {
         );
     }
 
-    /// What is on its way to the server ends the session, and the client learns why.
+    /// Fails unless the bytes on their way to the server end the session with an alert that the client can read.
     pub(crate) fn fails(&mut self) -> Error {
         self.deliver();
         let error = self.error.clone().unwrap();
@@ -190,7 +190,7 @@ impl Peers {
     }
 }
 
-/// The suites of a version that go with the server's ECDSA certificate.
+/// The suites of a version that the ECDSA certificate of the server allows.
 pub(crate) fn suites(version: &SupportedProtocolVersion) -> Vec<SupportedCipherSuite> {
     let suites = all_suites().into_iter();
     suites.filter(|suite| suite.version() == version).collect()

@@ -10,17 +10,17 @@ use rcgen::{
 
 use crate::pki::{Certificate, DAY, Valid};
 
-/// One that issues certificates.
+/// A certification authority.
 pub struct Authority(CertifiedIssuer<'static, KeyPair>);
 
 impl Authority {
-    /// A root of this name.
+    /// A root CA of this name.
     pub fn new(name: &str) -> Self {
         let key = KeyPair::generate().unwrap();
         Self(CertifiedIssuer::self_signed(authority(name), key).unwrap())
     }
 
-    /// One that this one has certified.
+    /// An intermediate CA of this one.
     pub fn intermediate(&self, name: &str) -> Self {
         let key = KeyPair::generate().unwrap();
         Self(CertifiedIssuer::signed_by(authority(name), key, &self.0).unwrap())
@@ -31,12 +31,12 @@ impl Authority {
         self.0.as_ref().pem()
     }
 
-    /// A client of this common name, with this serial number, valid now.
+    /// A client certificate with this common name and serial number, valid now.
     pub fn client(&self, name: &str, serial: u8) -> Certificate {
         self.client_with(name, serial, Valid::Now, |_| {})
     }
 
-    /// A client that is not quite as others.
+    /// A client certificate with changes.
     pub fn client_with(
         &self,
         name: &str,
@@ -48,7 +48,7 @@ impl Authority {
         self.certify(&key, name, serial, valid, change)
     }
 
-    /// A client with this key.
+    /// A client certificate for this key.
     pub fn certify(
         &self,
         key: &KeyPair,
@@ -68,7 +68,7 @@ impl Authority {
         }
     }
 
-    /// A server for these names.
+    /// A server certificate for these names.
     pub fn server(&self, names: &[&str], serial: u8, key: &KeyPair) -> Certificate {
         self.certify(key, names[0], serial, Valid::Now, |params| {
             params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
@@ -76,7 +76,7 @@ impl Authority {
         })
     }
 
-    /// What it has revoked, in PEM.
+    /// A CRL with these serial numbers, in PEM.
     pub fn crl(&self, revoked: &[u8], valid: Valid) -> String {
         let now = SystemTime::now();
         let (from, until) = match valid {
@@ -100,7 +100,7 @@ impl Authority {
         list.signed_by(&self.0).unwrap().pem().unwrap()
     }
 
-    /// Its key, in PEM: for tools that sign in its name.
+    /// Its key, in PEM, for tools that sign in its name.
     pub fn key(&self) -> String {
         self.0.key().serialize_pem()
     }

@@ -22,13 +22,13 @@ use rustls::{
 use crate::pki::Certificate;
 use crate::{DEADLINE, Socket};
 
-/// How a client connects; what it keeps between connections are its session tickets.
+/// The settings of a client, and its session tickets, which it keeps between connections.
 #[derive(Clone)]
 pub struct Dial {
     config: Arc<ClientConfig>,
 }
 
-/// A connected client, whose handshake is done.
+/// A connected client that has completed the handshake.
 pub struct Client {
     /// The TLS side.
     pub tls: ClientConnection,
@@ -36,7 +36,7 @@ pub struct Client {
     pub socket: Socket,
 }
 
-/// What came until the end.
+/// Everything received until the end.
 #[derive(Debug)]
 pub struct Received {
     /// The plaintext.
@@ -45,7 +45,7 @@ pub struct Received {
     pub ended: Ended,
 }
 
-/// How the server's side ended.
+/// The way in which the server ended its side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ended {
     /// close_notify, then FIN.
@@ -59,7 +59,7 @@ pub enum Ended {
 }
 
 impl Dial {
-    /// TLS 1.3 and 1.2, whatever rustls offers; any certificate will do, but it must be the signer.
+    /// TLS 1.3 and 1.2, with everything that rustls offers. Any certificate is trusted, but its key must sign.
     pub fn new() -> Self {
         Self::offering(rustls::ALL_VERSIONS, &SCHEMES)
     }
@@ -152,7 +152,7 @@ impl Dial {
         Ok(client)
     }
 
-    /// A client that has not said anything yet.
+    /// A client that has sent nothing yet.
     pub fn start(&self, socket: Socket, name: &str) -> Client {
         let dial = match name {
             "" => self.clone().with(|config| config.enable_sni = false),
@@ -209,7 +209,7 @@ impl Client {
         Ok(())
     }
 
-    /// Says that nothing more will be sent, and goes on reading.
+    /// Sends close_notify; reading is still possible.
     pub fn close_notify(&mut self) {
         self.tls.send_close_notify();
         self.flush().unwrap();
@@ -295,7 +295,7 @@ impl Client {
         word
     }
 
-    /// After close_notify comes FIN, and nothing in between.
+    /// Fails unless FIN follows close_notify with nothing in between.
     fn wait_for_fin(&mut self) -> Ended {
         match self.socket.read_to_end() {
             (rest, Ok(())) if rest.is_empty() => Ended::CloseNotify,
@@ -304,7 +304,7 @@ impl Client {
         }
     }
 
-    /// Sends everything and reads everything at the same time, with close_notify at the end of the
+    /// Sends bytes and then close_notify, and reads everything at the same time.
     /// former.
     pub fn exchange(&mut self, bytes: &[u8]) -> Received {
         self.socket.set_nonblocking(true);
@@ -356,7 +356,7 @@ impl Client {
         }
     }
 
-    /// Takes what the server has sent, or waits for it; answers what must be answered.
+    /// Reads what the server has sent, or waits for it; sends what rustls answers.
     pub fn take_more(&mut self) -> io::Result<()> {
         self.tls.read_tls(&mut self.socket)?;
         let result = self.tls.process_new_packets();
@@ -376,14 +376,14 @@ fn ended(e: &io::Error) -> Ended {
     }
 }
 
-/// What a client says that it can verify, unless a test wants it otherwise.
+/// The signature schemes of a client, unless a test sets others.
 const SCHEMES: [SignatureScheme; 3] = [
     SignatureScheme::ECDSA_NISTP256_SHA256,
     SignatureScheme::RSA_PSS_SHA256,
     SignatureScheme::RSA_PKCS1_SHA256,
 ];
 
-/// Trusts every certificate, but not that its sender has the key.
+/// Trusts every certificate, but verifies signatures.
 #[derive(Debug)]
 struct AnyCertificate(Vec<SignatureScheme>);
 

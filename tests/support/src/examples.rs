@@ -1,4 +1,4 @@
-//! Examples that are written for users, and what has to be there before they can be tried out.
+//! Examples in the documentation, and the files that must exist before they can be tried out.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -14,7 +14,7 @@ use crate::pki::{self, KeyType, Valid};
 use crate::programs::run;
 use crate::{Site, tlssrv_path};
 
-/// Fails unless `--check` accepts a table without a warning, where its files, programs and users are there.
+/// Fails unless `--check` accepts a configuration without a warning, once its files, programs and users exist.
 ///
 /// `files`: the directory where its PSK files, scripts and the like are.
 pub fn assert_passes_check(text: &str, files: &Path) {
@@ -26,17 +26,17 @@ pub fn assert_passes_check(text: &str, files: &Path) {
     assert!(!ran.stderr.contains("warning:"), "{text}\n{}", ran.stderr);
 }
 
-/// What commands are to be.
+/// The programs that commands of an example run.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Programs {
-    /// What the example says, which is there.
+    /// Those of the example, which are installed.
     Real,
     /// Programs of that name that do nothing.
     Any,
 }
 
-/// A site with a table as `tlssrv.toml`, and with what it names: certificates, PSK files with users of this
-/// machine, the scripts that lie in `files`, and programs.
+/// A site with a configuration as `tlssrv.toml`, and with what that names: certificates, PSK files with users
+/// of this machine, the scripts in `files`, and programs.
 pub fn site_of(text: &str, files: &Path, programs: Programs) -> Site {
     let mut text = with_users_of_this_machine(text);
     if programs == Programs::Any {
@@ -73,7 +73,7 @@ pub fn has_suffix(file: &Path, suffix: &str) -> bool {
     file.extension().is_some_and(|found| found == suffix)
 }
 
-/// What an example says that has to be there.
+/// The parts of an example that name files.
 #[derive(Deserialize)]
 struct Table {
     #[serde(default)]
@@ -170,8 +170,8 @@ impl Host {
     }
 }
 
-/// The same text with a user that every machine has, and without groups. Who is not root can only be
-/// itself.
+/// The same text with a user that every machine has, and without groups. Without root, that is the user of
+/// the tests.
 fn with_users_of_this_machine(text: &str) -> String {
     let root = is_root();
     let me = ordinary_user();
@@ -198,7 +198,7 @@ fn with_users_of_this_machine(text: &str) -> String {
     lines
 }
 
-/// The same text with each command in `bin`, but for those that lie beside the table.
+/// The same text with each command in `bin`, except those that lie beside the configuration.
 fn with_programs_in_bin(text: &str) -> String {
     let line = |line: &str| match line.split_once("command = [\"") {
         Some((before, rest)) if !rest.starts_with("./") => {
@@ -211,7 +211,7 @@ fn with_programs_in_bin(text: &str) -> String {
     text.lines().map(line).collect()
 }
 
-/// The same PSK file with a user that commands may become, whoever runs the tests.
+/// The same PSK file with a user that commands can run as.
 fn with_identities_of_this_machine(text: &str) -> String {
     let me = ordinary_user();
     let line = |line: &str| {
@@ -225,7 +225,7 @@ fn with_identities_of_this_machine(text: &str) -> String {
     text.lines().map(line).collect()
 }
 
-/// The keys that the program knows, by the table that they are part of, which is empty at the top.
+/// The keys that the program knows, by their table, which is empty at the top.
 pub fn known_keys() -> BTreeMap<String, BTreeSet<String>> {
     let mut known = BTreeMap::from([(String::new(), keys_beside(""))]);
     for key in known[""].clone() {
@@ -240,7 +240,7 @@ pub fn known_keys() -> BTreeMap<String, BTreeSet<String>> {
     known
 }
 
-/// What `--check` says of a table that is wrong.
+/// The messages of `--check` about a wrong configuration.
 pub fn problems_of(text: &str) -> String {
     let site = Site::new().with_file("tlssrv.toml", text);
     let ran = run(Command::new(tlssrv_path())
@@ -250,7 +250,7 @@ pub fn problems_of(text: &str) -> String {
     ran.stderr
 }
 
-/// The keys that the program says it knows, where this is followed by one that is none.
+/// The keys that the program lists as known when this header is followed by an unknown one.
 fn keys_beside(header: &str) -> BTreeSet<String> {
     const NONE: &str = "this-is-no-key-at-all";
     let said = problems_of(&format!("{header}{NONE} = 1\n"));

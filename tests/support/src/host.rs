@@ -1,4 +1,4 @@
-//! A configuration of one default host on one port: what most tests need.
+//! A configuration of one default host on one port, which most tests need.
 
 use crate::{Server, Site};
 

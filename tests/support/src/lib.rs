@@ -41,8 +41,8 @@ pub use wait::{DEADLINE, eventually};
 
 /// The program under test, by its path.
 ///
-/// Since Cargo 1.94 tests are told where it is; before that it lies one directory above that of the test
-/// program itself.
+/// Cargo sets `CARGO_BIN_EXE_tlssrv` for tests since 1.94. Without it, the program lies one directory above
+/// that of the test program.
 pub fn tlssrv_path() -> &'static str {
     static PROGRAM: LazyLock<String> = LazyLock::new(|| {
         let told = env::var_os("CARGO_BIN_EXE_tlssrv").map(PathBuf::from);
@@ -57,8 +57,8 @@ pub fn tlssrv_path() -> &'static str {
     &PROGRAM
 }
 
-/// Says that a test leaves something out, and why: to descriptor 2 itself, because what a test that
-/// passes prints is not shown.
+/// Reports that a test leaves something out, and why. It writes to standard error itself, because the output
+/// of a test that passes is not shown.
 pub fn skip(why: &str) {
     let thread = std::thread::current();
     programs::aloud(&format!("SKIPPED {}: {why}", thread.name().unwrap_or("?")));

@@ -1,15 +1,15 @@
-//! A log line, taken apart.
+//! A parser of log lines.
 
 use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-/// A log line: keys and values, and what stands before them.
+/// A log line: level, message, keys and values.
 #[derive(Clone, Debug)]
 pub struct Line {
-    /// `err`, `info` …; empty where the line is none of the log.
+    /// `err`, `info` …; empty where the line does not belong to the log.
     pub level: String,
-    /// The words that are no `key=value`.
+    /// The words that are not `key=value`.
     pub message: String,
     /// Keys in their order.
     pub keys: Vec<String>,

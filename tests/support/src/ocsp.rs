@@ -1,22 +1,22 @@
-//! OCSP responses, by openssl.
+//! OCSP responses, made by openssl.
 
 use std::fs;
 use std::path::Path;
 
 use crate::programs::{program, run};
 
-/// What a CA says of certificates.
+/// The status that a CA gives certificates.
 #[derive(Clone, Copy)]
 pub enum Says<'a> {
-    /// That those with these serial numbers are good; of others, that it does not know them.
+    /// Certificates with these serial numbers are good, others unknown.
     Good(&'a [&'a str]),
-    /// That the one with this serial number is revoked.
+    /// The certificate with this serial number is revoked.
     Revoked(&'a str),
 }
 
-/// What the CA whose certificate is in a file, and whose key in another one, says of the certificate in a
-/// third one, all in one directory.
-/// `options`: openssl's, such as `-ndays 1`, without which there is no `nextUpdate`.
+/// The response for a certificate. The three files, all in one directory, have the certificate of the CA, its
+/// key, and the certificate that the response is for.
+/// `options` of openssl, such as `-ndays 1`, without which there is no `nextUpdate`.
 pub fn response(
     directory: &Path,
     [ca, key, certificate]: [&str; 3],
@@ -50,7 +50,7 @@ pub fn response(
     fs::read(directory.join("made.ocsp")).unwrap()
 }
 
-/// That a certificate that has issued itself is good, today and tomorrow. `key`: the file of its key.
+/// The response that a self-signed certificate is good, valid today and tomorrow. `key`: the file of its key.
 pub fn of_self_signed(directory: &Path, certificate: &str, key: &str) -> Vec<u8> {
     let serial = run(program("openssl").current_dir(directory).args([
         "x509",

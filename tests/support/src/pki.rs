@@ -18,7 +18,7 @@ pub struct Certificate {
     pub key: String,
 }
 
-/// What kind of key a certificate has.
+/// The type of the key of a certificate.
 #[derive(Clone, Copy)]
 pub enum KeyType {
     /// ECDSA on P-256.
@@ -74,19 +74,19 @@ pub fn certificate_with(names: &[&str], key_type: KeyType, valid: Valid) -> Cert
 }
 
 impl Certificate {
-    /// Writes `NAME.pem` and, for our eyes only, `NAME.key`.
+    /// Writes `NAME.pem` and, readable by the owner only, `NAME.key`.
     pub fn write(&self, directory: &Path, name: &str) {
         fs::write(directory.join(format!("{name}.pem")), &self.certificate).unwrap();
         write_secret(&directory.join(format!("{name}.key")), &self.key);
     }
 
-    /// Writes both into one file, for our eyes only.
+    /// Writes both into one file, readable by the owner only.
     pub fn write_combined(&self, file: &Path) {
         write_secret(file, &format!("{}{}", self.certificate, self.key));
     }
 }
 
-/// Writes a file that nobody else can read.
+/// Writes a file, readable by the owner only.
 pub fn write_secret(file: &Path, text: &str) {
     let mut options = OpenOptions::new();
     let mut file = options

@@ -28,12 +28,12 @@ pub fn zombies(parent: Pid) -> Vec<Pid> {
     children
 }
 
-/// Waits until each child of a process that has ended has been waited for.
+/// Waits until a process has no zombie children.
 pub fn no_zombies(parent: Pid) {
     crate::eventually("no zombies", || zombies(parent).is_empty().then_some(()));
 }
 
-/// Whether there is such a process, and it is no zombie.
+/// Whether a process exists and is no zombie.
 pub fn runs(pid: Pid) -> bool {
     stat(pid).is_some_and(|stat| stat.state != 'Z')
 }
@@ -66,12 +66,12 @@ pub fn name(pid: Pid) -> Option<String> {
     Some(name.trim_end().to_owned())
 }
 
-/// Its arguments, its own name first.
+/// The arguments of a process, its own name first.
 pub fn arguments(pid: Pid) -> Vec<String> {
     strings(pid, "cmdline")
 }
 
-/// Its environment, as it was when it started.
+/// The environment of a process when it started.
 pub fn environment(pid: Pid) -> BTreeMap<String, String> {
     let variable = |variable: String| {
         let (name, value) = variable.split_once('=').unwrap();
@@ -91,7 +91,7 @@ fn strings(pid: Pid, file: &str) -> Vec<String> {
         .collect()
 }
 
-/// The numbers of its open descriptors.
+/// The open descriptors of a process.
 pub fn descriptors(pid: Pid) -> BTreeSet<u32> {
     let entries = fs::read_dir(format!("/proc/{pid}/fd")).unwrap();
     let names = entries.flatten().map(|entry| entry.file_name());
@@ -100,8 +100,8 @@ pub fn descriptors(pid: Pid) -> BTreeSet<u32> {
         .collect()
 }
 
-/// How many descriptors it has open. Since Linux 6.2 the size of the directory says so, even of a
-/// process that we may not look into.
+/// The number of open descriptors of a process. Since Linux 6.2 it is the size of the directory, even for a
+/// process that the tests may not inspect.
 pub fn descriptor_count(pid: Pid) -> Option<usize> {
     let directory = format!("/proc/{pid}/fd");
     match fs::metadata(&directory).ok()?.len() {
@@ -120,7 +120,7 @@ pub fn status(pid: Pid, key: &str) -> Option<String> {
     status.lines().find_map(value)
 }
 
-/// How much memory it occupies, in KiB.
+/// The resident memory of a process, in KiB.
 pub fn resident(pid: Pid) -> u64 {
     let size = status(pid, "VmRSS").unwrap_or_default();
     size.trim_end_matches(" kB").parse().unwrap_or(0)

@@ -1,4 +1,4 @@
-//! Programs that are not ours: whether they are there, and what they say.
+//! Programs of others: found, run to their end, and kept running.
 
 use std::env;
 use std::io::{self, Read, Write};
@@ -7,11 +7,11 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How long a program may take that moves a lot; far more than it takes on a busy machine.
+/// Time limit of a program; far more than one that moves a lot of data takes on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(150);
 
-/// Whether a test cannot run because one of these programs is not installed, which is said aloud. Where
-/// `TLSSRV_TEST_REQUIRE_ALL` is set, it is a failure.
+/// Whether a test must be skipped because one of these programs is not installed; reports that. Where
+/// `TLSSRV_TEST_REQUIRE_ALL` is set, the test fails.
 pub fn missing(programs: &[&str]) -> bool {
     let mut missing = programs.iter().filter(|program| find(program).is_none());
     let Some(program) = missing.next() else {
@@ -25,7 +25,7 @@ pub fn missing(programs: &[&str]) -> bool {
     true
 }
 
-/// Where a program is: in `PATH`, or where daemons are, or what 9base has of Plan 9.
+/// The path of a program: in `PATH`, in the directories of daemons, or in that of 9base.
 pub fn find(program: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
     let elsewhere = ["/usr/sbin", "/sbin", "/usr/lib/plan9/bin"].map(PathBuf::from);
@@ -35,7 +35,7 @@ pub fn find(program: &str) -> Option<PathBuf> {
         .find(|file| file.is_file())
 }
 
-/// A program to run with nothing of our environment but `PATH`.
+/// A command line of a program with no environment but `PATH` and `LC_ALL`.
 pub fn program(name: &str) -> Command {
     let mut command = Command::new(find(name).unwrap_or_else(|| name.into()));
     command.env_clear().env("LC_ALL", "C.UTF-8");
@@ -45,7 +45,7 @@ pub fn program(name: &str) -> Command {
     command
 }
 
-/// How a program ended, and what it said.
+/// The exit status and output of a program.
 #[derive(Debug)]
 pub struct Ran {
     /// The exit status.
@@ -57,12 +57,12 @@ pub struct Ran {
 }
 
 impl Ran {
-    /// What it wrote, when all went well.
+    /// The standard output of a program that succeeded.
     pub fn text(self) -> String {
         String::from_utf8(self.succeeded().stdout).unwrap()
     }
 
-    /// Itself, when all went well.
+    /// Fails unless the program succeeded.
     pub fn succeeded(self) -> Self {
         assert!(self.status.success(), "{}: {}", self.status, self.stderr);
         self
@@ -109,7 +109,7 @@ fn collect(mut from: impl Read + Send + 'static) -> thread::JoinHandle<Vec<u8>> 
     })
 }
 
-/// Its end; `None`: it had to be killed.
+/// Waits for the end of a program; `None`: it had to be killed.
 fn wait(child: &mut Child) -> Option<ExitStatus> {
     let until = Instant::now() + PATIENCE;
     while Instant::now() < until {
@@ -123,19 +123,19 @@ fn wait(child: &mut Child) -> Option<ExitStatus> {
     None
 }
 
-/// A program that runs until this goes.
+/// A running program, which is killed when this is dropped.
 pub struct Daemon(
     /// The process.
     pub Child,
 );
 
 impl Daemon {
-    /// Starts one, whose descriptors are set already.
+    /// Starts a program whose descriptors are set already.
     pub fn start(command: &mut Command) -> Self {
         Self(command.spawn().unwrap())
     }
 
-    /// Starts one with nothing to read, whose output is discarded.
+    /// Starts a program with nothing to read, whose output is discarded.
     pub fn silent(command: &mut Command) -> Self {
         let [stdin, stdout, stderr] = [(); 3].map(|()| Stdio::null());
         Self::start(command.stdin(stdin).stdout(stdout).stderr(stderr))
@@ -149,7 +149,7 @@ impl Drop for Daemon {
     }
 }
 
-/// Writes to descriptor 2 what the test runner may not hide.
+/// Writes to standard error what the test runner may not hide.
 pub fn aloud(message: &str) {
     let _ = writeln!(io::stderr(), "{message}");
 }

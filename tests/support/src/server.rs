@@ -1,4 +1,4 @@
-//! A running tlssrv: started, listened to, stopped.
+//! A running tlssrv: start, log lines, stop.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
@@ -12,17 +12,17 @@ use nix::unistd::Pid;
 
 use crate::{Client, DEADLINE, Dial, Line, Site, eventually, proc, tlssrv_path};
 
-/// A tlssrv that listens. It ends when this goes; nothing else is ever killed.
+/// A listening tlssrv, which is ended when this is dropped.
 pub struct Server {
     /// Where it was started.
     pub site: Site,
-    /// What it listens on, in the order of its lines: `127.0.0.1:4711`, `unix:/tmp/…`.
+    /// Its addresses, in the order of its log lines: `127.0.0.1:4711`, `unix:/tmp/…`.
     pub listens: Vec<String>,
     child: Child,
     lines: Arc<Lines>,
 }
 
-/// What a process has written to descriptor 2 so far.
+/// The lines that a process has written so far.
 #[derive(Default)]
 pub struct Lines {
     seen: Mutex<Seen>,
@@ -86,7 +86,7 @@ impl Server {
         server
     }
 
-    /// Its lines come one after another, and then it is ready; nothing says how many there will be.
+    /// Waits for the line of each listener; their number comes from the arguments and the configuration.
     fn wait_until_it_listens(&self) -> Vec<String> {
         let address = |line: &str| {
             let (_, address) = line.split_once("listening on ")?;
@@ -101,7 +101,7 @@ impl Server {
         })
     }
 
-    /// How many sockets its arguments and its configuration ask for.
+    /// The number of listeners in its arguments and its configuration.
     fn listening_sockets(&self) -> usize {
         let arguments = proc::arguments(self.pid());
         let on_the_line = arguments.iter().filter(|a| a.starts_with("--listen"));
@@ -140,7 +140,7 @@ impl Server {
         Dial::new().connect(self.address(), name)
     }
 
-    /// The first line that this is true of, waited for if it has not come yet.
+    /// Waits for the first line for which a condition is true.
     pub fn wait_for_line(&self, what: &str, mut is: impl FnMut(&str) -> bool) -> String {
         self.lines
             .wait(what, |lines| lines.iter().find(|line| is(line)).cloned())
@@ -156,7 +156,7 @@ impl Server {
         connections(&self.lines())
     }
 
-    /// The lines of connections, once there are so many.
+    /// Waits for the log lines of this number of connections.
     pub fn wait_for_connections(&self, count: usize) -> Vec<Line> {
         let what = format!("{count} connection lines");
         self.lines.wait(&what, |lines| {
@@ -165,7 +165,7 @@ impl Server {
         })
     }
 
-    /// The line of the only connection that there was.
+    /// The line of the only connection; fails if there were several.
     pub fn wait_for_connection(&self) -> Line {
         let mut lines = self.wait_for_connections(1);
         assert_eq!(lines.len(), 1, "{lines:?}");
@@ -212,7 +212,7 @@ impl Drop for Server {
 }
 
 impl Lines {
-    /// Collects what comes from here, in the background.
+    /// Collects lines in the background.
     pub fn collect(from: impl Read + Send + 'static) -> Arc<Self> {
         let lines = Arc::new(Self::default());
         let collected = Arc::clone(&lines);
@@ -231,7 +231,7 @@ impl Lines {
         lines
     }
 
-    /// Looks at all lines whenever there is a new one, until there is what was looked for.
+    /// Waits until a function of all lines returns something.
     pub fn wait<T>(&self, what: &str, mut look: impl FnMut(&[String]) -> Option<T>) -> T {
         let until = Instant::now() + DEADLINE;
         let mut seen = self.seen.lock().unwrap();

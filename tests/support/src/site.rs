@@ -1,4 +1,4 @@
-//! A temporary directory with certificates: where a server starts, and what its files are relative to.
+//! A temporary directory with certificates, in which a server starts.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
@@ -14,8 +14,8 @@ use crate::pki::{self, Certificate, KeyType, Valid};
 /// The names in `cert.pem` and `rsa.pem`.
 pub const NAMES: [&str; 3] = ["localhost", "a.example", "*.wild.example"];
 
-/// A directory with `cert.pem` (ECDSA, certificate and key in one file, for [`NAMES`]), and what else a
-/// test puts there; it goes when this goes.
+/// A directory with `cert.pem` (ECDSA, certificate and key in one file, for [`NAMES`]) and other files of a
+/// test; it is removed when this is dropped.
 pub struct Site(TempDir);
 
 impl Site {
@@ -31,7 +31,7 @@ impl Site {
         site
     }
 
-    /// Adds a certificate of its own for these names, with its key, as `NAME.pem`.
+    /// Adds a certificate for these names, with its key, as `NAME.pem`.
     #[must_use]
     pub fn with_certificate(self, name: &str, names: &[&str], key_type: KeyType) -> Self {
         pki::certificate_with(names, key_type, Valid::Now)

@@ -58,7 +58,7 @@ impl Socket {
         .unwrap();
     }
 
-    /// Our own address, as the server sees it.
+    /// The address of this end, as the server sees it.
     pub fn local_address(&self) -> SocketAddr {
         match self {
             Self::Tcp(socket) => socket.local_addr().unwrap(),
@@ -66,7 +66,7 @@ impl Socket {
         }
     }
 
-    /// Everything that comes until the end, and whether that was FIN or RST.
+    /// Everything until the end, and whether that was FIN or RST.
     pub fn read_to_end(&mut self) -> (Vec<u8>, io::Result<()>) {
         let mut bytes = Vec::new();
         let result = Read::read_to_end(self, &mut bytes).map(drop);
@@ -112,7 +112,7 @@ impl Write for Socket {
     }
 }
 
-/// A call that has a timeout is interrupted where another one would go on (signal(7)).
+/// Repeats a call that a signal interrupted: with a timeout, the kernel does not restart it (signal(7)).
 fn again(mut call: impl FnMut() -> io::Result<usize>) -> io::Result<usize> {
     loop {
         match call() {

@@ -1,4 +1,4 @@
-//! Hellos built by hand, in the shapes that well-known clients give them.
+//! ClientHellos as well-known clients send them.
 
 use tlssrv_testing::raw;
 use tlssrv_testing::raw::bytes::{list8, list16, message, vector8, vector16};
@@ -19,7 +19,7 @@ impl Hello {
         }))
     }
 
-    /// As little as a client of TLS 1.3 can do.
+    /// The smallest hello of TLS 1.3.
     pub(crate) fn tls13(name: &str) -> Self {
         Self::new(0x0303, &[0x1301])
             .server_name(name.as_bytes())
@@ -29,7 +29,7 @@ impl Hello {
             .extension(51, &shares(&[(0x001d, 32)]))
     }
 
-    /// As Go's crypto/tls does it.
+    /// As crypto/tls of Go sends it.
     pub(crate) fn go(name: &str) -> Self {
         Self::new(
             0x0303,
@@ -52,8 +52,8 @@ impl Hello {
         .extension(51, &shares(&[(0x001d, 32)]))
     }
 
-    /// As a browser does it: GREASE (RFC 8701) wherever it goes, an ECH extension that means
-    /// nothing, compressed certificates, a post-quantum key share, padding.
+    /// As a browser sends it: GREASE (RFC 8701) everywhere, a meaningless ECH extension,
+    /// compressed certificates, a post-quantum key share, padding.
     pub(crate) fn browser(name: &str) -> Self {
         let mut ech = vec![0, 0, 1, 0, 1, 0x42];
         ech.extend_from_slice(&vector16(&[7; 32]));

@@ -1,4 +1,4 @@
-//! Hellos of real clients: rustls in memory, others over the loopback where they are installed.
+//! ClientHellos of real clients: rustls in memory, others over the loopback interface.
 
 use std::io::Read;
 use std::net::TcpListener;

@@ -1,4 +1,4 @@
-//! The ClientHello reader: against real clients, against whatever else may come, and against rustls.
+//! The ClientHello reader: with real clients, with arbitrary input, and compared with rustls.
 
 mod build;
 mod clients;

@@ -1,4 +1,5 @@
-//! What holds for any bytes: no panic, the same answer however they come, and the name that rustls sees.
+//! Properties of the reader for arbitrary bytes: no panic, the same answer in pieces of any size, and the
+//! server name that rustls sees.
 
 use std::io::Read;
 
@@ -10,7 +11,7 @@ use tlssrv::types::ServerName;
 use super::build::{Hello, records};
 use super::clients::rustls_client;
 
-/// What became of some bytes.
+/// The answer of the reader to some bytes.
 #[derive(Debug, PartialEq)]
 enum Answer {
     NeedMore,
@@ -18,7 +19,7 @@ enum Answer {
     Error(HelloError),
 }
 
-/// What becomes of these bytes, when they come in pieces of a size.
+/// The answer to bytes that arrive in pieces of this size.
 fn answer(bytes: &[u8], piece: usize) -> Answer {
     let mut reader = HelloReader::new();
     let mut end = 0;
@@ -35,7 +36,7 @@ fn answer(bytes: &[u8], piece: usize) -> Answer {
     Answer::NeedMore
 }
 
-/// The server name that rustls sees, if it takes this for a ClientHello.
+/// The server name that rustls reads, if it accepts this ClientHello.
 fn rustls_server_name(mut bytes: &[u8]) -> Option<Option<String>> {
     let mut acceptor = Acceptor::default();
     loop {
@@ -48,7 +49,8 @@ fn rustls_server_name(mut bytes: &[u8]) -> Option<Option<String>> {
     }
 }
 
-/// Whoever rustls takes for a client, we take for one too, and see the same name.
+/// Fails unless the reader accepts these bytes where rustls does, with the same server name, and gives the
+/// same answer in pieces of any size.
 fn check_agreement(bytes: &[u8]) -> Result<(), TestCaseError> {
     let ours = answer(bytes, usize::MAX);
     match (rustls_server_name(bytes), &ours) {
@@ -83,7 +85,7 @@ fn real_hellos() -> impl Strategy<Value = Vec<u8>> {
     ]
 }
 
-/// A change to a hello: how far into it, and what is done there.
+/// A change to a hello.
 #[derive(Clone, Debug)]
 enum Mutation {
     Set(u8),
