@@ -112,7 +112,7 @@ pub(crate) fn connected(host: &str) -> (Server, Backend, Client, Socket) {
 /// The lines of a host that has these backends, and these lines.
 pub(crate) fn connect(backends: &[&dyn Display], host: &str) -> String {
     let backends: Vec<String> = backends.iter().map(ToString::to_string).collect();
-    // JSON's strings are TOML's.
+    // Strings of JSON are strings of TOML, too.
     let backends = serde_json::to_string(&backends).unwrap();
     format!("connect = {backends}\n{host}")
 }

@@ -54,7 +54,7 @@ fn the_backend_with_the_fewest_open_connections_is_chosen() {
     let mut open: Vec<_> = (0..6).map(|_| place(&server, &backends)).collect();
     let places: Vec<usize> = open.iter().map(|(_, place, _)| *place).collect();
     assert_eq!(places, [0, 1, 2, 0, 1, 2], "in the order of the file");
-    // Two of the second one's end; the next two are its.
+    // Two connections of the second backend end; the next two go there.
     let (client, _, socket) = open.remove(4);
     end(client, socket, &server, 1);
     let (client, _, socket) = open.remove(1);
@@ -119,7 +119,7 @@ fn a_backend_that_is_up_again_gets_clients_although_another_one_is_up() {
     let (mut open, mut socket) = (server.connect(""), other.accept());
     assert_talk(&mut open, &mut socket);
     let back = Backend::at(address);
-    // It has no connection, so that it is the best as soon as it is left alone no more.
+    // It has no connections, so it is chosen as soon as it is no longer skipped.
     eventually("it is tried again", || {
         let _client = server.connect("");
         let found = eventually("one of them is chosen", || {
@@ -141,7 +141,7 @@ fn after_connect_timeout_the_next_backend_is_tried() {
     for client in &mut clients {
         client.send(b"question");
     }
-    // One of them waits, and the other one doesn't wait for that.
+    // One client waits; the other one does not wait for it.
     let mut sockets = [alive.accept(), alive.accept()];
     assert!(start.elapsed() >= Duration::from_millis(300));
     for socket in &mut sockets {
@@ -220,7 +220,7 @@ fn a_full_backlog_of_a_unix_domain_socket_is_waited_for() {
     for client in &mut clients {
         client.send(b"question");
     }
-    // One after the other, in no order that anybody promises.
+    // The order of the processes is not defined.
     let mut sockets: Vec<Socket> = (0..5).map(|_| backend.accept()).collect();
     for socket in &mut sockets {
         assert_eq!(read(socket, 8), b"question");

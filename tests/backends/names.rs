@@ -51,7 +51,7 @@ fn new_clients_follow_a_name_to_its_new_address_and_a_vanished_name_keeps_the_ol
     let Some(server) = server("127.0.0.1 backend.test\n", "127.0.0.1", &host) else {
         return;
     };
-    // As long as before, so that nobody reads half of it.
+    // As long as before, so that a half-written file is never read.
     let rewrite = |text: &str| {
         let file = File::options().write(true).open(server.site.file("hosts"));
         file.unwrap().write_all_at(text.as_bytes(), 0).unwrap();
@@ -108,19 +108,19 @@ fn a_reload_does_not_wait_for_a_slow_name_server() {
     fs::write(server.site.file("tlssrv.toml"), table("", &host)).unwrap();
     server.signal(Signal::SIGHUP);
     let query = Query::next(&names).expect("somebody asks");
-    // Who asks has nothing of the monitor's: neither its user nor its descriptors.
+    // The process that looks names up has neither the user nor the descriptors of the monitor.
     let mut children = proc::children(server.pid()).into_iter();
     let asks = children
         .find(|pid| proc::arguments(*pid)[0] == "tlssrv-resolve")
         .unwrap();
     let users = proc::status(asks, "Uid").unwrap();
     assert!(users.split_whitespace().all(|uid| uid != "0"), "{users}");
-    assert!(proc::descriptors(asks).len() <= 4); // 0, 1, 2 and what it asks by
-    // While it asks, the monitor serves.
+    assert!(proc::descriptors(asks).len() <= 4); // 0, 1, 2 and the socket of the query
+    // Meanwhile the monitor serves.
     let mut client = server.connect("");
     assert_talk(&mut client, &mut old.accept());
     query.answer(&names);
-    // Whoever asks for IPv6 as well, before or after that, is answered.
+    // Queries for IPv6, before or after that, are answered, too.
     names
         .set_read_timeout(Some(Duration::from_millis(5)))
         .unwrap();

@@ -44,7 +44,7 @@ fn reachable(address: SocketAddr) {
 
 /// nginx with this as its `server`, in a directory.
 fn nginx(site: &Site, server: &str) -> Running {
-    // Whoever writes there is nobody, where root has started it.
+    // The program writes there as nobody, where root runs the tests.
     let temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
         .map(|what| format!("{what}_temp_path {what};\n"))
         .concat();

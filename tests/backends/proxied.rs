@@ -146,7 +146,7 @@ fn a_missing_or_malformed_header_ends_the_connection() {
             why => assert!(end.starts_with("handshake: ") && end.contains(why), "{end}"),
         }
     }
-    // A client that comes by itself, and a balancer after all those.
+    // A client without a load balancer, and then a load balancer.
     assert!(Dial::new().try_connect(server.address(), "").is_err());
     come(&server, &v1(CLIENT)).unwrap();
 }

@@ -132,7 +132,7 @@ fn an_ipv6_client_has_an_ipv6_header() {
 
 #[test]
 fn each_connection_begins_with_one_header_even_after_a_failed_try() {
-    // The first backend refuses; what was meant for it goes to the second, once.
+    // The first backend refuses; the header goes to the second one, once.
     let (dead, alive) = (crate::backend::nobody(), Backend::new());
     let server = server(&[&dead, &alive.address()], "proxy-protocol = \"v1\"");
     let mut client = server.connect("");

@@ -52,7 +52,7 @@ fn the_state_of_a_backend_survives_a_reload() {
     let (dead, alive) = (nobody(), Backend::new());
     let host = connect(&[&dead, &alive.address()], "");
     let server = server(&[&dead, &alive.address()], "");
-    // Whoever fails often is left alone for seconds.
+    // A backend that fails often is skipped for seconds.
     let mut open = Vec::new();
     for round in 0..3 {
         open.push((server.connect(""), alive.accept()));
@@ -60,7 +60,7 @@ fn the_state_of_a_backend_survives_a_reload() {
     }
     let said = |line: &&String| line.contains("state=\"away");
     assert_eq!(server.lines().iter().filter(said).count(), 1);
-    // Those of before count too.
+    // Connections from before the reload count, too.
     let other = Backend::new();
     reload(
         &server,

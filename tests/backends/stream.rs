@@ -123,7 +123,7 @@ fn on_truncation_kill_resets_the_connection_to_the_backend() {
     let (_, end) = socket.read_to_end();
     assert_eq!(end.unwrap_err().kind(), std::io::ErrorKind::ConnectionReset);
     assert_eq!(server.wait_for_connection().value("end"), "truncated");
-    // What it took for that is among what an engine may do.
+    // The system calls for it are among those that an engine may make.
     assert_eq!(server.engines(), engines);
 }
 

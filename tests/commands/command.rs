@@ -50,7 +50,7 @@ fn a_command_has_descriptors_0_1_and_2_and_no_others() {
     for stdio in ["socket", "pipe"] {
         for stderr in ["log", "inherit", "null"] {
             let server = cat(&format!("stdio = \"{stdio}\"\nstderr = \"{stderr}\""));
-            // Whatever other connections have open.
+            // With other connections open.
             let commands = [running(&server), running(&server), running(&server)];
             for Running { pid, .. } in &commands {
                 let descriptors = proc::descriptors(*pid);
@@ -224,7 +224,7 @@ fn a_command_can_gain_no_privileges() {
     let server = cat("");
     let command = running(&server);
     assert_eq!(proc::status(command.pid, "NoNewPrivs").unwrap(), "1");
-    // What confines an engine does not confine a command.
+    // The confinement of engines does not apply to commands.
     assert_eq!(proc::status(command.pid, "Seccomp").unwrap(), "0");
 }
 
@@ -313,7 +313,7 @@ fn a_command_that_ended_leaves_no_zombie_and_its_status_is_in_the_log() {
 
 #[test]
 fn a_command_may_outlive_its_client() {
-    // It closes its side of the stream, and goes on until it is told to end.
+    // It closes its side of the stream, and runs until it is ended.
     let site = Site::new();
     let script = "exec >&- 2>&- <&-; until test -e go; do sleep 0.05; done; exit 9";
     let server = Host {

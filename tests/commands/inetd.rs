@@ -183,7 +183,7 @@ fn a_command_that_is_not_there_ends_with_127() {
     let tlssrv = Inetd::start(&site, &["-c", "cert.pem", "./nothing"], server);
     let (status, said) = tlssrv.end();
     assert_eq!(status.code(), Some(127), "{said}");
-    // Nothing was ever said to the client but the end.
+    // The client got nothing but the end.
     assert_eq!(Socket::from(client).read_to_end().0, b"");
 }
 
@@ -198,7 +198,7 @@ fn a_command_that_is_no_program_ends_with_126() {
         let (client, server) = tcp_pair();
         let command = format!("./{file}");
         let tlssrv = Inetd::start(site, &["-c", "cert.pem", &command], server);
-        // What only exec finds out is found out after the handshake, and the client gets a clean close.
+        // Errors of exec come after the handshake, so the client gets close_notify.
         if mode == 0o755 {
             let mut client = Dial::new().over(client.into(), "");
             client.read_close_notify();
@@ -223,16 +223,16 @@ fn a_descriptor_0_that_is_no_connection_ends_with_100() {
 
 #[test]
 fn nothing_is_written_to_standard_error_that_is_the_connection() {
-    // Everything that is ever said: warnings about the command line, the command's own stderr, the
-    // connection's line, a handshake that fails.
+    // Every kind of message: warnings about the command line, the standard error of the command, the
+    // log line, a failed handshake.
     let scripts = ["echo complaint >&2; echo answer", "echo answer"];
-    // A file for the log: no syslog may be here.
+    // The log is a file, because syslog may not run here.
     let args = |script| ["-l", "./log", "-D", "-c", "cert.pem", "sh", "-c", script];
     for args in scripts.map(args) {
         let site = Site::new();
         let (client, server) = tcp_pair();
         let mut child = on_all_three(&site, &args, server);
-        // The client's end sees every byte that does not belong there: it would be no TLS record.
+        // The client would notice every stray byte, because it would not be a TLS record.
         let mut client = Dial::new().over(client.into(), "");
         let received = client.read_to_end();
         received.assert_whole(b"answer\n");
@@ -248,7 +248,7 @@ fn nothing_is_written_to_standard_error_that_is_the_connection() {
 fn a_client_is_served_where_there_is_no_log_for_it() {
     let site = Site::new();
     let (client, server) = tcp_pair();
-    // Descriptor 2 is the connection, so the log would go to syslog, which may not be here.
+    // Descriptor 2 is the connection, so the log goes to syslog, which may not run here.
     let mut child = on_all_three(
         &site,
         &["-c", "cert.pem", "sh", "-c", "echo answer"],
@@ -356,7 +356,7 @@ fn systemd_socket_activate_passes_one_connection() {
         return skip("no systemd-socket-activate here");
     };
     let site = Site::new();
-    // It takes no port 0, so one that was free a moment ago has to do.
+    // systemd-socket-activate takes no port 0.
     let address = socket::free_address();
     let child = Command::new(activate)
         .args(["--inetd", "-a", "-l", &address.to_string(), tlssrv_path()])

@@ -112,7 +112,7 @@ fn the_standard_error_of_a_command_is_logged_line_by_line_with_the_connection_id
     let id = line.value("id");
     let expected = ["one", "two words", "\u{1b}[31mred", "partial"];
     let expected = expected.map(|text| (id.to_owned(), text.to_owned()));
-    // All of it comes before the connection's own line.
+    // All of it comes before the line of the connection.
     assert_eq!(said(&server), expected);
     // No control character reaches the log.
     assert!(server.lines().iter().all(|line| !line.contains('\u{1b}')));

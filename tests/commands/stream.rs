@@ -143,7 +143,7 @@ fn everything_a_command_wrote_is_sent_then_close_notify_then_fin() {
             // It exits as soon as its last byte is in the pipe or socket.
             let server = script("", stdio, "exec head -c 5000000 /dev/zero");
             let mut client = Dial::version(version).connect(server.address(), "");
-            let received = client.read_to_end(); // looks for FIN right behind close_notify
+            let received = client.read_to_end(); // fails unless FIN follows close_notify
             assert_eq!(received.bytes.len(), 5_000_000);
             assert_eq!(received.ended, Ended::CloseNotify);
             drop(client);
@@ -172,7 +172,7 @@ fn what_a_client_sends_after_the_command_has_exited_is_read_and_dropped() {
         let server = script("", stdio, "echo bye");
         let mut client = server.connect("");
         assert_eq!(client.read_to_end().bytes, b"bye\n");
-        // More than all buffers on the way hold: somebody must read it. And no RST answers it.
+        // More than all buffers hold, so it must be read; and it is not answered with RST.
         client.send(&noise(16 << 20));
         client.close_notify();
         drop(client);
@@ -211,7 +211,7 @@ fn a_command_that_closes_only_its_stdout_goes_on_reading() {
 #[test]
 fn a_grandchild_that_holds_the_stream_is_served_to_its_end() {
     for stdio in STDIO {
-        // A shell gives /dev/null to what it starts in the background, unless it is told otherwise.
+        // A shell gives background commands /dev/null unless they are redirected.
         let leaves = r#"exec 3<&0; { read x; echo "late $x"; } <&3 3<&- & echo now; exit 3"#;
         let server = script("", stdio, leaves);
         let mut client = server.connect("");
@@ -260,7 +260,7 @@ fn fin_without_close_notify_still_lets_the_answer_through() {
 fn with_on_truncation_kill_fin_without_close_notify_kills_the_command() {
     for stdio in STDIO {
         let host = format!("{stdio}\non-truncation = \"kill\"");
-        // Its children, too.
+        // The children of the command, too.
         let server = script("", &host, "echo ready; cat >got; echo survived >mark");
         let mut client = server.connect("");
         assert_eq!(client.read_line(), "ready");
@@ -323,7 +323,7 @@ fn after_a_fatal_alert_of_the_client_the_command_reads_end_of_file() {
     let server = script("", "", "echo ready; cat; echo eof >got");
     let mut client = Dial::version(&TLS13).connect(server.address(), "");
     assert_eq!(client.read_line(), "ready");
-    // What the server cannot read makes rustls send an alert: a record of its own, in our hands.
+    // Bad input makes rustls send an alert; the test takes the record of it.
     let mut record = Vec::new();
     let mut unreadable: &[u8] = &[
         23, 3, 3, 0, 17, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,

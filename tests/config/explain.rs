@@ -39,7 +39,7 @@ fn an_exact_name_goes_before_a_wildcard_and_that_before_the_default() {
         ),
         ("", "host c.a.example (line 18): this is the default"),
     ] {
-        // Without the line that gives the command a user, lines are fewer.
+        // Without the line for the user of the command, there are fewer lines.
         let answer = answer.split(" (line").next().unwrap();
         let explained = explained(&text, name);
         assert!(

@@ -33,7 +33,7 @@ fn an_unknown_suite_or_group_is_refused_with_the_list_of_known_ones() {
                 "unable to use suite \"TLS_RSA_WITH_AES_128_CBC_SHA\": known are {CERTIFICATE_SUITES}"
             ),
         ),
-        // It takes keys.
+        // This suite needs pre-shared keys.
         (
             "suites = [\"TLS_ECDHE_PSK_WITH_AES_128_GCM_SHA256\"]",
             format!(

@@ -271,7 +271,7 @@ fn with_run_as_psk_each_user_in_the_psk_file_must_exist() {
     write_secret(&path(&site), &table);
     let unknown = [(2, "unknown user"), (3, "unknown user")];
     refuses_lines(&site, &site.check(&with_users("")), &unknown);
-    // Elsewhere nobody asks for them.
+    // Without run-as the users are not looked up.
     site.check(&with_psk("")).is_fine();
 }
 

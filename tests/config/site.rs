@@ -31,7 +31,7 @@ impl Site {
     pub(crate) fn new() -> Self {
         static CERTIFICATE: OnceLock<Certificate> = OnceLock::new();
         let directory = tempfile::tempdir().unwrap();
-        // For the users that tests look things up as.
+        // Other users must be able to look files up in it.
         fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).unwrap();
         CERTIFICATE
             .get_or_init(|| pki::certificate(&["a.example", "*.a.example"]))

@@ -43,7 +43,7 @@ fn bash_loads_the_script_and_completes_options_and_files() {
     }
     let site = site("bash");
     run(program("bash").arg("-n").arg(site.file("completions"))).succeeded();
-    // What readline does when somebody presses TAB.
+    // What readline does when TAB is pressed.
     let complete = |words: &str| {
         let script = format!(
             "source ./completions\nCOMP_WORDS=({words})\nCOMP_CWORD=$((${{#COMP_WORDS[@]}} - 1))\n\
@@ -73,7 +73,7 @@ fn zsh_loads_the_script_and_has_every_option() {
     }
     let site = site("zsh");
     run(program("zsh").arg("-n").arg(site.file("completions"))).succeeded();
-    // In a function's directory it is found by the name of its command.
+    // In a directory of functions it is found by the name of its command.
     let found = run(program("zsh")
         .current_dir(site.path())
         .env("HOME", site.path())

@@ -158,7 +158,7 @@ fn each_key_of_the_log_has_an_example_of_itself() {
 fn the_page_has_the_signals_that_a_server_takes_and_no_others() {
     let server = Server::of(&["cat"]);
     let status = fs::read_to_string(format!("/proc/{}/status", server.pid())).unwrap();
-    // They are blocked, to be read; SIGCHLD is for itself.
+    // They are blocked and read from a descriptor; SIGCHLD is for the server itself.
     let blocked = status.lines().find_map(|line| line.strip_prefix("SigBlk:"));
     let blocked = u64::from_str_radix(blocked.unwrap().trim(), 16).unwrap();
     let names = (1..=64).filter(|signal| blocked & (1 << (signal - 1)) != 0);

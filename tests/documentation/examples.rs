@@ -44,7 +44,7 @@ fn the_example_configuration_has_every_key() {
     }
     for (table, keys) in known_keys() {
         let shown = |key: &String| {
-            // Perhaps in a comment.
+            // It may be in a comment.
             parts[&table].contains(&format!(" {key} = ")) || parts.contains_key(key)
         };
         let missing: Vec<String> = keys.into_iter().filter(|key| !shown(key)).collect();
@@ -92,7 +92,7 @@ fn etc() -> PathBuf {
 
 /// Everything in a configuration that does not come from other files.
 fn shown(config: &Config) -> String {
-    // Where root has no user "tlssrv", the default is somebody else.
+    // Where there is no user "tlssrv", root has another default.
     let mut text = format!(
         "{} {:?} {:?} {:?}",
         config.engines, config.log, config.limits, config.listeners

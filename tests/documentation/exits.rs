@@ -65,7 +65,7 @@ fn statuses() -> impl Iterator<Item = u8> {
         Exit::NotExecutable,
         Exit::NotFound,
     ];
-    // Whoever adds one here has to add it above, too.
+    // A status that is added here must be added above, too.
     every.into_iter().map(|exit| match exit {
         Exit::Command(_) => unreachable!("it is the command's own"),
         Exit::Success

@@ -43,7 +43,7 @@ fn each_key_has_an_example_of_itself() {
 
 #[test]
 fn the_examples_of_all_keys_make_tables_that_check_accepts() {
-    // A host has the one or the other.
+    // A host has either a command or backends.
     for other in ["What it runs", "What it connects to"] {
         assert_is_fine(&table_of_examples(other));
     }
@@ -57,7 +57,7 @@ fn table_of_examples(without: &str) -> String {
             .items_in(&[section])
             .filter(|item| item.subsection != without)
             .flat_map(|item| item.examples)
-            // What says the same in another way.
+            // Other ways to set the same keys.
             .filter(|line| !line.contains("= {") || table == "host")
             .filter(|line| !line.contains("= [{"))
             .filter(|line| !line.starts_with("systemd ="))
@@ -86,7 +86,7 @@ fn assert_is_fine(text: &str) {
     let displays = TLSSRV_TOML_5.displays("PSK FILES");
     let files = tempfile::tempdir().unwrap();
     let devices = &displays[0];
-    // Who has no user is refused where the command becomes that of the identity, with a warning.
+    // Identities without a user would get a warning.
     let has_user = |line: &&str| line.split(':').nth(2).is_some_and(|user| !user.is_empty());
     let clients: Vec<&str> = devices.lines().filter(has_user).collect();
     fs::write(files.path().join("devices.psk"), devices).unwrap();
@@ -110,7 +110,7 @@ fn the_page_lists_all_values_of_word_keys_and_all_limits() {
         for item in TLSSRV_TOML_5.items_in(&[section]) {
             let key = &item.named("Ic")[0];
             let header = header(table);
-            // Whoever wants one of a few words says which.
+            // The message about a word key lists the possible words.
             let said = problems_of(&format!("{header}{key} = 0\n"));
             let lines = said.lines().filter(|line| line.contains(": expected \""));
             for words in lines.filter_map(|line| line.split_once(": expected ")) {

@@ -109,11 +109,11 @@ fn the_table_of_the_manifest_is_accepted_with_its_secrets() {
     let ran = check(&site_of(&files, mode));
     assert_eq!(ran.status.code(), Some(0), "{}", ran.stderr);
     let mut warnings = ran.stderr.lines().filter(|line| line.contains("warning:"));
-    // A kubelet asks from elsewhere.
+    // A kubelet connects from another address.
     let unexpected = |line: &&str| !line.contains("other machines can ask for metrics");
     assert_eq!(warnings.find(unexpected), None, "{}", ran.stderr);
 
-    // As secrets are mounted by default.
+    // With the default mode of mounted secrets.
     let ran = check(&site_of(&files, 0o644));
     assert_eq!(ran.status.code(), Some(96), "{}", ran.stderr);
     assert!(
@@ -145,7 +145,7 @@ fn the_parts_of_the_manifest_name_each_other() {
     let manifest = Manifest::read();
     let (pod, container) = (manifest.pod(), manifest.container());
 
-    // The table is where the arguments say.
+    // The configuration is where the arguments say.
     let directory = text(&container["volumeMounts"][0]["mountPath"]);
     let arguments = container["args"].as_vec().unwrap();
     assert_eq!(
@@ -171,7 +171,7 @@ fn the_parts_of_the_manifest_name_each_other() {
         assert_ne!(*asks, service["ports"][0]["targetPort"], "{probe}");
     }
 
-    // What selects the pods finds them.
+    // The selectors match the labels of the pods.
     let labels = &manifest.get("Deployment", "tlssrv")["spec"]["template"]["metadata"]["labels"];
     let deployment = &manifest.get("Deployment", "tlssrv")["spec"];
     let budget = &manifest.get("PodDisruptionBudget", "tlssrv")["spec"];
@@ -183,7 +183,7 @@ fn the_parts_of_the_manifest_name_each_other() {
     ] {
         assert_eq!(selector, labels);
     }
-    // Who has the group of the volume can read it.
+    // The group of the volume can read the files.
     let context = &pod["securityContext"];
     assert_eq!(context["fsGroup"], context["runAsGroup"]);
 }

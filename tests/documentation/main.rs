@@ -32,11 +32,11 @@ fn mandoc_finds_no_fault_in_the_manual() {
         return;
     }
     let ran = run(program("mandoc")
-        // Where they find each other.
+        // The directory in which the pages find each other.
         .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("etc/man"))
         .arg("-Tlint")
         .args([TLSSRV_TOML_5.name, TLSSRV_8.name]));
-    // Whether others have their manuals installed here is no fault of ours.
+    // Manuals of other programs need not be installed here.
     let elsewhere = |line: &&str| {
         line.contains("referenced manual not found: Xr ") && !line.contains("Xr tlssrv")
     };
@@ -67,7 +67,7 @@ fn examples_are_rendered_as_they_are_written() {
             .args(["-Tascii", page.name]))
         .text();
         for letter in text.chars() {
-            // As typewriters make letters bold.
+            // Bold letters are overstruck, as on a typewriter.
             match letter {
                 '\u{8}' => drop(rendered.pop()),
                 letter => rendered.push(letter),

@@ -49,7 +49,7 @@ const ANSWERS: [(&str, &[&str], &str); 12] = [
 const REFUSED: [(&str, &[&str]); 4] = [
     ("a.example", &["imap"]),
     ("localhost", &["http/1.1", "acme-tls/1"]),
-    // Only who lists it may answer a certification authority.
+    // Only a host that lists acme-tls/1 may answer a certification authority.
     ("x.wild.example", &["acme-tls/1"]),
     ("unknown.example", &["acme-tls/1"]),
 ];
@@ -97,7 +97,7 @@ fn curl_gets_the_host_of_the_protocol_that_it_speaks() {
         ("--no-alpn", "acme, none"),
     ] {
         let mut curl = program("curl");
-        // What answers is not HTTP.
+        // The answer is not HTTP.
         curl.args(["-sk", "--http0.9", option, "--resolve"])
             .arg(format!("a.example:{port}:127.0.0.1"))
             .arg(format!("https://a.example:{port}/"));

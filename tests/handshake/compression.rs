@@ -38,7 +38,7 @@ fn a_certificate_is_compressed_with_an_algorithm_that_the_client_offers() {
     let dials: [&[&'static dyn CertDecompressor]; 4] =
         [&[&ZLIB], &[&BROTLI], &[&ZLIB, &BROTLI], &[]];
     for decompressors in dials {
-        // The second time it comes from what is kept.
+        // The second certificate comes from the cache.
         for _ in 0..2 {
             let dial =
                 Dial::new().with(|config| config.cert_decompressors = decompressors.to_vec());

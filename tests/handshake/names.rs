@@ -84,7 +84,7 @@ fn a_command_gets_the_requested_name_and_the_host() {
 
 #[test]
 fn an_unknown_name_gets_unrecognized_name_and_starts_no_command() {
-    // A wildcard stands for one label, and not for none.
+    // A wildcard stands for exactly one label.
     for name in [
         "c.example",
         "x.y.wild.example",

@@ -83,7 +83,7 @@ fn only_suites_of_the_host_are_agreed() {
         PSK,
         "suites = [\"TLS_CHACHA20_POLY1305_SHA256\", \"TLS_ECDHE_PSK_WITH_AES_128_GCM_SHA256\"]",
     );
-    // Clients that prefer another, and clients that have no other.
+    // Clients that prefer another suite, and clients that have only this one.
     let new = "TLSv1.3 TLS_CHACHA20_POLY1305_SHA256";
     assert_eq!(asks(&certified, &["-tls1_3"]).as_deref(), Ok(new));
     assert_eq!(
@@ -114,11 +114,11 @@ fn a_host_without_suites_of_tls_1_3_speaks_tls_1_2_with_clients_that_know_both()
     let server = server(BOTH, lines);
     let suite = "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384";
     assert_eq!(asks(&server, &[]), Ok(format!("TLSv1.2 {suite}")));
-    // Without our mark that there was a higher version (RFC 8446 §4.1.3), or OpenSSL would go.
+    // The downgrade sentinel (RFC 8446 §4.1.3) must be absent, or OpenSSL would close.
     let keyed = [&WITH_KEY[..], &["-cipher", "ECDHE-PSK-CHACHA20-POLY1305"]].concat();
     let suite = "TLS_ECDHE_PSK_WITH_CHACHA20_POLY1305_SHA256";
     assert_eq!(asks(&server, &keyed), Ok(format!("TLSv1.2 {suite}")));
-    // It has come down from no version that the host has (RFC 7507 §3).
+    // The host has no higher version, so this is no fallback (RFC 7507 §3).
     let fallen = [&keyed[..], &["-tls1_2", "-fallback_scsv"]].concat();
     assert_eq!(asks(&server, &fallen), Ok(format!("TLSv1.2 {suite}")));
 }

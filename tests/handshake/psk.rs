@@ -104,7 +104,7 @@ fn with_capital_a_the_command_runs_as_the_user_of_tlssrv() {
     if missing(&["openssl"]) {
         return;
     }
-    // Nobody asks who that is.
+    // The user in the file is not looked up.
     let server = serve(
         &format!("a:{KEY}:no-such-user\n"),
         &["-A", "-k", "c.psk"],
@@ -311,7 +311,7 @@ fn an_identity_without_user_starts_no_command_and_gets_close_notify() {
     assert_eq!((line.value("end"), line.level.as_str()), (end, "info"));
     assert_eq!((line.value("auth"), line.value("identity")), ("psk", "b"));
     assert_eq!((line.get("pid"), line.get("exit")), (None, None));
-    // Others are none the worse for it.
+    // Other clients are not affected.
     assert_eq!(told(&server, "a"), format!("{} a", two_users()[0].name));
 }
 
@@ -358,7 +358,7 @@ fn a_host_with_keys_and_a_host_with_certificates_share_a_port() {
     let asks = |name: &str| ask(&server, b"a", KEY, &["-servername", name]);
     assert_eq!(asks("psk.example").text(), "psk\n");
     assert_eq!(server.wait_for_connection().value("host"), "psk.example");
-    // It shows a certificate to whoever has a key for elsewhere.
+    // It shows its certificate to clients with keys of other hosts.
     assert_eq!(asks("a.example").stdout, b"cert\n");
     assert_eq!(server.wait_for_connections(2)[1].value("auth"), "cert");
     let refused = Dial::new().try_connect(server.address(), "psk.example");

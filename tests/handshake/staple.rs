@@ -74,7 +74,7 @@ fn table(lines: &str) -> String {
 
 /// The response with other dates: `thisUpdate` and `nextUpdate`. Its signature is not verified here.
 fn dated(mut response: Vec<u8>, this_update: SystemTime, next_update: SystemTime) -> Vec<u8> {
-    // Each a GeneralizedTime to the second, producedAt before them, and those of certificates behind.
+    // GeneralizedTimes with seconds: producedAt comes before these two, and those of certificates after.
     let times: Vec<usize> = (0..response.len() - 17)
         .filter(|at| response[*at..].starts_with(&[0x18, 15]))
         .collect();
@@ -130,7 +130,7 @@ fn a_response_is_stapled_to_its_certificate_among_several() {
     let setup = Setup::new();
     let rsa = KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, RsaKeySize::_2048).unwrap();
     let other = setup.ca.server(&["a.example"], 2, &rsa);
-    // Without that of its CA.
+    // Without the certificate of its CA.
     other.write_combined(&setup.site.file("other.pem"));
     let second = setup.response("other.pem", KNOWN, &["-ndays", "1"]);
     fs::write(setup.site.file("other.ocsp"), second).unwrap();
@@ -164,7 +164,7 @@ fn an_expired_response_is_not_stapled_and_the_log_says_so() {
     });
     let said = status(&server, &["-status"]);
     assert!(said.contains(NONE), "{said}");
-    // What is renewed is taken anew.
+    // A renewed response is read again.
     fs::write(server.site.file("www.ocsp"), renewed).unwrap();
     server.signal(Signal::SIGHUP);
     server.wait_for_line("it is reloaded", |line| line.ends_with("reloaded"));
@@ -247,7 +247,7 @@ fn a_file_without_a_response_for_the_host_is_refused_at_its_line() {
     let another = setup.ca.server(&["b"], 2, &KeyPair::generate().unwrap());
     fs::write(setup.site.file("leaf2.pem"), another.certificate).unwrap();
     let of_another = setup.response("leaf2.pem", KNOWN, &["-ndays", "1"]);
-    // Another CA of the same name has given it the same number.
+    // Another CA of the same name has issued a certificate with the same serial number.
     fs::write(setup.site.file("ca.pem"), other.pem()).unwrap();
     write_secret(&setup.site.file("ca.key"), &other.key());
     let of_another_ca = setup.response("leaf.pem", KNOWN, &["-ndays", "1"]);

@@ -83,7 +83,7 @@ fn a_session_is_resumed_on_another_machine_that_has_the_keys() {
         return;
     }
     let one = server(&table(), &[1, 2]);
-    // Neither their order nor that of the hosts is the same, nor what else there is.
+    // The order of keys, hosts and other settings differs.
     let others = format!("{}{}", host("localhost"), host("a.example"));
     let table = format!("engines = 2\n{KEYS}{LISTEN}{LISTEN}{others}");
     let two = server(&table, &[3, 1]);
@@ -99,7 +99,7 @@ fn a_session_is_resumed_on_another_machine_that_has_the_keys() {
         assert_eq!(visit(&two, Some("first"), "x"), "Resumed");
         assert_eq!(visit(&stranger, Some("first"), "x"), "Initial");
         assert_eq!(visit(&random, Some("first"), "x"), "Initial");
-        // The first key seals.
+        // The first key encrypts new tickets.
         assert_eq!(visit(&two, None, "second"), "Initial");
         assert_eq!(visit(&stranger, Some("second"), "x"), "Resumed");
         assert_eq!(visit(&one, Some("second"), "x"), "Initial");

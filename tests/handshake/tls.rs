@@ -199,7 +199,7 @@ fn alpn_agrees_on_a_common_protocol() {
     let server = Server::with_config(ALPN);
     let both = Dial::new().alpn(&["h2", "imap", "pop3"]);
     let mut client = both.connect(server.address(), "a.example");
-    // The host's preference, not the client's.
+    // By the preference of the host, not of the client.
     assert_eq!(client.tls.alpn_protocol(), Some(&b"pop3"[..]));
     assert_eq!(client.read_line(), "pop3");
     client.read_close_notify();

@@ -57,7 +57,7 @@ impl Wire {
         let mut socket = self.connect();
         socket.write_all(sent).unwrap();
         let (answer, ended) = socket.read_to_end();
-        ended.unwrap(); // FIN: a RST could have eaten the alert
+        ended.unwrap(); // FIN: a RST could have discarded the alert
         assert_eq!(answer, [21, 3, 3, 0, 2, 2, alert]);
         drop(socket);
         assert!(start.elapsed() < Duration::from_secs(8), "not at once");
@@ -201,7 +201,7 @@ fn an_ip_address_in_server_name_counts_as_no_name() {
 #[test]
 fn a_hello_of_64_kib_gets_decode_error() {
     let wire = Wire::new();
-    // What it announces is enough.
+    // The length in its header is enough.
     let announcement = record(&[&[1, 1, 0, 0][..], &[0; 100]].concat());
     wire.refuses(&announcement, DECODE_ERROR, "hello over 64 KiB");
 }
@@ -306,7 +306,7 @@ fn a_client_that_refuses_the_certificate_is_one_log_line_with_its_alert() {
     let mut client = Dial::version(&TLS13).start(wire.connect(), "a.example");
     client.flush().unwrap();
     client.tls.read_tls(&mut client.socket).unwrap();
-    // In the clear: the client has not taken up the keys.
+    // In plaintext, because the client does not use its keys yet.
     client.socket.write_all(&[21, 3, 3, 0, 2, 2, 48]).unwrap();
     let (rest, _) = client.socket.read_to_end();
     drop(client);
@@ -366,7 +366,7 @@ fn a_hello_byte_by_byte_meets_the_handshake_timeout() {
     let start = Instant::now();
     let mut socket = wire.connect();
     for byte in Hello::GOOD.bytes() {
-        // The pace of the client is what is tested.
+        // The test depends on this pace of the client.
         std::thread::sleep(Duration::from_millis(100));
         if socket.write_all(&[byte]).is_err() {
             break;
@@ -437,7 +437,7 @@ fn a_flood_of_bad_handshakes_is_limited_in_the_log_and_counted() {
         assert_eq!(socket.read_to_end().0.len(), 7);
     }
     let seconds = usize::try_from(start.elapsed().as_secs()).unwrap() + 2;
-    // Others are logged meanwhile.
+    // Other lines are logged meanwhile.
     let mut good = wire.server.connect("a.example");
     good.close_notify();
     good.read_to_end();

@@ -29,8 +29,8 @@ fn s_client(server: &Server, offer: &Offer) -> Command {
     };
     command.args(["-psk_identity", &offer.key.identity]);
     if offer.suite == Suite::Aes256 {
-        // A key that is given with -psk, is for SHA-256. A session can have another, and nothing of it
-        // is used but that and the suite. This one is what `openssl asn1parse -genconf FILE` makes, as
+        // A key given with -psk is for SHA-256. A session can have a key for another hash, and only the key
+        // and the suite of it are used. This one is the output of `openssl asn1parse -genconf FILE`, as
         // PEM, of:
         //     asn1 = SEQUENCE:session
         //     [session]
@@ -85,7 +85,7 @@ fn openssl_retries_with_another_group() {
         &[Group::Secp521r1, Group::Secp384r1],
         &[Group::Secp521r1, Group::Secp256r1],
     ];
-    // Asked to retry, s_client leaves a key for SHA-384 out of its second hello, whoever the server is.
+    // After a retry request, s_client leaves a key for SHA-384 out of its second hello, with any server.
     for suite in [Suite::Aes128, Suite::ChaCha20] {
         let server = serve(&ANSWER);
         for groups in groups {
@@ -173,7 +173,7 @@ impl Typist {
     }
 
     fn types(&mut self, line: &str) {
-        // In one piece: s_client takes each for a line.
+        // In one piece, because s_client takes each piece for a line.
         self.stdin
             .write_all(format!("{line}\n").as_bytes())
             .unwrap();

@@ -104,7 +104,7 @@ pub(crate) fn serve(command: &[&str]) -> Server {
 
 /// A server with keys, and with these lines in its only host.
 pub(crate) fn serve_with(host: &str, command: &[&str]) -> Server {
-    // JSON's strings are TOML's.
+    // Strings of JSON are strings of TOML, too.
     let command = serde_json::to_string(command).unwrap();
     let toml = format!(
         "[[listen]]\naddress = \"127.0.0.1:0\"\n[[host]]\nnames = [\"a.example\"]\ndefault = true\n\

@@ -17,7 +17,7 @@ fn openssl_has_keys_of_16_to_512_bytes_and_identities_of_up_to_256() {
         return;
     }
     fit(openssl, Suite::Aes128, &[16, 256, 512], &[128, 256]);
-    // With TLS 1.2, s_client adds a NUL that has to fit, too.
+    // With TLS 1.2, s_client adds a NUL, which must fit, too.
     for suite in [Suite::EcdhePskChaCha20, Suite::PskAes256] {
         fit(openssl, suite, &[16, 256, 512], &[128, 255]);
     }

@@ -243,7 +243,7 @@ fn unknown_names_and_protocols_make_no_series() {
         .keys()
         .filter(|key| !before.0.contains_key(*key))
         .collect();
-    // Only those that the first client could not bring: a resumed handshake.
+    // The first client could not cause the series of resumed handshakes.
     assert!(
         new.iter().all(|key| key.contains("resumed=\"true\"")),
         "{new:?}"

@@ -12,7 +12,7 @@ use tlssrv_testing::Server;
 /// Every expression of the dashboard.
 fn expressions(value: &Value, found: &mut Vec<String>) {
     match value {
-        // What to choose a data source from.
+        // The choice of a data source.
         Value::Object(object) if object.get("type").is_some_and(|kind| kind == "datasource") => {}
         Value::Object(object) => {
             for (key, value) in object {
@@ -122,7 +122,7 @@ fn each_metric_and_label_of_the_dashboard_is_in_a_scrape() {
         }
     }
     assert!(queries.len() >= panels.len(), "{queries:?}");
-    // What nobody looks at, nobody has to count.
+    // Every metric must be used by the dashboard.
     let families = names.iter().map(|name| family(name));
     let unseen: BTreeSet<&str> = families
         .filter(|family| !asked.iter().any(|name| name.starts_with(family)))

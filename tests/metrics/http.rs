@@ -73,7 +73,7 @@ fn unfinished_requests_disturb_neither_scrapers_nor_tls_clients() {
             client.echoes();
         }
     }
-    // Who is too many goes, the oldest first, and long before its time is over.
+    // Connections over the limit are closed, the oldest first, long before their timeout.
     let begun = Instant::now();
     assert!(matches!(slow[0].read(&mut [0]), Ok(0) | Err(_)));
     assert!(begun.elapsed() < DEADLINE / 3);
@@ -111,7 +111,7 @@ fn too_many_scrapers_while_an_engine_is_stuck_do_no_harm() {
         socket.write_all(b"GET /metrics HTTP/1.0\r\n\r\n").unwrap();
         impatient.push(socket);
     }
-    // Those who were too many have been sent away, or will have their answers.
+    // Each is either closed because there were too many, or answered.
     for mut socket in impatient {
         let _ = socket.read_to_end();
     }

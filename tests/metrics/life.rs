@@ -45,7 +45,7 @@ fn reloads_are_counted_by_result_and_new_hosts_have_their_series_at_once() {
         0.0,
         "a reload replaces engines, none has died"
     );
-    // What the old engines still move is counted like what the new ones do.
+    // Bytes of old engines are counted like those of new ones.
     client.echoes();
     wait_for(
         &server,
@@ -120,9 +120,9 @@ fn an_engine_that_is_killed_is_counted_and_the_server_is_ready_again() {
 #[test]
 fn a_server_without_engines_is_healthy_and_not_ready() {
     let server = Server::with_config(&table("engines = 1", &[("a.example", CAT)]));
-    // Who answers has its own name then, and is no engine.
+    // The process that answers has its own name then, and is no engine.
     assert_eq!(get(&server, "/readyz").status, 200);
-    // Each early death makes the next engine come later.
+    // Each early death delays the next engine.
     let answer = eventually("it has no engine for a while", || {
         for engine in server.engines() {
             let _ = kill(engine, Signal::SIGKILL);

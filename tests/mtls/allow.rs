@@ -23,7 +23,7 @@ fn each_kind_of_entry_admits_the_clients_that_it_names() {
             SanType::Rfc822Name("carol@example.com".try_into().unwrap()),
         ];
     });
-    // As the manual says that it is found out.
+    // With the command that the manual gives for it.
     let key = run_with(
         program("openssl").args(["x509", "-pubkey", "-noout"]),
         carol.certificate.as_bytes(),

@@ -153,7 +153,7 @@ fn each_mistake_in_allow_is_shown_at_its_line() {
         ),
     ] {
         let setup = (BOTH.to_owned() + line, 2);
-        // The last line is what is wrong, but for the key that is only named there.
+        // The mistake is in the last line, except where that only names a key.
         let at = match message {
             m if m.starts_with("no PSK identity") => setup.1 + 1,
             _ => setup.1 + line.lines().count(),
@@ -251,7 +251,7 @@ fn a_crl_of_version_1_is_refused_with_a_hint() {
     let ran = gencrl(configuration);
     assert_eq!(ran.status.code(), Some(96), "{}", ran.stderr);
     assert!(ran.stderr.contains("not of version 2"), "{}", ran.stderr);
-    // As the message says.
+    // With the command in the message.
     fs::write(setup.site.file("number"), "01\n").unwrap();
     let ran = gencrl(&format!("{configuration}crlnumber = number\n"));
     assert_eq!(ran.status.code(), Some(0), "{}", ran.stderr);

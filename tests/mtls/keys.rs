@@ -28,7 +28,7 @@ fn client_certificates_may_have_keys_of_every_type() {
         let pem = made.text();
         let key = KeyPair::from_pem(&pem).unwrap();
         let mut client = setup.ca.certify(&key, name, 3, Valid::Now, |_| {});
-        // As openssl writes it: rcgen writes what openssl 3.0 does not read.
+        // Written by openssl, because openssl 3.0 does not read the key of rcgen.
         client.key = pem;
         setup = setup.with(name, &client);
     }

@@ -22,7 +22,7 @@ fn one(setup: &Setup, who: &str) -> (Ran, Option<i32>, Line) {
         .stderr(Stdio::piped());
     let served = thread::spawn(move || {
         let connection: OwnedFd = listener.accept().unwrap().0.into();
-        // The command keeps a copy of the connection, and goes with it.
+        // `command` holds the connection, and closes it when it is dropped here.
         command.stdin(connection).spawn().unwrap()
     });
     let ran = s_client_at(address, &setup.site, who, &[]);

@@ -62,7 +62,7 @@ fn a_client_with_a_certificate_of_the_ca_is_served_and_others_are_not() {
         assert_eq!(line.value("end"), "closed");
     }
     let unknown = refusal("nobody in client-ca has issued it", "CN=mallory");
-    // Its CA has the name of ours, and not the key.
+    // Its CA has the same name but another key.
     let bad = server.connection_lines().len();
     let ran = s_client(&server, "mallory", &[]);
     let alert = format!("SSL alert number {UNKNOWN_CA}\n");
@@ -101,7 +101,7 @@ fn a_client_without_a_certificate_is_refused_or_served_as_the_host_wants_it() {
         .collect();
     assert_eq!(auths, ["cert", "mtls", "cert", "mtls"]);
 
-    // A list is of those who must be shown.
+    // A certificate in a list is required.
     let listed = "client-auth = \"request\"\nallow = [{ cn = \"alice\" }]";
     let server = Setup::new().start(listed);
     assert_refused(&server, "", required, none);
@@ -216,7 +216,7 @@ fn a_certificate_of_version_1_is_refused_and_the_log_says_why() {
     }
     let setup = Setup::new();
     write_secret(&setup.site.file("ca.key"), &setup.ca.key());
-    // What openssl makes of a request when nobody asks it for extensions.
+    // openssl makes a certificate of version 1 when no extensions are requested.
     let steps = "openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=ivan -keyout ivan.key \
                  -out ivan.csr && \
                  openssl x509 -req -in ivan.csr -CA ca.pem -CAkey ca.key -out ivan.crt && \

@@ -60,7 +60,7 @@ fn every_variable_agrees_with_openssl() {
     let server = setup.require("");
     let mut texts = Vec::new();
     for version in ["-tls1_3", "-tls1_2"] {
-        // First anew, then resumed.
+        // A full handshake, then a resumed one.
         let session = server.site.file(&format!("session{version}"));
         let session = session.to_str().unwrap();
         for (option, resumed) in [("-sess_out", "Initial"), ("-sess_in", "Resumed")] {

@@ -62,7 +62,7 @@ fn neither_engines_nor_the_monitor_can_be_traced_by_their_user() {
         processes.push(server.pid());
     }
     for pid in processes {
-        // What belongs to a process that is not dumpable belongs to root (proc(5)).
+        // The files in /proc of a process that is not dumpable belong to root (proc(5)).
         let owner = fs::metadata(format!("/proc/{pid}/stat")).unwrap().uid();
         assert_eq!(owner, 0);
     }
@@ -89,12 +89,12 @@ fn an_engine_can_neither_fork_nor_write_files_nor_dump_core() {
 fn an_engine_holds_no_descriptor_but_its_channel_and_its_epoll_set() {
     let server = server();
     for engine in jailed(&server) {
-        // The epoll set is the last that it opens.
+        // The epoll set is the last descriptor that it opens.
         eventually("an engine has five descriptors", || {
             (proc::descriptor_count(engine) == Some(5)).then_some(())
         });
         if !is_root() {
-            continue; // the rest is not for our eyes
+            continue; // only root can inspect the rest
         }
         let link = |fd: u32| fs::read_link(format!("/proc/{engine}/fd/{fd}")).unwrap();
         let links = proc::descriptors(engine)
@@ -132,7 +132,7 @@ fn an_engine_that_dies_is_logged_and_replaced_and_other_engines_are_not_affected
     assert!(line.contains(" err "), "{line}");
     let lost = server.wait_for_connection();
     assert_eq!(lost.value("end"), "reset");
-    // The one whose engine it was has ended, the other goes on.
+    // The connection of the killed engine has ended, the other goes on.
     let port = |client: &Client| client.socket.local_address().to_string();
     let [lost, alive] = match port(&clients[0]) == lost.value("peer") {
         true => [0, 1],
@@ -189,7 +189,7 @@ fn clients_wait_for_a_new_engine_when_the_only_one_has_died() {
 
 #[test]
 fn failed_connections_do_not_end_an_engine() {
-    // An engine whose every connection fails is there for the next one.
+    // After many failed connections the engine still serves the next one.
     let server = server();
     let engines = jailed(&server);
     for _ in 0..50 {

@@ -49,7 +49,7 @@ fn without_descriptors_for_a_command_the_client_is_closed_and_the_next_one_serve
     let server = serve();
     let mut client = server.connect("");
     client.echoes();
-    // The socket of the client itself needs one.
+    // The socket of the client itself needs one descriptor.
     leave(server.pid(), 1);
     let end = Dial::new()
         .connect(server.address(), "")

@@ -114,7 +114,7 @@ fn the_limit_of_a_host_does_not_affect_others() {
     eventually("room at the host", || {
         (!over("small.example")).then_some(())
     });
-    // Each that came and went has given its place back.
+    // Each closed connection has freed its place.
     for _ in 0..20 {
         eventually("room at the host", || {
             (!over("small.example")).then_some(())

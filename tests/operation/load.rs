@@ -34,7 +34,7 @@ impl Footprint {
 #[test]
 fn two_thousand_connections_are_open_at_once() {
     const COUNT: usize = 2000;
-    // Ours alone; the server raises its own.
+    // The limit of the test itself; the server raises its own.
     let needed = 2 * COUNT as u64;
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
     if hard < 3 * needed {

@@ -97,7 +97,7 @@ fn a_connection_is_one_object_of_json_with_the_same_keys() {
     let keys: BTreeSet<&str> = line.keys.iter().map(String::as_str).collect();
     assert_eq!(keys, BTreeSet::from(KEYS));
     is_right(&server, port, &line);
-    // Every line of the log is JSON; before it there is no log.
+    // Every line of the log is JSON; lines before that are not in the log.
     let lines = server.lines();
     let log = lines.iter().skip_while(|line| !line.starts_with('{'));
     let log: Vec<Line> = log.map(|line| Line::parse_json(line)).collect();
@@ -290,7 +290,7 @@ fn on_a_full_disk_connections_go_on_and_lost_lines_are_counted() {
         server.site.file("log").exists().then_some(())
     });
     server.serve();
-    // The one that says that it listens was lost, and those of connections that ended in time.
+    // The lost lines are that of the listener, and those of connections that ended in time.
     eventually("every line is written or counted", || {
         let text = fs::read_to_string(server.site.file("log")).unwrap();
         let (_, after) = text.split_once("the log could not be written: ")?;

@@ -151,7 +151,7 @@ fn a_listener_on_an_address_in_use_fails_the_reload() {
 
 #[test]
 fn a_reload_adds_and_removes_listeners() {
-    // An address that nobody else uses, so that its port stays free once it is closed.
+    // An address that no other test uses, so that its port stays free after it is closed.
     let table = |word: &str| {
         table("", &[("a.example", &echoing(word))]).replace("127.0.0.1:0", "127.77.0.1:0")
     };
@@ -259,7 +259,7 @@ fn the_connections_of_a_host_are_counted_across_reloads() {
     let server = Server::with_config(&table("", &hosts));
     let mut first = server.connect("a.example");
     assert_eq!(first.read_line(), "one");
-    // Its place in the table is not what it is known by.
+    // A host is identified by its name, not by its place in the file.
     let before = echoing("two");
     let hosts = [("b.wild.example", before.as_str()), hosts[0]];
     write(&server, &table("", &hosts));
@@ -287,7 +287,7 @@ fn a_reload_without_descriptors_fails_and_loses_nothing() {
     let open = proc::descriptor_count(first.pid()).unwrap();
     drop(first);
     let mut failures = 0;
-    // With each one more it gets further; the next client needs some as well.
+    // With each further descriptor the reload gets further; the next client needs some as well.
     for more in 1..6 {
         let server = limited(&toml, open + more);
         let engines = server.engines();

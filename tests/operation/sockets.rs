@@ -99,7 +99,7 @@ fn clients_of_a_server_have_the_keep_alive_of_its_configuration() {
             unreachable!("it has an address");
         };
         let remote = socket.local_addr().unwrap();
-        // What it had sent is acknowledged by now, or a moment later.
+        // Its data is acknowledged by now, or a moment later.
         let found = eventually("no other timer runs", || {
             keep_alive(server.address(), remote)
         });

@@ -57,7 +57,7 @@ fn a_client_that_never_reads_stalls_only_its_own_command() {
             client
         });
         let deaf: Vec<Client> = deaf.collect();
-        // Each command has filled all that is in its way, and sleeps.
+        // Each command has filled all buffers, and sleeps.
         let asleep = |pid: &Pid| {
             let writes = proc::name(*pid).as_deref() == Some("yes");
             writes && proc::stat(*pid).is_some_and(|stat| stat.state == 'S')

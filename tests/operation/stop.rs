@@ -36,7 +36,7 @@ fn an_open_connection_goes_on_to_its_end() {
         drain(&server, signal);
         client.echoes();
         client.close();
-        // The client has not closed its socket: both have said that they are done.
+        // Both sides have sent close_notify, but the client has not closed its socket.
         assert_eq!(server.wait().code(), Some(0));
         let line = server.wait_for_connection();
         assert_eq!((line.value("end"), line.value("exit")), ("closed", "0"));
@@ -45,7 +45,7 @@ fn an_open_connection_goes_on_to_its_end() {
 
 #[test]
 fn no_connection_is_accepted_while_draining() {
-    // An address that nobody else uses, so that its port stays free once it is closed.
+    // An address that no other test uses, so that its port stays free after it is closed.
     let mut server = Server::start(&["--listen", "127.78.0.1:0", "-c", "cert.pem", "cat"]);
     let mut client = server.connect("");
     client.echoes();
@@ -115,7 +115,7 @@ fn a_drain_uses_no_cpu_while_nothing_happens() {
         switches.parse().unwrap()
     };
     let before = wakeups();
-    // A busy loop shows within this time, and nothing else happens in it.
+    // A busy loop would show within this time, and nothing else happens in it.
     std::thread::sleep(Duration::from_millis(500));
     let after = wakeups();
     assert!(after - before < 50, "it woke up {} times", after - before);
@@ -159,7 +159,7 @@ fn a_second_signal_ends_commands_that_do_not_read() {
 
 #[test]
 fn a_second_signal_does_not_wait_for_a_command_that_ignores_it() {
-    // Its client has gone already: in a minute, the default of linger, its line would be written.
+    // Its client has gone already; without the signal its line would be written after a minute of linger.
     let script =
         "trap '' TERM; echo ready; cat; i=0; while test $i -lt 20; do sleep 1; i=$((i+1)); done";
     let mut server = Server::of(&["sh", "-c", script]);
@@ -168,7 +168,7 @@ fn a_second_signal_does_not_wait_for_a_command_that_ignores_it() {
     let mut other = server.connect("");
     assert_eq!(other.read_line(), "ready");
     client.socket.reset();
-    // It is known to have gone once the second one's engine has had its turn after it.
+    // The engine has noticed that once it has served the second connection after it.
     other.echoes();
     drain(&server, Signal::SIGTERM);
     let start = Instant::now();

@@ -127,7 +127,7 @@ fn ipv6_is_accepted_too() {
     let mut six = call((Ipv6Addr::LOCALHOST, port));
     assert_eq!(rest(&mut six), "hello\n");
 
-    // socat alone takes both for `*`; tcpserver may be the one that knows IPv4 only.
+    // Only socat listens on IPv4 and IPv6 for `*`; tcpserver may know IPv4 only.
     let port = free_address().port();
     let both = format!("tcp!*!{port}");
     let _listening = Listening::start(&mut with("socat", &site, &["-t", &both, "echo", "hello"]));

@@ -109,7 +109,7 @@ pub(crate) fn call_port(port: u16) -> TcpStream {
 /// The next line, without its end.
 pub(crate) fn line(from: &mut impl Read) -> String {
     let mut line = String::new();
-    // One byte at a time: what comes after the line is for others.
+    // One byte at a time, because the bytes after the line are read by others.
     BufReader::with_capacity(1, from)
         .read_line(&mut line)
         .unwrap();

@@ -94,7 +94,7 @@ fn what_mk_has_installed_works_and_is_removed_by_nuke() {
             .env("BIN", &bin)
             .env("SERVICE", &service))
     };
-    // Twice: it replaces what is there, even what is being executed.
+    // Twice, because it replaces an installed program, even one that is running.
     for _ in 0..2 {
         mk("install").succeeded();
     }
@@ -112,7 +112,7 @@ fn what_mk_has_installed_works_and_is_removed_by_nuke() {
     assert_eq!(names(&service), names(&compat("service")));
     assert_runs(&service.join("tcp993"));
 
-    // What its owner has changed is the owner's.
+    // A service file that the user has changed is left alone.
     fs::write(service.join("tcp993"), "#!/usr/bin/env rc\necho mine\n").unwrap();
     let again = mk("install").succeeded();
     assert!(
@@ -130,7 +130,7 @@ fn what_mk_has_installed_works_and_is_removed_by_nuke() {
     assert_eq!(names(&bin), ["other"]);
     assert_eq!(names(&service), ["tcp993"]);
     assert!(Path::new(tlssrv_path()).exists());
-    // There is nothing to remove any more, which is no error.
+    // Nothing is left to remove, which is no error.
     mk("nuke").succeeded();
     mk("clean").succeeded();
 }
@@ -153,7 +153,7 @@ fn mk_test_serves_a_client() {
     if missing(&["openssl"]) || (missing(&["tcpserver"]) && missing(&["socat"])) {
         return;
     }
-    // Whatever shell is the default of mk.
+    // With any default shell of mk.
     for shell in ["sh", "rc"] {
         let said = run(mk(&site, &["test"])
             .env("TLSSRV", tlssrv_path())
@@ -164,7 +164,7 @@ fn mk_test_serves_a_client() {
             "{said}"
         );
     }
-    // What does not serve does not pass.
+    // A program that does not serve fails the test.
     site.write_program("broken", "#!/bin/sh\nexit 1\n");
     let ran = run(mk(&site, &["test"]).env("TLSSRV", site.file("broken")));
     assert!(!ran.status.success());

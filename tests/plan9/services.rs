@@ -168,7 +168,7 @@ fn listen_says_why_it_has_nothing_to_do() {
         assert_eq!(ran.status.code(), Some(status), "{args:?}");
         assert_eq!(ran.stderr, wanted);
     }
-    // A listener that cannot listen is an end, too.
+    // A listener that cannot listen ends it, too.
     site.write_program("services/tcpx", "#!/bin/sh\n");
     let services = site.file("services").display().to_string();
     let ran = run(program(compat("listen").to_str().unwrap()).args(["-t", &services]));

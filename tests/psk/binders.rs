@@ -72,7 +72,7 @@ fn an_unknown_identity_and_a_wrong_key_look_the_same_in_tls12() {
             let mut pair = Pair::halfway(client, &lax_host());
             let exchange = pair.client.client_key_exchange();
             let exchange = pair.client.channel.plain(record::HANDSHAKE, &exchange);
-            // Nothing is said before the Finished (RFC 4279 §2, RFC 5246 §7.4.7.1).
+            // The client learns nothing before Finished (RFC 4279 §2, RFC 5246 §7.4.7.1).
             pair.give(&exchange);
             let ccs = pair.client.change_cipher_spec12();
             pair.give(&ccs);

@@ -62,7 +62,7 @@ fn plan9_gets_the_only_common_suite() {
     let info = pair.server.info();
     assert_eq!(info.version, Some(TLS12));
     assert_eq!(info.suite, Some(suite::PSK_CHACHA20));
-    // It knows no extension, so it gets none; and it hangs up on a warning that it does not know.
+    // It knows no extensions, so it gets none, and it closes on a warning that it does not know.
     assert!(pair.client.agreed.hello_extensions.is_empty());
     assert!(pair.client.alerts.is_empty());
 }

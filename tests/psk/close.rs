@@ -128,7 +128,7 @@ fn an_alert_ends_the_session_and_is_not_answered() {
 
 #[test]
 fn a_client_without_keys_may_send_an_alert() {
-    // It did not understand our ServerHello, say; its alert is in plaintext.
+    // It did not understand the ServerHello, for example; its alert is in plaintext.
     let mut pair = Pair::halfway(tls13(), &host());
     let alert = raw(record::ALERT, TLS12, &[FATAL, alert::ILLEGAL_PARAMETER]);
     pair.server.give(&alert);

@@ -91,7 +91,7 @@ fn early_data_after_a_record_that_decrypts_is_refused() {
 
 #[test]
 fn early_data_over_its_limit_is_refused() {
-    // The server allows none, so a few records that were under way are enough.
+    // The server allows no early data, so a few records that were under way are enough.
     let full = record(typ::APPLICATION_DATA, TLS12, &vec![0xee; 16_384]);
     for client in [client(), retrying()] {
         let mut pair = Pair::greeted(client, &host());

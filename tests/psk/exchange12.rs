@@ -167,7 +167,7 @@ fn a_missing_key_exchange_is_refused() {
 
 #[test]
 fn a_client_that_offers_extended_master_secret_and_does_not_use_it_is_refused() {
-    // It would be as if somebody between had taken the extension away (RFC 7627 §5.3).
+    // It looks the same as an attacker who removed the extension (RFC 7627 §5.3).
     let mut pair = halfway();
     pair.client.forget_extended_master_secret();
     let flight = pair.client.answer();

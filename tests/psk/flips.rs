@@ -135,8 +135,8 @@ fn every_bit_of_a_handshake_matters() {
                         flight[bit / 8] ^= 1 << (bit % 8);
                     }
                 });
-                // "MUST be ignored for all purposes" (RFC 8446 §5.1): nothing authenticates the version
-                // of a record that is not protected, and nothing depends on it.
+                // "MUST be ignored for all purposes" (RFC 8446 §5.1): the version of an unprotected record is
+                // not authenticated, and nothing depends on it.
                 if versions.contains(&(bit / 8)) {
                     continue;
                 }
@@ -164,7 +164,7 @@ fn record_versions(flight: &[u8]) -> Vec<usize> {
 
 #[test]
 fn every_bit_of_a_hello_is_in_its_binder() {
-    // Where the server can still read it, that is what it says.
+    // A hello with another random can still be read, so the alert is decrypt_error.
     let handshake = &handshakes()[0];
     let hello = &handshake.flights()[0];
     let random = 5 + 4 + 2;
@@ -211,7 +211,7 @@ fn every_byte_of_a_handshake_matters() {
                     assert!(!pair.server.is_complete(), "{name}: {number}, byte {byte}");
                 };
                 changed(|flight, byte| drop(flight.drain(byte..=byte)));
-                // One byte more at the very end belongs to what comes after the handshake.
+                // A byte after the end belongs to the data after the handshake.
                 if number + 1 < flights.len() || byte + 1 < flight.len() {
                     changed(|flight, byte| flight.insert(byte, flight[byte]));
                 }

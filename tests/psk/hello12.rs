@@ -26,7 +26,7 @@ fn suites_that_the_server_does_not_have_are_refused() {
     for suite in [
         suite::PSK_AES_128_CBC_SHA,
         suite::PSK_AES_128_CBC_SHA256,
-        // ECDHE_PSK with CBC and with no encryption, DHE_PSK, RSA_PSK, and certificates' suites.
+        // ECDHE_PSK with CBC and without encryption, DHE_PSK, RSA_PSK, and suites for certificates.
         0xc035,
         0xc037,
         0xc039,
@@ -148,7 +148,7 @@ fn compression_is_refused() {
             alert::ILLEGAL_PARAMETER,
         );
     }
-    // It may offer what it likes beside.
+    // It may offer other methods besides null.
     Pair::connected(
         client(|hello| hello.but(|hello| hello.compressions = vec![1, 0])),
         &host(),
@@ -174,7 +174,7 @@ fn a_record_size_limit_below_64_is_refused() {
 fn a_hello_that_is_too_short_or_too_long_is_refused() {
     let whole = profiles::tls12(&key(), &[SUITE]).client_hello()[4..].to_vec();
     for length in 0..whole.len() {
-        // Without extensions it may end behind the compression methods.
+        // Without extensions it may end after the compression methods.
         if length == 2 + 32 + 1 + 2 + 2 + 2 {
             continue;
         }

@@ -61,7 +61,7 @@ fn empty_or_odd_lists_in_a_hello_are_refused() {
     decode_error(&|hello| hello.session_id = vec![1; 33]);
     decode_error(&|hello| hello.suites.clear());
     decode_error(&|hello| hello.compressions.clear());
-    // An odd number of bytes in cipher_suites: one of them is taken for the next list's length.
+    // An odd number of bytes in cipher_suites: one of them is taken for the length of the next list.
     refused_body(
         |body| {
             body[36] -= 1;

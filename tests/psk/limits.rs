@@ -144,7 +144,7 @@ fn too_many_renegotiations_are_refused() {
 
 #[test]
 fn renegotiation_is_declined_and_the_session_goes_on() {
-    // RFC 5746 §4.4, with a hello as it would have to be (RFC 5746 §3.5), too.
+    // RFC 5746 §4.4; also with a hello that is right for a renegotiation (RFC 5746 §3.5).
     for verify_data in [&[][..], &[12; 13]] {
         let mut pair = Pair::connected(tls12(), &host());
         let info = match verify_data {

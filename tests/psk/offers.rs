@@ -53,7 +53,7 @@ fn a_broken_offer_is_refused_although_an_identity_is_known() {
 
 #[test]
 fn as_many_binders_as_identities_are_needed() {
-    // RFC 8446 §4.2.11: whichever is more, and whichever is known.
+    // RFC 8446 §4.2.11: more identities or more binders, with known and unknown identities.
     for (names, count) in [
         (&[&b"client"[..]][..], 2),
         (&[b"client", b"nobody"], 1),
@@ -95,14 +95,14 @@ fn a_key_without_modes_is_refused() {
 
 #[test]
 fn a_key_whose_hash_has_no_suite_is_refused() {
-    // Whoever does not know the key sees the same as with any other that does not fit.
+    // A client without the key gets the same alert as with any other unusable key.
     let suites = |hello: Hello| hello.but(|hello| hello.suites = vec![suite::AES_256_GCM_SHA384]);
     refused(suites, &[alert::HANDSHAKE_FAILURE, alert::DECRYPT_ERROR]);
 }
 
 #[test]
 fn a_refused_client_gets_nothing_but_an_alert() {
-    // Not even a ServerHello: the alert is the first and only record.
+    // No ServerHello either: the alert is the first and only record.
     let stranger = Psk {
         identity: b"nobody".to_vec(),
         ..key()

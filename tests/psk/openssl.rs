@@ -96,7 +96,7 @@ fn the_test_client_speaks_tls12_to_openssl_in_every_suite() {
     ] {
         let client = openssl.chat(profiles::tls12(&long_key(), &[suite]));
         assert_eq!(client.agreed.version, TLS12);
-        // Without EMS; it needs to know the groups.
+        // Without `extended_master_secret`; OpenSSL needs `supported_groups`.
         let mut client = profiles::tls12(&long_key(), &[suite]);
         client.hello = client.hello.without(extension::EXTENDED_MASTER_SECRET);
         openssl.chat(client);
@@ -166,7 +166,7 @@ impl OpenSsl {
                 .stdout(Stdio::piped())
                 .stderr(Stdio::null()),
         );
-        // It stays where it is, so that the server has somewhere to write.
+        // It stays open, so that the server can write.
         let stdout = daemon.0.stdout.as_mut().unwrap();
         let mut lines = BufReader::new(stdout).lines();
         let address = lines.find_map(|line| line.unwrap().strip_prefix("ACCEPT ")?.parse().ok());

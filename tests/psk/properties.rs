@@ -55,7 +55,7 @@ proptest! {
             let flight = pair.client.answer();
             pair.server.give(&flight);
         }
-        // With a retry it would take another flight; with none it is over.
+        // After a retry request another flight would be needed; otherwise the session is over.
         prop_assert!(!pair.server.is_complete());
     }
 }

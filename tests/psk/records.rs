@@ -27,7 +27,7 @@ const CLIENTS: [fn() -> Client; 3] = [tls13, tls12, tls12_gcm];
 #[test]
 fn a_plaintext_record_may_have_16384_bytes_and_no_more() {
     for client in CLIENTS {
-        // A hello of 20,000 bytes, in records of the size that is to be tried.
+        // A hello of 20,000 bytes, in records of the tested size.
         let long = || {
             let mut client = client();
             let extensions = client.hello.extensions.as_mut().unwrap();
@@ -57,7 +57,7 @@ fn a_record_is_refused_by_its_header_when_it_is_too_long() {
         let length = u16::try_from(FRAGMENT + limit + 1).unwrap().to_be_bytes();
         let mut pair = Pair::connected(client(), &host());
         let header = [typ::APPLICATION_DATA, 3, 3, length[0], length[1]];
-        // Nothing has to come of what it announces, but something may.
+        // The server may answer to the length alone, but need not.
         let some = [&header[..], &[0; 300]].concat();
         pair.server.give(&some);
         let whole = vec![0; FRAGMENT + 4_096];
@@ -112,7 +112,7 @@ fn padding_is_removed() {
         pair.give(&record);
         pair.client.traffic13();
         let keys = pair.client.channel.keys();
-        // Zeros at the end of the content are content.
+        // Zeros at the end of the content are not padding.
         let record = keys.seal_padded(typ::APPLICATION_DATA, b"abc\0\0", padding);
         pair.give(&record);
         assert_eq!(std::mem::take(&mut pair.server.plaintext), b"abc\0\0");
@@ -167,7 +167,7 @@ fn a_protected_record_too_short_for_its_tag_is_refused() {
             let mut pair = Pair::connected(client(), &host());
             let version = pair.client.agreed.version;
             let short = record(typ::APPLICATION_DATA, TLS12, &vec![7; length]);
-            // Of what is shorter than a tag one may also say that it cannot be read.
+            // A record shorter than a tag may also get decode_error.
             let mut alerts = vec![alert::BAD_RECORD_MAC];
             if length < 24 {
                 alerts.push(alert::DECODE_ERROR);

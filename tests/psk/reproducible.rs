@@ -86,7 +86,7 @@ fn twice(mut client: Client, config: &Arc<Config>) -> [Vec<u8>; 2] {
     while !flight.is_empty() {
         let [one, two] = &mut servers;
         let answers = [one.give(&flight), two.give(&flight)];
-        // They part ways where they differ.
+        // The exchange ends where the answers differ.
         let same = answers[0] == answers[1];
         client.take(&answers[0]).unwrap();
         for (said, answer) in said.iter_mut().zip(answers) {

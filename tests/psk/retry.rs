@@ -130,7 +130,7 @@ fn a_second_hello_without_keys_is_refused() {
 
 #[test]
 fn a_second_hello_with_early_data_is_refused() {
-    // "A client MUST remove [it]" (RFC 8446 §4.1.2), so who has it there has not.
+    // "A client MUST remove [it]" (RFC 8446 §4.1.2).
     let mut client = client();
     client.hello = client.hello.with(extension::EARLY_DATA, &[]);
     let mut pair = Pair::greeted(client, &host());
@@ -188,7 +188,7 @@ fn there_is_no_second_retry() {
 
 #[test]
 fn a_hello_followed_by_data_in_its_record_is_refused() {
-    // RFC 8446 §5.1: it asks for a retry, or is answered with keys.
+    // RFC 8446 §5.1, for a hello that gets a retry request and for one that gets a ServerHello.
     for (client, retries) in [
         (client(), true),
         (profiles::tls13(&[key()], &[group::X25519]), false),

@@ -46,7 +46,7 @@ fn record_size_limit_holds_in_the_handshake_too() {
     let mut pair = Pair::new(client, &host());
     let hello = pair.client.start();
     pair.give(&hello);
-    // What is not protected does not count.
+    // The limit does not apply to unprotected records.
     let protected = pair.client.channel.seen.iter();
     let protected = protected.filter(|(typ, _)| *typ == record::APPLICATION_DATA);
     let largest = protected.map(|(_, length)| length - 16).max();

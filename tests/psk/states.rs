@@ -111,8 +111,8 @@ impl State {
             // RFC 8446 §5: "If an implementation … receives an unexpected record type, it MUST
             // terminate the connection with an "unexpected_message" alert."
             Finished13 | Traffic13 => &[alert::UNEXPECTED_MESSAGE],
-            // The type is not protected in TLS 1.2, so it may be looked at first; and it may be too
-            // short to be decrypted. What does not decrypt here is a wrong key's.
+            // The type is not protected in TLS 1.2, so the server may check it first. A record too
+            // short to be decrypted counts as one under a wrong key.
             Finished12 => &[
                 alert::DECRYPT_ERROR,
                 alert::UNEXPECTED_MESSAGE,
@@ -153,7 +153,7 @@ fn every_handshake_message_out_of_turn_is_refused() {
 
 #[test]
 fn every_handshake_message_out_of_turn_is_refused_by_its_header() {
-    // Nothing of it has to be kept to say so. A byte is less than a header.
+    // The server need not keep the message to refuse it. A byte is less than a header.
     for state in STATES {
         for typ in [
             handshake::SERVER_HELLO,
@@ -202,7 +202,7 @@ fn messages_of_servers_and_of_extensions_not_agreed_are_refused() {
     ] {
         for state in STATES {
             let mut pair = state.reach();
-            // All of its bytes come one by one, each in a record of its own.
+            // Its bytes arrive one by one, each in a record of its own.
             let message = message(typ, &[]);
             let records = message.iter().map(|byte| {
                 let channel = &mut pair.client.channel;
@@ -267,7 +267,7 @@ fn a_change_cipher_spec_of_another_value_is_refused_in_every_state() {
 
 #[test]
 fn a_change_cipher_spec_under_protection_is_refused() {
-    // RFC 8446 §5; in TLS 1.2, it would be a renegotiation's.
+    // RFC 8446 §5; in TLS 1.2 it would belong to a renegotiation.
     for state in STATES.into_iter().filter(|state| state.is_protected()) {
         let mut pair = state.reach();
         let ccs = pair.client.channel.record(typ::CHANGE_CIPHER_SPEC, &[1]);
@@ -306,7 +306,7 @@ fn data_without_protection_is_refused() {
         let mut pair = state.reach();
         let record = record(typ::APPLICATION_DATA, TLS12, &[b'x'; 100]);
         let alerts: &[u8] = match state {
-            // It is what protected records look like.
+            // Protected records have this type.
             Finished13 | Traffic13 | Traffic12 => &[alert::BAD_RECORD_MAC],
             Finished12 => &[alert::DECRYPT_ERROR, alert::UNEXPECTED_MESSAGE],
             _ => &[alert::UNEXPECTED_MESSAGE],
@@ -332,7 +332,7 @@ fn a_warning_is_understood_in_every_state() {
         let mut pair = state.reach();
         let canceled = pair.client.alert(WARNING, alert::USER_CANCELED);
         pair.server.give(&canceled);
-        // In a handshake it may be the end: that is what it cancels (RFC 8446 §6.1).
+        // In a handshake it may end the session, because it cancels the handshake (RFC 8446 §6.1).
         let over = pair.server.failure.is_some();
         assert!(!over || !state.is_traffic(), "{state:?}");
         let close = pair.client.alert(WARNING, alert::CLOSE_NOTIFY);
@@ -344,7 +344,7 @@ fn a_warning_is_understood_in_every_state() {
 
 #[test]
 fn an_alert_without_protection_does_not_end_a_session() {
-    // Whoever is on the way could send it.
+    // An attacker could send it.
     for state in [Traffic13, Finished12, Traffic12] {
         for content in [
             &[WARNING, alert::CLOSE_NOTIFY][..],
@@ -382,7 +382,7 @@ fn bytes_that_are_not_tls_are_refused() {
         &[0xff; 64],
     ] {
         let mut pair = Hello.reach();
-        // Enough for whatever length is read from it.
+        // Enough for any length that the header can have.
         let answer = pair.server.give(&[start, &[0; 70_000]].concat());
         assert!(pair.server.alert().is_some(), "{start:02x?}");
         assert_eq!(answer.len(), 7);

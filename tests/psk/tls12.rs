@@ -130,7 +130,7 @@ fn renegotiation_info_answers_the_extension_and_the_suite_that_stands_for_it() {
 #[test]
 fn the_server_sends_no_identity_hint() {
     // "In the absence of an application profile … servers SHOULD NOT provide an identity hint"
-    // (RFC 4279 §5.2): there is none, then.
+    // (RFC 4279 §5.2), so there is none.
     let client = profiles::tls12(&key(), &[suite::PSK_AES_128_GCM]);
     let mut pair = Pair::new(client, &lax_host());
     let hello = pair.client.start();
@@ -223,7 +223,7 @@ fn supported_versions_may_list_tls12_only() {
 
 #[test]
 fn a_fallback_is_accepted_where_tls12_is_the_highest_version() {
-    // RFC 7507: a client that offers our best version has not fallen back.
+    // RFC 7507: a client that offers the highest version of the server has not fallen back.
     let mut client = profiles::openssl(&key());
     client.hello.suites.push(suite::FALLBACK_SCSV);
     Pair::connected(client, &host());
@@ -241,7 +241,7 @@ fn the_identity_is_the_one_of_the_key_exchange() {
 
 #[test]
 fn a_session_id_is_not_echoed() {
-    // It would say that a session is resumed (RFC 5246 §7.4.1.3); the client checks that.
+    // An echo would mean that a session is resumed (RFC 5246 §7.4.1.3); the client checks that.
     let mut client = client();
     client.hello = client.hello.compatible();
     let mut pair = Pair::halfway(client, &host());

@@ -74,7 +74,7 @@ fn a_client_without_a_usable_share_gets_a_retry_request() {
                 let mut client = profiles::tls13(std::slice::from_ref(&key), &[group]);
                 client.hello.suites = vec![suite];
                 client.hello.session_id = compatible;
-                // It says shares of groups that the server cannot have, or no share.
+                // It has shares of groups that the server does not have, or no share.
                 for shares in [vec![], vec![(group::SECP521R1, vec![4; 133])]] {
                     let shares: Vec<_> = shares.iter().map(|(g, s)| (*g, &s[..])).collect();
                     let groups = [&[group::SECP521R1][..], &[group]].concat();

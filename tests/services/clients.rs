@@ -20,7 +20,7 @@ fn openssl_sends_a_line_and_gets_it_back() {
             .args(["-servername", "a.example", "-CAfile"])
             .arg(server.site.file("cert.pem"))
             .args(["-connect", &server.address().to_string()]);
-        // At the end of its input it leaves without reading what may still come.
+        // At the end of its input it exits without reading further.
         let mut client = Typist::start(&mut s_client);
         assert_eq!(client.says("a line"), "a line");
         client.end();

@@ -77,7 +77,7 @@ fn the_gopher_server_sends_files_but_no_hidden_ones_and_none_outside() {
     fs::write(files.file("more/data"), [0, 1, 2]).unwrap();
     fs::write(files.file(".hidden"), "secret").unwrap();
     fs::remove_file(files.file("cert.pem")).unwrap();
-    // It is to list them.
+    // The server must be able to list them.
     fs::set_permissions(files.path(), fs::Permissions::from_mode(0o755)).unwrap();
     let server = start("gopher.toml", &[("/srv/gopher", place(files.path()))]);
     let get = |path: &str| {
@@ -147,7 +147,7 @@ fn the_collector_keeps_what_each_device_sends_in_whole_lines() {
         "devices.toml",
         &[("/var/spool/readings", place(spool.path()))],
     );
-    // It does not wait for the answer.
+    // The client does not wait for the answer.
     with_first_key(&server, "devices.psk", &["-no_ign_eof"], b"21.5\n21.7\nhal");
     let line = server.wait_for_connection();
     assert_eq!(line.value("identity"), "sensor-17");
@@ -200,7 +200,7 @@ fn rsync_gets_the_files_of_its_example_and_cannot_write() {
     fs::write(server.site.file("rsyncd.conf"), conf).unwrap();
     let port = server.address().port().to_string();
     let connect = tls_client("%H", &port, &server.site.file("rsync.pem"));
-    // A client that is refused leaves its connection to time.
+    // A refused client leaves its connection open until a timeout.
     let connect = connect.replace("-t 120", "-t 1");
     let got = server.site.file("got");
     let rsync = |from: &str, to: &str| {

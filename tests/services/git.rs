@@ -79,7 +79,7 @@ pub(crate) fn make_repository(at: &Path, work: &Path) {
         noise = noise.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
         noise.to_be_bytes()[0]
     });
-    // More than any buffer between the two holds, and git cannot make it smaller.
+    // More than all buffers between the two hold, and incompressible.
     commit(work, "first", &noise.take(4 << 20).collect::<Vec<u8>>());
     commit(work, "second", b"text\n");
     said(work, &["tag", "-a", "-m", "a tag", "v1"]);

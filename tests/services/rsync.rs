@@ -159,7 +159,7 @@ impl Tree {
         let names = |tree: &Self| tree.0.keys().cloned().collect::<Vec<_>>();
         assert_eq!(names(self), names(other));
         for (path, entry) in &self.0 {
-            // Not `assert_eq`: nobody wants to read so many bytes.
+            // Not `assert_eq`, which would print all these bytes.
             assert!(other.0[path] == *entry, "{} differs", path.display());
         }
     }

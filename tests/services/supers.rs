@@ -106,7 +106,7 @@ pub(crate) fn inetd(site: &Site) -> Option<Super> {
     let tlssrv = tlssrv_path();
     let line = format!("{ip}:{port} stream tcp nowait root {tlssrv} tlssrv -f {table} --inetd\n");
     fs::write(site.file("inetd.conf"), line).unwrap();
-    // It reports exit statuses to syslog, or when it is told to debug, on descriptor 2.
+    // It reports exit statuses to syslog or, in debug mode, on standard error.
     let daemon = Daemon::start(
         stale(&mut program("inetd"))
             .args(["-d", "-i"])

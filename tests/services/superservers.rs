@@ -69,7 +69,7 @@ fn inetd_starts_tlssrv_for_each_connection_and_the_client_gets_only_tls() {
     }
     let site = Site::new();
     let (at, socket) = (site.path().display(), site.file("socket"));
-    // The command writes to descriptor 2, which inetd makes the connection.
+    // The command writes to standard error, which inetd makes the connection.
     let line = format!(
         "{} stream unix nowait root {} tlssrv -l {at}/log -c {at}/cert.pem {at}/command\n",
         socket.display(),

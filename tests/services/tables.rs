@@ -45,7 +45,7 @@ fn no_superserver_explains_a_wrong_configuration_to_the_client() {
         let site = Site::new().with_file("tlssrv.toml", "[[host]]\nnames = 5\n");
         let Some(server) = start(&site) else { continue };
         let mut socket = server.connect();
-        // inetd may close before it has read: then this is a reset, and the end is one, too.
+        // inetd may close before it has read; then this end gets a reset.
         let _ = socket.write_all(b"what is wrong?");
         let (said, _) = socket.read_to_end();
         assert_eq!(String::from_utf8_lossy(&said), "", "{}", server.name);
@@ -71,7 +71,7 @@ fn the_default_host_serves_clients_without_a_name_and_with_an_unknown_one() {
 
 #[test]
 fn a_command_with_inherited_standard_error_does_not_write_to_the_client() {
-    // Those who make the connection descriptor 2, too.
+    // The superservers that make the connection descriptor 2, too.
     for start in [supers::inetd, supers::xinetd] {
         let site = site("\"default\"", "\"default\"");
         let table = fs::read_to_string(site.file("tlssrv.toml")).unwrap();
@@ -115,7 +115,7 @@ fn serves_a_table(start: Start) {
         server.wait_for_status(status, count);
     }
 
-    // Whom the table refuses gets an alert, and not a byte that is no TLS.
+    // A refused client gets an alert, and only TLS.
     for (name, alert, count) in [
         ("nobody.example", AlertDescription::UnrecognisedName, 1),
         ("", AlertDescription::MissingExtension, 2),
@@ -129,7 +129,7 @@ fn serves_a_table(start: Start) {
     let hosts: Vec<Option<&str>> = lines.iter().map(|line| line.get("host")).collect();
     let (exact, wild) = (Some("a.example"), Some("*.wild.example"));
     assert_eq!(hosts, [exact, wild, exact, None, None]);
-    // What the commands complained about went where the table says, not to descriptor 2.
+    // The standard error of the commands went where the configuration says, not to descriptor 2.
     let log = fs::read_to_string(site.file("log")).unwrap();
     assert_eq!(log.matches("oops").count(), 3, "{log}");
 }

@@ -17,7 +17,7 @@ fn activate(site: &Site, args: &[&str], server: &[&str]) -> Daemon {
 }
 
 fn connect(path: &Path) -> Socket {
-    // It binds the socket itself, and starts tlssrv for the first client.
+    // systemd-socket-activate binds the socket, and starts tlssrv for the first client.
     eventually("it listens", || UnixStream::connect(path).ok()).into()
 }
 

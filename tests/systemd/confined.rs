@@ -63,7 +63,7 @@ fn the_service_of_root_can_run_commands_as_other_users() {
         return;
     }
     let site = Site::new();
-    // Keys and commands that are somebody else's alone.
+    // Keys and commands that only another user can read.
     let user = nix::unistd::User::from_name(USER).unwrap().unwrap();
     let own = |file: &Path, mode| {
         chown(file, Some(user.uid.as_raw()), Some(user.gid.as_raw())).unwrap();
@@ -87,11 +87,11 @@ fn the_service_of_root_can_run_commands_as_other_users() {
     assert_eq!(client.read_line(), "echo");
     server.signal(Signal::SIGHUP);
     server.wait_for_line("it reloads", |line| line.ends_with(" reloaded"));
-    // An engine and a command that are somebody else's have to go.
+    // An engine and a command of other users must end.
     let commands = server.commands();
     assert_eq!(commands.len(), 1);
     server.signal(Signal::SIGTERM);
-    server.signal(Signal::SIGINT); // of two SIGTERM at once the second is lost
+    server.signal(Signal::SIGINT); // a second SIGTERM at the same time would be lost
     assert_eq!(server.wait().code(), Some(0));
     eventually("the command ends", || {
         (!proc::runs(commands[0])).then_some(())
@@ -140,7 +140,7 @@ fn the_unprivileged_service_may_restrict_itself_further() {
     }
     let site = Site::new();
     let [script, unit, _] = cage("tlssrv-unprivileged.service", &site);
-    // landlock_create_ruleset(NULL, 0, LANDLOCK_CREATE_RULESET_VERSION) says which version there is.
+    // landlock_create_ruleset(NULL, 0, LANDLOCK_CREATE_RULESET_VERSION) returns the version.
     let call = "import ctypes; c = ctypes.CDLL(None, use_errno=True); c.syscall(444, None, 0, 1); \
                 print(ctypes.get_errno())";
     let mut command = program("/usr/bin/python3");

@@ -1,4 +1,4 @@
-//! Notifications to systemd (sd_notify).
+//! Notifications to systemd (`sd_notify`).
 
 use std::fs;
 use std::os::linux::net::SocketAddrExt;
@@ -90,7 +90,7 @@ fn microseconds() -> u128 {
 fn assert_story(manager: &Manager, mut server: Server) {
     let ready = ["READY=1", "STATUS=0 connections, 0 served, 0 refused"];
     assert_eq!(manager.next(), ready);
-    // It was told the truth.
+    // The server is really ready.
     drop(server.connect("a.example"));
     let before = microseconds();
     server.signal(Signal::SIGHUP);
@@ -141,7 +141,7 @@ fn a_refused_reload_is_notified_as_done_and_the_status_says_why() {
         why.ends_with("tlssrv.toml:1: expected an integer, found a string (and 1 more)"),
         "{why}"
     );
-    // Those who look later see it, too.
+    // The status stays visible later.
     let client = server.connect("a.example");
     let later = manager.wait_for_status(|status| status.starts_with("1 connection, "));
     assert!(later.ends_with(why), "{later}");
@@ -198,14 +198,14 @@ fn the_watchdog_is_notified_twice_per_interval() {
         "{:?}",
         began.elapsed()
     );
-    // What is stuck says nothing.
+    // A stuck server sends nothing.
     server.signal(Signal::SIGSTOP);
     manager
         .0
         .set_read_timeout(Some(Duration::from_millis(500)))
         .unwrap();
     let mut message = [0; 64];
-    // What was on its way has come by then.
+    // Messages on their way have arrived by then.
     while manager.0.recv(&mut message).is_ok() {
         assert!(began.elapsed() < DEADLINE, "it goes on");
     }

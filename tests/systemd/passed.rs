@@ -231,7 +231,7 @@ fn a_command_gets_neither_the_variables_nor_the_passed_sockets() {
     for name in variables {
         assert!(!said.contains(name), "{said}");
     }
-    // The last is that of the directory.
+    // The last descriptor is that of the directory.
     assert!(said.ends_with("\n0\n1\n2\n3\nend\n"), "{said}");
 }
 
@@ -249,7 +249,7 @@ fn engines_have_neither_the_variables_nor_the_passed_sockets() {
     client.read_line();
     let engines = server.engines();
     assert_eq!(engines.len(), 1);
-    // 0, 1, 2, the channel, its epoll set, and a connection with its command's side.
+    // 0, 1, 2, the channel, the epoll set, and a connection with the end of its command.
     let count = tlssrv_testing::proc::descriptor_count(engines[0]).unwrap();
     assert_eq!(count, 7);
 }
@@ -267,7 +267,7 @@ fn a_passed_socket_made_blocking_does_not_block_the_server() {
         fcntl(&socket, FcntlArg::F_SETFL(OFlag::empty())).unwrap();
         let mut client: Client = Dial::new().connect(server.address(), "a.example");
         assert_eq!(client.read_line(), "a");
-        // Its command's end is noticed by the one that accepts.
+        // The process that accepts notices the end of the command.
         client.close();
     }
     server.wait_for_connections(3);

@@ -35,7 +35,7 @@ fn a_reload_keeps_drops_and_takes_up_passed_sockets() {
         .passing("one", both(&one))
         .passing("two", both(&two));
     let server = start.serves(&table(&["one", "two"], "first"));
-    // systemd keeps them open; here nobody but the server does.
+    // systemd would keep them open; here only the server does.
     drop((one, two));
     let says =
         |place: usize| Client::word(TcpStream::connect(addresses[place]).unwrap(), "a.example");
@@ -46,7 +46,7 @@ fn a_reload_keeps_drops_and_takes_up_passed_sockets() {
     server.wait_for_line("it is dropped", |line| {
         line.ends_with(&format!("no longer listening on {}", addresses[0]))
     });
-    // Whoever comes now waits, as under systemd, until somebody takes the socket up again.
+    // A client that connects now waits, as under systemd, until the socket is taken up again.
     let early = TcpStream::connect(addresses[0]).unwrap();
     let (status, _) = reload(&server, &table(&["two", "one"], "third"));
     assert_eq!(status, Some(0));
@@ -84,7 +84,7 @@ fn a_draining_server_leaves_new_clients_of_a_passed_socket_to_its_successor() {
     let next = TcpStream::connect(socket.local_addr().unwrap()).unwrap();
     let ticks = || proc::stat(server.pid()).unwrap().ticks;
     let before = ticks();
-    // Long enough to see a loop that turns all the time; this one is asleep.
+    // Long enough to see a busy loop; the process sleeps.
     std::thread::sleep(std::time::Duration::from_millis(300));
     assert!(ticks() - before < 10);
     drop(client);

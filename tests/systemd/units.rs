@@ -56,7 +56,7 @@ fn systemd_understands_every_unit() {
         command.env("SYSTEMD_UNIT_PATH", format!("{}:", units.path().display()));
         let ran = run(&mut command).succeeded();
         let ours = |line: &&str| line.contains("tlssrv");
-        // Before 253, for which Type=notify stands above it.
+        // systemd before 253 does not know it and uses the Type=notify above it.
         let known =
             |line: &&str| line.contains("Failed to parse service type, ignoring: notify-reload");
         let complaints: Vec<&str> = ran

@@ -360,7 +360,7 @@ impl Client {
     pub fn take_more(&mut self) -> io::Result<()> {
         self.tls.read_tls(&mut self.socket)?;
         let result = self.tls.process_new_packets();
-        // The server may be gone; what it said before counts.
+        // The server may be gone; what it sent before counts.
         let _ = self.flush();
         result.map(drop).map_err(io::Error::other)
     }

@@ -144,7 +144,7 @@ impl Host {
                 }
             }
         }
-        // In whatever order, each for one of them.
+        // A response for each certificate; their order does not matter.
         for (place, ocsp) in self.ocsp.names().iter().enumerate() {
             let (cert, key) = (&self.cert[place], self.key.as_ref());
             let key = key.map_or(cert, |keys| &keys[place]);
@@ -160,7 +160,7 @@ impl Host {
         }
         if let Some(psk) = &self.psk {
             let text = fs::read_to_string(files.join(psk)).unwrap();
-            // What is in the repository is for everybody to read.
+            // The file in the repository can be read by everybody, which would be refused.
             pki::write_secret(&site.file(psk), &with_identities_of_this_machine(&text));
         }
         let program = self.command.first();
@@ -182,7 +182,7 @@ fn with_users_of_this_machine(text: &str) -> String {
             "group" | "groups" => continue,
             _ => {}
         }
-        // What comes before the name of a user: in the table of common names, each of these.
+        // The text before the name of a user; in the table of common names there are several.
         let before = match line.starts_with("users = {") {
             true => "\" = \"",
             false => "user = \"",
@@ -229,7 +229,7 @@ fn with_identities_of_this_machine(text: &str) -> String {
 pub fn known_keys() -> BTreeMap<String, BTreeSet<String>> {
     let mut known = BTreeMap::from([(String::new(), keys_beside(""))]);
     for key in known[""].clone() {
-        // A table or an array of tables says what it knows; a value says that it is neither.
+        // A table or an array of tables lists its keys; any other key is refused as neither.
         for header in [format!("[{key}]\n"), format!("[[{key}]]\n")] {
             let keys = keys_beside(&header);
             if !keys.is_empty() {

@@ -27,9 +27,9 @@ impl Host<'_> {
             host,
             command,
         } = self;
-        // JSON's strings are TOML's.
+        // Strings of JSON are strings of TOML, too.
         let command = serde_json::to_string(command).unwrap();
-        // It is the default host of whoever runs the tests, root too, unless `host` has a user.
+        // The command runs as the user of the tests, root too, unless `host` has a user.
         let user = if host.contains("user =") {
             ""
         } else {

@@ -90,7 +90,7 @@ impl Server {
     fn wait_until_it_listens(&self) -> Vec<String> {
         let address = |line: &str| {
             let (_, address) = line.split_once("listening on ")?;
-            // In JSON a quotation mark ends it.
+            // In JSON a quotation mark ends the address.
             address.split('"').next().map(str::to_owned)
         };
         self.wait_for_line("it listens", |line| line.contains("listening on "));
@@ -195,7 +195,7 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         if let Ok(None) = self.child.try_wait() {
-            // Twice: what still runs is ended too. Then nothing of it is left behind.
+            // Two signals, so that open connections end too and nothing is left behind.
             let _ = kill(self.pid(), Signal::SIGTERM);
             let _ = kill(self.pid(), Signal::SIGINT);
             let until = Instant::now() + DEADLINE;
@@ -242,7 +242,7 @@ impl Lines {
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() || seen.ended {
                 let said = seen.lines.join("\n");
-                drop(seen); // others may still want to look
+                drop(seen); // the mutex must not be poisoned for others
                 panic!("waited in vain for: {what}\n{said}");
             }
             seen = self.came.wait_timeout(seen, left).unwrap().0;

@@ -26,7 +26,7 @@ impl Site {
         CERTIFICATE
             .get_or_init(|| pki::certificate(&NAMES))
             .write_combined(&site.file("cert.pem"));
-        // Commands that run as somebody else are to reach what is in it.
+        // Commands that run as other users must reach its files.
         fs::set_permissions(site.0.path(), Permissions::from_mode(0o711)).unwrap();
         site
     }

@@ -1,4 +1,4 @@
-//! ClientHellos as well-known clients send them.
+//! ClientHello messages as well-known clients send them.
 
 use tlssrv_testing::raw;
 use tlssrv_testing::raw::bytes::{list8, list16, message, vector8, vector16};

@@ -1,4 +1,4 @@
-//! ClientHellos of real clients: rustls in memory, others over the loopback interface.
+//! ClientHello messages of real clients: rustls in memory, others over the loopback interface.
 
 use std::io::Read;
 use std::net::TcpListener;

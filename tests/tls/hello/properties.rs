@@ -28,7 +28,7 @@ fn answer(bytes: &[u8], piece: usize) -> Answer {
         reader = match reader.read(&bytes[..end]) {
             Ok(Progress::NeedMore(reader)) => reader,
             Ok(Progress::Complete(hello)) => return Answer::Complete(hello),
-            // Which of the two it is called depends on how much of it has come.
+            // Which of the two errors it is depends on how much has arrived.
             Err(HelloError::PlainHttp) => return Answer::Error(HelloError::NotTls),
             Err(error) => return Answer::Error(error),
         };
