@@ -11,11 +11,12 @@ use std::time::{Duration, Instant};
 
 use rustls::AlertDescription;
 
-use super::io::{self, Plain};
+use super::program::ProgramStream;
 use super::relay::{Moved, Relay, Turn};
 use super::{Ready, Shared, Wanted};
 use crate::config::OnTruncation;
 use crate::message::{self, End, Summary, bounded};
+use crate::process::socket;
 use crate::tls::alert;
 use crate::tls::hello::{ClientHello, HelloReader};
 use crate::tls::session::{Failure, Session, Stage};
@@ -94,7 +95,7 @@ struct Opening {
 /// The client has vanished, and the monitor kills the command; until that is dead its side stays open,
 /// so that it never takes the end of the connection for the end of its input.
 struct Cut {
-    command: Plain,
+    command: ProgramStream,
     end: End,
 }
 
@@ -224,7 +225,7 @@ impl Connection {
     }
 
     /// The monitor has started the command.
-    pub(super) fn opened(&mut self, command: Plain, shared: &mut Shared<'_>) -> Next {
+    pub(super) fn opened(&mut self, command: ProgramStream, shared: &mut Shared<'_>) -> Next {
         match std::mem::replace(&mut self.state, State::Over(End::Closed)) {
             State::Opening(o) => {
                 let host = self.host.and_then(|host| shared.config.hosts.get(host));
@@ -288,8 +289,8 @@ impl Connection {
                     std::mem::replace(&mut self.state, State::Over(End::Closed))
                 {
                     let command = match relay.into_command() {
-                        Plain::Backend(socket, _) => {
-                            io::reset(socket);
+                        ProgramStream::Backend(socket, _) => {
+                            socket::reset(socket);
                             return self.finish(end);
                         }
                         command => command,
@@ -376,7 +377,7 @@ impl Connection {
     }
 
     /// The command's side, where the connection has one.
-    pub(super) fn command(&self) -> Option<&Plain> {
+    pub(super) fn command(&self) -> Option<&ProgramStream> {
         match &self.state {
             State::Relay(relay) => Some(relay.command()),
             State::Cut(cut) => Some(&cut.command),

@@ -3,7 +3,7 @@
 
 mod acceptor;
 mod connection;
-pub(crate) mod io;
+mod program;
 mod relay;
 mod waiting;
 
@@ -23,7 +23,7 @@ use crate::tls::tickets::TicketKeyRing;
 use crate::types::{Buffer, ConnectionId, ListenerId, Severity, Stdio};
 pub use acceptor::Acceptor;
 use connection::{Connection, Next};
-use io::Plain;
+use program::ProgramStream;
 use relay::CHUNK;
 
 /// Events taken from the kernel at a time.
@@ -200,7 +200,7 @@ impl Running<'_> {
                     Some(socket),
                     None,
                 ) => {
-                    self.opened(id, Plain::Socket(socket));
+                    self.opened(id, ProgramStream::Socket(socket));
                 }
                 (
                     Some(ToEngine::Opened {
@@ -210,10 +210,10 @@ impl Running<'_> {
                     Some(read),
                     Some(write),
                 ) => {
-                    self.opened(id, Plain::Pipes(read, Some(write)));
+                    self.opened(id, ProgramStream::Pipes(read, Some(write)));
                 }
                 (Some(ToEngine::Connected { id, transport }), Some(socket), None) => {
-                    self.opened(id, Plain::Backend(socket, transport));
+                    self.opened(id, ProgramStream::Backend(socket, transport));
                 }
                 (Some(ToEngine::Admitted { id }), None, None) => {
                     self.turn(id, |connection, shared| connection.admitted(shared));
@@ -274,7 +274,7 @@ impl Running<'_> {
         });
     }
 
-    fn opened(&mut self, id: ConnectionId, command: Plain) {
+    fn opened(&mut self, id: ConnectionId, command: ProgramStream) {
         self.turn(id, |connection, shared| connection.opened(command, shared));
     }
 

@@ -8,10 +8,11 @@ mod write;
 
 use std::os::fd::OwnedFd;
 
-use super::io::{self, Plain, Read, shutdown_write};
+use super::program::ProgramStream;
 use super::{Ready, Scratch, Wanted};
 use crate::config::OnTruncation;
 use crate::message::{End, Transport};
+use crate::process::socket::{self, Read};
 use crate::tls::session::{Failure, Session, Stage};
 use crate::types::Buffer;
 
@@ -23,7 +24,7 @@ const TURNS: usize = 4;
 /// A session and a command, connected.
 pub(super) struct Relay {
     session: Box<Session>,
-    command: Plain,
+    command: ProgramStream,
     up: Up,
     down: Down,
     /// Plaintext that the command has not taken yet.
@@ -88,7 +89,7 @@ impl Relay {
     pub(super) fn new(
         session: Box<Session>,
         stage: Stage,
-        command: Plain,
+        command: ProgramStream,
         on_truncation: OnTruncation,
         to_command: Buffer,
         to_client: Buffer,
@@ -207,11 +208,11 @@ impl Relay {
         } = scratch;
         self.session.begin(input);
         let (room, _) = input.room(CHUNK).split_at_mut(CHUNK);
-        let read = io::receive(socket, room);
+        let read = socket::receive(socket, room);
         let length = match read {
             Read::Bytes(length) => length,
-            Read::Nothing => return Pumped::Enough,
-            Read::End => return self.client_vanished(),
+            Read::WouldBlock => return Pumped::Enough,
+            Read::Eof => return self.client_vanished(),
             Read::Broken => return Pumped::Reset,
         };
         input.filled_by(length);
@@ -253,8 +254,8 @@ impl Relay {
         ciphertext.clear();
         let (room, _) = plaintext.room(CHUNK).split_at_mut(CHUNK);
         let (from, _) = self.command.descriptors();
-        match io::read(from, room) {
-            Read::Nothing => Pumped::Enough,
+        match socket::read(from, room) {
+            Read::WouldBlock => Pumped::Enough,
             Read::Bytes(length) => {
                 plaintext.filled_by(length);
                 if let Err(failure) = self.session.send(plaintext.filled(), ciphertext) {
@@ -270,9 +271,9 @@ impl Relay {
             }
             // The client is not to take what it got for all there is.
             Read::Broken if self.is_tcp() => Pumped::Torn,
-            Read::End if self.torn => Pumped::Torn,
+            Read::Eof if self.torn => Pumped::Torn,
             // A command that goes with unread input breaks the socket; what it wrote was read before.
-            Read::End | Read::Broken => {
+            Read::Eof | Read::Broken => {
                 self.close_session(scratch);
                 match self.flush_to_client(socket) {
                     true => Pumped::Enough,
@@ -319,16 +320,16 @@ impl Relay {
     }
 
     fn is_tcp(&self) -> bool {
-        matches!(self.command, Plain::Backend(_, Transport::Tcp))
+        matches!(self.command, ProgramStream::Backend(_, Transport::Tcp))
     }
 
     /// The command's side, without the client's.
-    pub(super) fn into_command(self) -> Plain {
+    pub(super) fn into_command(self) -> ProgramStream {
         self.command
     }
 
     /// The command's side.
-    pub(super) fn command(&self) -> &Plain {
+    pub(super) fn command(&self) -> &ProgramStream {
         &self.command
     }
 
@@ -337,16 +338,16 @@ impl Relay {
         if self.up == Up::Ending && self.to_command.is_empty() {
             match &mut self.command {
                 // A command that is gone already needs no end-of-file.
-                Plain::Socket(socket) | Plain::Backend(socket, _) => {
-                    let _ = shutdown_write(socket);
+                ProgramStream::Socket(socket) | ProgramStream::Backend(socket, _) => {
+                    let _ = socket::shutdown_write(socket);
                 }
-                Plain::Pipes(_, write) => *write = None,
+                ProgramStream::Pipes(_, write) => *write = None,
             }
             self.up = Up::Ended;
         }
         if self.down == Down::Ending && self.to_client.is_empty() {
             // A client that is gone already needs no FIN.
-            let _ = shutdown_write(socket);
+            let _ = socket::shutdown_write(socket);
             self.down = Down::Ended;
         }
     }

@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 
 use nix::sys::epoll::{EpollEvent, EpollFlags, EpollTimeout};
 
-use super::io::Plain;
+use super::program::ProgramStream;
 use super::{COMMAND, COMMAND_INPUT, Running};
 use crate::types::ConnectionId;
 
@@ -57,7 +57,7 @@ impl Running<'_> {
             flags.set(EpollFlags::EPOLLOUT, takes);
             flags
         };
-        let command = entry.connection.command().map(Plain::descriptors);
+        let command = entry.connection.command().map(ProgramStream::descriptors);
         let mut sides: [Option<(BorrowedFd<'_>, EpollFlags)>; 3] = [
             Some((
                 entry.connection.socket().as_fd(),

@@ -10,6 +10,7 @@ mod fork;
 mod jail;
 mod passed;
 mod signals;
+pub mod socket;
 mod spawn;
 mod wait;
 

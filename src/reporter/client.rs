@@ -6,10 +6,11 @@ use std::time::{Duration, Instant};
 
 use nix::sys::epoll::{Epoll, EpollEvent, EpollFlags};
 
-use super::request::{self, Method, Parsed};
-use super::response::{Status, response};
+use super::http::{Method, Status};
+use super::request::{self, Parsed};
+use super::response::response;
 use super::{Page, RequestId, Verdict};
-use crate::engine::io::{self, Read, Written};
+use crate::process::socket::{self, Fin, Read};
 use crate::types::Buffer;
 
 /// How long a client may take to ask, the monitor to answer, and a client to take the answer: of each so
@@ -96,9 +97,9 @@ impl Client {
     pub(super) fn turn(&mut self, now: Instant) -> Next {
         if let State::Reading(head) = &mut self.state {
             let mut chunk = [0; CHUNK];
-            match io::receive(&self.socket, &mut chunk) {
-                Read::Nothing => return Next::Wait,
-                Read::End | Read::Broken => return Next::Gone,
+            match socket::receive(&self.socket, &mut chunk) {
+                Read::WouldBlock => return Next::Wait,
+                Read::Eof | Read::Broken => return Next::Gone,
                 Read::Bytes(length) => {
                     head.extend_from_slice(chunk.get(..length).unwrap_or_default());
                 }
@@ -118,14 +119,13 @@ impl Client {
             }
         }
         if let State::Writing(buffer) = &mut self.state {
-            match io::transmit(&self.socket, buffer.filled()) {
-                Written::Broken(_) => return Next::Gone,
-                Written::Bytes(length) => buffer.consume_and_free(length),
+            if socket::flush(&self.socket, buffer, Fin::NotYet).is_err() {
+                return Next::Gone;
             }
             if !buffer.is_empty() {
                 return Next::Wait;
             }
-            if io::shutdown_write(&self.socket).is_err() {
+            if socket::shutdown_write(&self.socket).is_err() {
                 return Next::Gone;
             }
             self.state = State::Draining;
@@ -133,9 +133,9 @@ impl Client {
         }
         if let State::Draining = self.state {
             let mut chunk = [0; CHUNK];
-            return match io::receive(&self.socket, &mut chunk) {
-                Read::Bytes(_) | Read::Nothing => Next::Wait,
-                Read::End | Read::Broken => Next::Gone,
+            return match socket::receive(&self.socket, &mut chunk) {
+                Read::Bytes(_) | Read::WouldBlock => Next::Wait,
+                Read::Eof | Read::Broken => Next::Gone,
             };
         }
         Next::Wait

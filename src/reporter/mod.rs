@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod client;
+mod http;
 mod request;
 mod response;
 

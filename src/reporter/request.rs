@@ -2,7 +2,7 @@
 #![forbid(unsafe_code)]
 
 use super::Page;
-use super::response::Status;
+use super::http::{Method, Status};
 
 /// The longest request that is read, in bytes.
 const MAX_HEAD: usize = 8 * 1024;
@@ -14,15 +14,6 @@ const MAX_FIELDS: usize = 64;
 pub(super) struct Request {
     pub(super) method: Method,
     pub(super) page: Page,
-}
-
-/// What to send back.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Method {
-    /// Header and content.
-    Get,
-    /// "identical to GET except that the server MUST NOT send content in the response" (RFC 9110 §9.3.2).
-    Head,
 }
 
 /// What so many bytes are.

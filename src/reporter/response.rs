@@ -2,42 +2,7 @@
 #![forbid(unsafe_code)]
 
 use super::Page;
-use super::request::Method;
-
-/// How a request went.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Status {
-    Ok,
-    BadRequest,
-    NotFound,
-    MethodNotAllowed,
-    TooLarge,
-    Unavailable,
-}
-
-impl Status {
-    /// Its code and reason phrase (RFC 9110 §15, RFC 6585 §5).
-    fn line(self) -> &'static str {
-        match self {
-            Self::Ok => "200 OK",
-            Self::BadRequest => "400 Bad Request",
-            Self::NotFound => "404 Not Found",
-            Self::MethodNotAllowed => "405 Method Not Allowed",
-            Self::TooLarge => "431 Request Header Fields Too Large",
-            Self::Unavailable => "503 Service Unavailable",
-        }
-    }
-
-    /// What somebody reads who looks.
-    pub(super) fn text(self) -> &'static str {
-        match self {
-            Self::NotFound => "there are /metrics, /healthz and /readyz\n",
-            Self::MethodNotAllowed => "there are GET and HEAD\n",
-            Self::TooLarge => "too long\n",
-            _ => "no request of HTTP/1.1\n",
-        }
-    }
-}
+use super::http::{Method, Status};
 
 /// A response, whole.
 pub(super) fn response(status: Status, page: Page, method: Method, content: &str) -> Vec<u8> {

@@ -2,10 +2,10 @@
 #![forbid(unsafe_code)]
 
 use super::{Closing, Connection, Cut, DRAIN, State};
-use crate::engine::io::{self, Next, Read, shutdown_write};
 use crate::engine::relay::CHUNK;
 use crate::engine::{Scratch, Shared};
 use crate::message::End;
+use crate::process::socket::{self, Fin, Read};
 use crate::types::Buffer;
 
 impl Connection {
@@ -31,18 +31,18 @@ impl Connection {
         };
         // What still comes is read and dropped; an endless sender meets the deadline.
         shared.scratch.input.clear();
-        match io::receive(&self.socket, shared.scratch.input.room(CHUNK)) {
-            Read::Bytes(_) | Read::Nothing => State::Closing(closing),
-            Read::End | Read::Broken => State::Over(closing.end),
+        match socket::receive(&self.socket, shared.scratch.input.room(CHUNK)) {
+            Read::Bytes(_) | Read::WouldBlock => State::Closing(closing),
+            Read::Eof | Read::Broken => State::Over(closing.end),
         }
     }
 
     fn closing_turn(&self, mut closing: Closing) -> State {
-        if !io::flush(&self.socket, &mut closing.to_client, Next::Fin) {
+        if socket::flush(&self.socket, &mut closing.to_client, Fin::Follows).is_err() {
             return State::Over(closing.end);
         }
         if closing.to_client.is_empty() && !closing.fin_sent {
-            if shutdown_write(&self.socket).is_err() {
+            if socket::shutdown_write(&self.socket).is_err() {
                 return State::Over(closing.end);
             }
             closing.fin_sent = true;
@@ -55,8 +55,8 @@ impl Connection {
 pub(super) fn await_death(cut: Cut, scratch: &mut Scratch) -> State {
     scratch.plaintext.clear();
     let (from, _) = cut.command.descriptors();
-    match io::read(from, scratch.plaintext.room(CHUNK)) {
-        Read::Bytes(_) | Read::Nothing => State::Cut(cut),
-        Read::End | Read::Broken => State::Over(cut.end),
+    match socket::read(from, scratch.plaintext.room(CHUNK)) {
+        Read::Bytes(_) | Read::WouldBlock => State::Cut(cut),
+        Read::Eof | Read::Broken => State::Over(cut.end),
     }
 }

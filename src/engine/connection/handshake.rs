@@ -5,10 +5,10 @@ use rustls::AlertDescription;
 
 use super::{Asking, Connection, Handshake, Hello, Opening, State};
 use crate::config::RouteError;
-use crate::engine::io::{self, Next, Read};
 use crate::engine::relay::CHUNK;
 use crate::engine::{Scratch, Shared};
 use crate::message::{End, bounded};
+use crate::process::socket::{self, Fin, Read};
 use crate::tls::hello::{ClientHello, HelloReader, Progress};
 use crate::tls::session::Stage;
 use crate::types::{Buffer, HandshakeInfo, HostId};
@@ -29,11 +29,11 @@ impl Connection {
         let input = &mut shared.scratch.input;
         input.clear();
         let room = input.room(CHUNK);
-        match io::receive(&self.socket, room) {
-            Read::Nothing => return State::Hello(hello),
+        match socket::receive(&self.socket, room) {
+            Read::WouldBlock => return State::Hello(hello),
             Read::Broken => return State::Over(End::Reset),
-            Read::End if hello.bytes.is_empty() => return State::Over(End::Closed),
-            Read::End => return State::Over(End::Truncated),
+            Read::Eof if hello.bytes.is_empty() => return State::Over(End::Closed),
+            Read::Eof => return State::Over(End::Truncated),
             Read::Bytes(n) => hello
                 .bytes
                 .extend_from_slice(room.get(..n).unwrap_or_default()),
@@ -126,16 +126,16 @@ impl Connection {
     }
 
     pub(super) fn handshake(&mut self, mut handshake: Handshake, shared: &mut Shared<'_>) -> State {
-        if !io::flush(&self.socket, &mut handshake.to_client, Next::Open) {
+        if socket::flush(&self.socket, &mut handshake.to_client, Fin::NotYet).is_err() {
             return State::Over(End::Reset);
         }
         let input = &mut shared.scratch.input;
         handshake.session.begin(input);
         let room = input.room(CHUNK);
-        match io::receive(&self.socket, room) {
-            Read::Nothing => return State::Handshake(handshake),
+        match socket::receive(&self.socket, room) {
+            Read::WouldBlock => return State::Handshake(handshake),
             Read::Broken => return State::Over(End::Reset),
-            Read::End => return State::Over(End::Truncated),
+            Read::Eof => return State::Over(End::Truncated),
             Read::Bytes(n) => input.filled_by(n),
         }
         self.advance(&mut handshake, shared)
@@ -167,7 +167,9 @@ impl Connection {
                 let to_client = std::mem::take(&mut handshake.to_client);
                 Err(self.close(to_client, end, shared))
             }
-            Ok(_) if !io::flush(&self.socket, &mut handshake.to_client, Next::Open) => {
+            Ok(_)
+                if socket::flush(&self.socket, &mut handshake.to_client, Fin::NotYet).is_err() =>
+            {
                 Err(State::Over(End::Reset))
             }
             Ok(stage) => Ok(stage),

@@ -5,9 +5,9 @@ use std::net::SocketAddr;
 
 use super::{Connection, Proxied, State};
 use crate::engine::Shared;
-use crate::engine::io::{self, Read};
 use crate::engine::relay::CHUNK;
 use crate::message::End;
+use crate::process::socket::{self, Read};
 use crate::proxy::{Header, Progress, read};
 
 /// The client's address and the one that it connected to, where the header has them.
@@ -26,11 +26,11 @@ impl Connection {
         input.clear();
         let room = input.room(CHUNK);
         let bytes = &mut proxied.bytes;
-        match io::receive(&self.socket, room) {
-            Read::Nothing => return Err(State::Proxied(proxied)),
+        match socket::receive(&self.socket, room) {
+            Read::WouldBlock => return Err(State::Proxied(proxied)),
             Read::Broken => return Err(State::Over(End::Reset)),
-            Read::End if bytes.is_empty() => return Err(State::Over(End::Closed)),
-            Read::End => return Err(State::Over(End::Truncated)),
+            Read::Eof if bytes.is_empty() => return Err(State::Over(End::Closed)),
+            Read::Eof => return Err(State::Over(End::Truncated)),
             Read::Bytes(n) => bytes.extend_from_slice(room.get(..n).unwrap_or_default()),
         }
         match read(bytes) {

@@ -6,7 +6,8 @@ use std::os::fd::OwnedFd;
 use nix::errno::Errno;
 
 use super::{Down, Relay, Up};
-use crate::engine::io::{self, Next, Plain, Written};
+use crate::engine::program::ProgramStream;
+use crate::process::socket::{self, Fin, Written};
 
 impl Relay {
     /// Writes plaintext to the command, and keeps what it does not take; `false`: it reads no more.
@@ -15,10 +16,12 @@ impl Relay {
             return true;
         }
         let to = match &self.command {
-            Plain::Socket(to) | Plain::Backend(to, _) | Plain::Pipes(_, Some(to)) => to,
-            Plain::Pipes(_, None) => return false,
+            ProgramStream::Socket(to)
+            | ProgramStream::Backend(to, _)
+            | ProgramStream::Pipes(_, Some(to)) => to,
+            ProgramStream::Pipes(_, None) => return false,
         };
-        match io::write(to, plaintext) {
+        match socket::write(to, plaintext) {
             Written::Broken(e) => {
                 self.torn |= self.is_tear(e);
                 false
@@ -42,7 +45,7 @@ impl Relay {
         if ciphertext.is_empty() {
             return true;
         }
-        match io::transmit(socket, ciphertext) {
+        match socket::send(socket, ciphertext) {
             Written::Broken(_) => false,
             Written::Bytes(n) => {
                 self.to_client
@@ -53,11 +56,11 @@ impl Relay {
     }
 
     pub(super) fn flush_to_client(&mut self, socket: &OwnedFd) -> bool {
-        let next = match self.down {
-            Down::Ending => Next::Fin,
-            Down::Open | Down::Ended => Next::Open,
+        let fin = match self.down {
+            Down::Ending => Fin::Follows,
+            Down::Open | Down::Ended => Fin::NotYet,
         };
-        io::flush(socket, &mut self.to_client, next)
+        socket::flush(socket, &mut self.to_client, fin).is_ok()
     }
 
     pub(super) fn flush_to_command(&mut self) {
@@ -66,10 +69,12 @@ impl Relay {
         }
         let waiting = std::mem::take(&mut self.to_command);
         let to = match &self.command {
-            Plain::Socket(to) | Plain::Backend(to, _) | Plain::Pipes(_, Some(to)) => to,
-            Plain::Pipes(_, None) => return,
+            ProgramStream::Socket(to)
+            | ProgramStream::Backend(to, _)
+            | ProgramStream::Pipes(_, Some(to)) => to,
+            ProgramStream::Pipes(_, None) => return,
         };
-        match io::write(to, waiting.filled()) {
+        match socket::write(to, waiting.filled()) {
             Written::Bytes(n) => {
                 self.moved.up += n as u64;
                 self.to_command = waiting;
