@@ -11,7 +11,7 @@
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Write};
 
-use crate::config::{BackendName, Resolved};
+use crate::config::{self, BackendName, Resolved};
 use crate::exit::Exit;
 
 /// Argument 0 of a resolver.
@@ -34,7 +34,7 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> Exit {
         let Some(name) = name else {
             return Exit::Usage;
         };
-        let lines = match name.resolve() {
+        let lines = match config::resolve(&name) {
             Ok(addresses) => {
                 let lines = addresses.iter().map(|a| format!("{index} {a}\n"));
                 lines.collect::<String>() + &format!("{index} .\n")

@@ -1,4 +1,4 @@
-//! `connect`: the backends of a host.
+//! `connect`: backends of a host.
 #![forbid(unsafe_code)]
 
 use std::fmt;
@@ -8,16 +8,16 @@ use std::time::Duration;
 
 use crate::proxy::Version;
 
-/// The backends of a host; a client gets one of them.
+/// Backends of a host. Each client is connected to one of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Backends {
-    /// In the order of the file; never empty.
+    /// Backends, in the order of the file. There is at least one.
     pub each: Vec<Backend>,
-    /// How long each may take to accept a connection.
+    /// Maximum time for a backend to accept a connection.
     pub timeout: Duration,
-    /// How often names are resolved; `None`: never again.
+    /// Interval at which names are resolved again; `None`: only when the configuration is loaded.
     pub resolve: Option<Duration>,
-    /// The header that each connection begins with.
+    /// Version of the PROXY header that each connection begins with; `None`: no header.
     pub proxy: Option<Version>,
 }
 
@@ -26,11 +26,12 @@ pub struct Backends {
 pub enum Backend {
     /// An address.
     At(BackendAddress),
-    /// A name, and the addresses that it had when the configuration was loaded; at least one.
+    /// A name, with the addresses that it had when the configuration was loaded. There is at least
+    /// one address.
     Named(BackendName, Vec<SocketAddr>),
 }
 
-/// What can be connected to.
+/// Address of a backend.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum BackendAddress {
     /// TCP.
@@ -39,10 +40,10 @@ pub enum BackendAddress {
     Unix(PathBuf),
 }
 
-/// A host's name, and a port there.
+/// Host name and port of a backend.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct BackendName {
-    /// What getaddrinfo(3) is asked for.
+    /// Host name for getaddrinfo(3).
     pub host: String,
     /// The port.
     pub port: u16,
@@ -66,7 +67,7 @@ impl fmt::Display for BackendAddress {
 impl fmt::Display for Backend {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::At(target) => target.fmt(f),
+            Self::At(address) => address.fmt(f),
             Self::Named(name, addresses) => {
                 let addresses: Vec<String> = addresses.iter().map(ToString::to_string).collect();
                 write!(f, "{name} ({})", addresses.join(", "))

@@ -1,4 +1,4 @@
-//! A command line without a file → the same configuration, with one default host.
+//! Loads a configuration from the command line: one default host, no file.
 #![forbid(unsafe_code)]
 
 use std::collections::BTreeMap;
@@ -12,7 +12,7 @@ use crate::config::checks::host::HostOrigin;
 use crate::config::checks::users::{CommandUser, RootPolicy};
 use crate::config::checks::{listeners, run_as, users};
 use crate::config::host::{Destination, Host, OnTruncation, Psk};
-use crate::config::hosts::{Hosts, Table};
+use crate::config::hosts::{Hosts, RoutingTable};
 use crate::config::limits::Limits;
 use crate::config::listener::{FallbackPolicy, Listener};
 use crate::config::log::{Log, LogFormat, LogTo};
@@ -29,45 +29,45 @@ use crate::config::{Config, Form, Loaded, Options, Refusal, default_engines};
 use crate::exit::Exit;
 use crate::tls::profile::Profile;
 use crate::tls::server_certificate::ServerCertificate;
-use crate::types::{NamePattern, Program, PskIdentity, Stderr, Stdio};
+use crate::types::{HostId, NamePattern, Program, PskIdentity, Stderr, Stdio};
 
-/// What a command line without a file says.
+/// Options of a command line without a configuration file.
 pub struct CommandLine {
-    /// Where to listen; empty: the connection is descriptor 0.
+    /// Addresses to listen on; empty: the connection is descriptor 0.
     pub listen: Vec<String>,
-    /// The certificates that the server proves itself by; empty only where there is a `psk`.
+    /// Certificates of the server. Empty only with a `psk`.
     pub identities: CertificateSource,
-    /// The keys that server and clients prove themselves by.
+    /// Pre-shared keys.
     pub psk: Option<PskOption>,
-    /// The command and its arguments; never empty.
+    /// The command and its arguments. Never empty.
     pub command: Vec<OsString>,
 }
 
-/// The certificates that a server proves itself by.
+/// Certificates of the server.
 pub enum CertificateSource {
-    /// Files, each with the file of its key where that is another one.
+    /// Certificate files, each with its key file if the key is in another file.
     Files(Vec<(PathBuf, Option<PathBuf>)>),
-    /// A throw-away certificate for this name.
+    /// A self-signed certificate for this name, made at start.
     SelfSigned(String),
 }
 
-/// What a command line says of pre-shared keys.
+/// Pre-shared keys of a command line.
 pub struct PskOption {
     /// The PSK file.
     pub file: PathBuf,
-    /// The only identity of it that counts.
+    /// The only identity of the file to use; `None`: all of them.
     pub only: Option<PskIdentity>,
-    /// As [`Psk::plain`].
+    /// Whether TLS 1.2 may do without ECDHE, as in [`Psk::plain`].
     pub plain: bool,
-    /// Whom the command becomes.
+    /// Source of the user that the command runs as.
     pub user: UserFrom,
 }
 
-/// The configuration that a command line stands for. Nothing is bound or started.
+/// Checks a command line and makes its configuration. Nothing is bound or started.
 pub(in crate::config) fn load(line: &CommandLine, options: &Options) -> Result<Loaded, Refusal> {
     let invoker = Invoker::new();
     let mut problems = Problems::on_command_line();
-    // What is wrong decides how we exit: the worst comes last.
+    // The exit status depends on the error. Later errors override earlier ones.
     let mut exit = Exit::BadConfiguration;
 
     let form = line.form();
@@ -84,8 +84,8 @@ pub(in crate::config) fn load(line: &CommandLine, options: &Options) -> Result<L
         problems.error(None, message);
         exit = *status;
     }
-    let table = psk_table(line.psk.as_ref(), &mut problems);
-    let users = table.as_ref().and_then(Option::as_ref);
+    let psk_file = psk_file(line.psk.as_ref(), &mut problems);
+    let users = psk_file.as_ref().and_then(Option::as_ref);
     let run_as = run_as(line.user(), users, &invoker, &mut accounts, &mut problems);
     let identities = identities(&line.identities, &mut problems);
     if identities.is_none() || (engine_credentials.is_none() && invoker.is_root()) {
@@ -94,8 +94,8 @@ pub(in crate::config) fn load(line: &CommandLine, options: &Options) -> Result<L
     let (listeners, status) = listeners(line, options, &mut problems);
     exit = status.unwrap_or(exit);
 
-    let (Ok(program), Some(run_as), Some(identities), Some(table), false) =
-        (program, run_as, identities, table, problems.has_errors())
+    let (Ok(program), Some(run_as), Some(identities), Some(psk_file), false) =
+        (program, run_as, identities, psk_file, problems.has_errors())
     else {
         return Err(Refusal {
             problems,
@@ -110,11 +110,11 @@ pub(in crate::config) fn load(line: &CommandLine, options: &Options) -> Result<L
             .iter()
             .map(|identity| Arc::clone(&identity.certified).into())
             .collect(),
-        psk: table
+        psk: psk_file
             .as_ref()
             .zip(line.psk.as_ref())
-            .map(|(table, psk)| Psk {
-                keys: Arc::clone(&table.keys),
+            .map(|(file, psk)| Psk {
+                keys: Arc::clone(&file.keys),
                 only_ke: false,
                 plain: psk.plain,
             }),
@@ -130,7 +130,7 @@ pub(in crate::config) fn load(line: &CommandLine, options: &Options) -> Result<L
     };
     let tables = listeners
         .iter()
-        .map(|listener| Table::from(listener).with_default(0))
+        .map(|listener| RoutingTable::from(listener).with_default(HostId::new(0)))
         .collect();
     let config = Config {
         form,
@@ -152,21 +152,21 @@ pub(in crate::config) fn load(line: &CommandLine, options: &Options) -> Result<L
         trace: options.trace,
     };
     let origins = vec![HostOrigin {
-        place: None,
+        span: None,
         certificates: line.identities.files(),
-        psk: table.as_ref().map(|table| table.path.clone()),
+        psk: psk_file.as_ref().map(|file| file.path.clone()),
     }];
     Ok(Loaded {
         config,
         problems,
         origins,
         certificates: identities.len(),
-        psk_identities: table.map_or(0, |table| table.entries.len()),
+        psk_identities: psk_file.map_or(0, |file| file.entries.len()),
     })
 }
 
 impl CommandLine {
-    /// A server, when it listens.
+    /// Form of the configuration: a server if there are addresses to listen on.
     pub fn form(&self) -> Form {
         match self.listen.is_empty() {
             true => Form::OneConnection,
@@ -180,7 +180,7 @@ impl CommandLine {
 }
 
 impl CertificateSource {
-    /// Whether there is none.
+    /// Whether there are no certificates.
     pub fn is_empty(&self) -> bool {
         matches!(self, Self::Files(files) if files.is_empty())
     }
@@ -194,7 +194,7 @@ impl CertificateSource {
     }
 }
 
-/// The listeners; the status to exit with where one of them is wrong, which is reported.
+/// Makes the listeners. Also returns the exit status if one of them is wrong; reports the error.
 fn listeners(
     line: &CommandLine,
     options: &Options,
@@ -223,7 +223,7 @@ fn listeners(
     (listeners, exit)
 }
 
-/// Errors: the message, and the status to exit with.
+/// Makes one listener. Errors: the message and the exit status.
 fn listener(
     text: &str,
     others: &[Listener],
@@ -276,7 +276,7 @@ fn identities(
     let mut certificates = Certificates::default();
     let named = |path: &PathBuf| NamedFile {
         path: path.clone(),
-        place: None,
+        span: None,
     };
     let loaded: Vec<_> = files
         .iter()
@@ -295,31 +295,32 @@ fn self_signed(name: &str) -> Result<ServerCertificate, String> {
     ServerCertificate::self_signed(&pattern.to_string())
 }
 
-/// The keys that count; `None`: something is wrong with them, which is reported.
-fn psk_table(psk: Option<&PskOption>, problems: &mut Problems) -> Option<Option<PskFile>> {
+/// Reads the pre-shared keys, if any are given. `None`: there is an error, which is reported.
+fn psk_file(psk: Option<&PskOption>, problems: &mut Problems) -> Option<Option<PskFile>> {
     let Some(psk) = psk else {
         return Some(None);
     };
-    let file = NamedFile {
+    let named = NamedFile {
         path: psk.file.clone(),
-        place: None,
+        span: None,
     };
-    let table = PskFile::read(&file, problems)?;
+    let file = PskFile::read(&named, problems)?;
     let Some(identity) = &psk.only else {
-        return Some(Some(table));
+        return Some(Some(file));
     };
-    let only = table.only(identity);
+    let only = file.only(identity);
     if only.is_none() {
-        let message = format!("no identity \"{identity}\" in PSK file {}", file.quoted());
+        let message = format!("no identity \"{identity}\" in PSK file {}", named.quoted());
         problems.error(None, message);
     }
     only.map(Some)
 }
 
-/// The command becomes the user of the client's identity; or it stays who we are, with our own `PATH`.
+/// User that the command runs as: the user of the client's PSK identity; or the user that started
+/// tlssrv, with the `PATH` of tlssrv. `None`: there is an error, which is reported.
 fn run_as(
     user: UserFrom,
-    table: Option<&PskFile>,
+    psk_file: Option<&PskFile>,
     invoker: &Invoker,
     accounts: &mut Accounts,
     problems: &mut Problems,
@@ -330,17 +331,18 @@ fn run_as(
              can allow root",
         );
         let none = BTreeMap::new();
-        let roles = run_as::of_identities(table?, &None, root, &none, invoker, accounts, problems)?;
+        let roles =
+            run_as::of_identities(psk_file?, &None, root, &none, invoker, accounts, problems)?;
         return Some(RunAs::OfIdentity {
             roles,
             otherwise: None,
         });
     }
-    let person = CommandUser {
+    let user = CommandUser {
         credentials: None,
         account: invoker.account.clone(),
     };
-    Role::new(person, PathVariable::Ours, &BTreeMap::new())
+    Role::new(user, PathVariable::Ours, &BTreeMap::new())
         .map_err(|reason| {
             let message = format!("unable to make the command's environment: {reason}");
             problems.error(None, message);
@@ -349,7 +351,7 @@ fn run_as(
         .ok()
 }
 
-/// Errors: the message, and the status to exit with.
+/// Finds the command. Errors: the message and the exit status.
 fn program(line: &CommandLine) -> Result<Program, (String, Exit)> {
     let name = line
         .command
@@ -386,8 +388,7 @@ fn program(line: &CommandLine) -> Result<Program, (String, Exit)> {
     })
 }
 
-/// Those that hold by default, but for the one that grows with a client: nothing on the command line
-/// could raise it.
+/// Default limits, without the one per source, because no option could raise it.
 fn limits() -> Limits {
     Limits {
         per_source: None,

@@ -1,4 +1,4 @@
-//! Which host a client gets, and why, for people (`--explain`); and what there is (`--check`).
+//! Texts for `--explain` (which host a client gets, and why) and `--check` (a summary).
 #![forbid(unsafe_code)]
 
 use std::fmt::Write;
@@ -12,8 +12,8 @@ use crate::tls::hello::ProtocolNames;
 use crate::types::{ListenerId, ServerName};
 
 impl Loaded {
-    /// What a client gets that asks for a name, or for none, and offers these protocols: one paragraph
-    /// for all listeners, or where they differ, for each.
+    /// Explains which host a client gets that sends this server name, or none, and offers these
+    /// protocols: in one paragraph if it is the same for all listeners, else in one per listener.
     pub fn explain(&self, name: Option<&ServerName>, offered: &ProtocolNames) -> String {
         let routes: Vec<(&Listener, Result<Route, RouteError>)> = self
             .config
@@ -25,26 +25,30 @@ impl Loaded {
                 (listener, self.config.hosts.route(id, name, offered))
             })
             .collect();
-        let mut whom = match name {
+        let mut client = match name {
             Some(name) => format!("a client that asks for {}", name.as_str()),
             None => "a client that sends no name".into(),
         };
         if !offered.is_empty() {
-            let _ = write!(whom, " and offers {}", quoted(offered.iter()));
+            let _ = write!(client, " and offers {}", quoted(offered.iter()));
         }
         let differ = routes
             .windows(2)
             .any(|pair| matches!(pair, [(_, a), (_, b)] if a != b));
         let mut text = String::new();
         for (listener, route) in routes.iter().take(if differ { usize::MAX } else { 1 }) {
-            let place = if differ {
+            let on_listener = if differ {
                 format!(" on listener {}", listener.name)
             } else {
                 String::new()
             };
             let _ = match route {
-                Ok(route) => write!(text, "{whom}{place} gets {}", self.describe(route, offered)),
-                Err(unrouted) => writeln!(text, "{whom}{place} {}", rejection(*unrouted)),
+                Ok(route) => write!(
+                    text,
+                    "{client}{on_listener} gets {}",
+                    self.describe(route, offered)
+                ),
+                Err(error) => writeln!(text, "{client}{on_listener} {}", rejection(*error)),
             };
         }
         for listener in &self.config.listeners {
@@ -59,7 +63,7 @@ impl Loaded {
         text
     }
 
-    /// How much of everything there is.
+    /// Counts of listeners, hosts, backends, certificates and PSK identities.
     pub fn summary(&self) -> String {
         let backends = |host: &Host| match &host.destination {
             Destination::Command { .. } => 0,
@@ -90,8 +94,8 @@ impl Loaded {
         ) else {
             return String::new();
         };
-        let place = match &origin.place {
-            Some(place) => format!(" (line {})", self.problems.line(place)),
+        let line = match &origin.span {
+            Some(span) => format!(" (line {})", self.problems.line(span)),
             None => String::new(),
         };
         let why = match &route.why {
@@ -105,8 +109,8 @@ impl Loaded {
         let pick = match route.pick {
             PickReason::Only => String::new(),
             PickReason::Protocol => {
-                let ours = host.alpn.iter().map(String::as_bytes);
-                let common = ours.filter(|name| offered.contains(name));
+                let listed = host.alpn.iter().map(String::as_bytes);
+                let common = listed.filter(|name| offered.contains(name));
                 let common = quoted(common.take(1));
                 format!("; of the hosts that share it, this is the first that has {common}")
             }
@@ -115,7 +119,7 @@ impl Loaded {
             }
             PickReason::First => "; of the hosts that share it, this is the first".into(),
         };
-        let mut text = format!("host {}{place}: {why}{pick}\n", host.label);
+        let mut text = format!("host {}{line}: {why}{pick}\n", host.label);
         match &host.destination {
             Destination::Command { program, .. } => {
                 let path = program.path.to_string_lossy();
@@ -149,8 +153,8 @@ fn quoted<'a>(names: impl Iterator<Item = &'a [u8]>) -> String {
     names.join(", ")
 }
 
-fn rejection(unrouted: RouteError) -> &'static str {
-    match unrouted {
+fn rejection(error: RouteError) -> &'static str {
+    match error {
         RouteError::UnknownName => "is rejected with unrecognized_name: no host has the name",
         RouteError::MissingName => "is rejected with missing_extension: no default host for it",
         RouteError::NoProtocol { .. } => {

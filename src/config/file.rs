@@ -1,4 +1,4 @@
-//! A configuration file → everything a running tlssrv needs, or everything that is wrong with it.
+//! Loads a configuration file: returns a checked configuration, or all errors in the file.
 #![forbid(unsafe_code)]
 
 use std::fs;
@@ -24,7 +24,7 @@ use crate::config::text::reader::{MOST_CONNECTIONS, within};
 use crate::config::{Config, Form, Loaded, Options, Refusal, default_engines};
 use crate::exit::Exit;
 
-/// The configuration in a file, for a server or for one connection. Nothing is bound or started.
+/// Reads and checks a configuration file. Nothing is bound or started.
 pub(in crate::config) fn load(
     path: &Path,
     form: Form,
@@ -49,7 +49,7 @@ pub(in crate::config) fn load(
         invoker: &invoker,
         accounts: Accounts::default(),
         certificates: Certificates::default(),
-        psk_tables: PskFiles::default(),
+        psk_files: PskFiles::default(),
         names: BackendNames {
             lookups,
             missing: Vec::new(),
@@ -89,7 +89,7 @@ pub(in crate::config) fn load(
     let Checker {
         problems,
         certificates,
-        psk_tables,
+        psk_files,
         names,
         ..
     } = checker;
@@ -122,14 +122,15 @@ pub(in crate::config) fn load(
         problems,
         origins,
         certificates: certificates.len(),
-        psk_identities: psk_tables.identities(),
+        psk_identities: psk_files.identities(),
     })
 }
 
+/// Reads the text of a configuration file. Errors: the file is unreadable or not UTF-8.
 fn read(path: &Path) -> Result<(String, Problems), Problems> {
-    let refuse = |text: &str, place: Option<Range<usize>>, reason: &str| {
+    let refuse = |text: &str, span: Option<Range<usize>>, reason: &str| {
         let mut problems = Problems::in_file(path, text);
-        problems.error(place, format!("unable to read configuration: {reason}"));
+        problems.error(span, format!("unable to read configuration: {reason}"));
         problems
     };
     let bytes = fs::read(path).map_err(|error| refuse("", None, &cause(&error)))?;
@@ -209,9 +210,9 @@ fn limits(raw: &RawLimits, problems: &mut Problems) -> Limits {
     }
 }
 
-/// Bytes of a buffer of the kernel's; `None`: no limit.
+/// Size of a kernel buffer in bytes; `None`: no limit.
 fn buffer(raw: Option<&Spanned<u64>>, problems: &mut Problems) -> Option<usize> {
-    // Zero stands for none.
+    // 0 means no limit.
     let raw = raw.filter(|bytes| *bytes.get_ref() != 0);
     within(raw, 4096, 1 << 30, problems)
 }
@@ -221,7 +222,7 @@ fn keep_alive(raw: Option<&Spanned<Duration>>, problems: &mut Problems) -> KeepA
         return KeepAlive::System;
     };
     let time = *raw.get_ref();
-    // As tcp(7) has it: no more than 32767 seconds.
+    // Linux allows 32767 seconds at most (tcp(7), `TCP_KEEPIDLE`).
     let fits = time.subsec_nanos() == 0 && time.as_secs() <= 32767;
     if !fits {
         let message = "out of range: it must be whole seconds, 9h at most";
@@ -233,5 +234,5 @@ fn keep_alive(raw: Option<&Spanned<Duration>>, problems: &mut Problems) -> KeepA
     }
 }
 
-/// More than any machine has cores.
+/// Maximum number of engines, which is more than the cores of any machine.
 const MOST_ENGINES: u64 = 1024;

@@ -1,4 +1,4 @@
-//! `[[host]]`: virtual hosts, and what their clients are connected to.
+//! `[[host]]`: virtual hosts and the destinations of their clients.
 #![forbid(unsafe_code)]
 
 use std::sync::Arc;
@@ -13,56 +13,60 @@ use crate::types::{HandshakeInfo, NamePattern, Program};
 
 /// One `[[host]]`.
 pub struct Host {
-    /// Its first name, or `default` where it has none: what the log calls it.
+    /// Name in the log: the first of `names`, or `default` for a host without names.
     pub label: String,
-    /// What it answers to; may be empty for a default host.
+    /// Server names that the host answers to. A default host may have none.
     pub names: Vec<NamePattern>,
-    /// Certificate chains with their keys, in the order of the file; empty only where there is a `psk`.
+    /// Certificate chains with their keys, in the order of the file. Empty only with a `psk`.
     pub certificates: Vec<Shown>,
-    /// Pre-shared keys; absent only where there are `certificates`.
+    /// Pre-shared keys. `None` only with `certificates`.
     pub psk: Option<Psk>,
-    /// What is asked of the certificates of clients; only where there are `certificates`.
+    /// Requirements on client certificates; `None`: no certificate is requested. Needs `certificates`.
     pub client_auth: Option<Policy>,
-    /// Protocols for ALPN, most preferred first; empty: no ALPN.
+    /// ALPN protocols, most preferred first; empty: no ALPN.
     pub alpn: Vec<String>,
-    /// Versions, suites and groups.
+    /// TLS versions, cipher suites and groups.
     pub profile: Profile,
-    /// What its clients are connected to.
+    /// Command or backends that the clients are connected to.
     pub destination: Destination,
-    /// Its clients at a time, commands that outlive theirs included; `None`: no limit of its own.
+    /// Maximum number of open connections, plus commands that outlive their connections; `None`: only
+    /// the limit for all hosts applies.
     pub connections: Option<usize>,
-    /// What the command sees when its peer vanishes without `close_notify`.
+    /// What the command or backend sees when the client vanishes without `close_notify`.
     pub on_truncation: OnTruncation,
 }
 
-/// What the clients of a host are connected to.
+/// Command or backends that the clients of a host are connected to.
 pub enum Destination {
-    /// A command, one for each.
+    /// A command, started once per client.
     Command {
-        /// What is started.
+        /// The program and its arguments.
         program: Box<Program>,
-        /// Whom that becomes.
+        /// User that the command runs as.
         run_as: RunAs,
     },
-    /// A server that listens elsewhere.
+    /// Servers that listen elsewhere.
     Backends(Backends),
 }
 
-/// What the command, or the backend, sees when its peer vanishes without `close_notify`.
+/// What the command or backend sees when the client vanishes without `close_notify`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OnTruncation {
     /// End-of-file.
     Eof,
-    /// SIGKILL; a backend, that its connection is reset.
+    /// SIGKILL for a command, a connection reset for a backend.
     Kill,
 }
 
 impl Host {
-    /// Whether a handshake with this host can have found out these facts: that a client has the key of
-    /// this identity; without one, that it was shown a certificate, and has shown one that is asked for.
-    pub fn can_authenticate(&self, facts: &HandshakeInfo) -> bool {
-        let certificate = facts.client.is_some();
-        match (&facts.psk_identity, &self.psk) {
+    /// Whether a handshake with this host can have this outcome.
+    ///
+    /// With a PSK identity, the host must have the key of this identity, and the client has no
+    /// certificate. Without one, the host must have a certificate, and the client has one if the host
+    /// requires one, and none if the host does not request one.
+    pub fn can_authenticate(&self, handshake: &HandshakeInfo) -> bool {
+        let certificate = handshake.client.is_some();
+        match (&handshake.psk_identity, &self.psk) {
             (Some(identity), Some(psk)) => psk.keys.contains_key(identity) && !certificate,
             (Some(_), None) => false,
             (None, _) if self.certificates.is_empty() => false,
@@ -74,13 +78,13 @@ impl Host {
     }
 }
 
-/// The pre-shared keys of a host, and what may be done with them.
+/// Pre-shared keys of a host, and the key exchanges that they allow.
 #[derive(Clone, Debug)]
 pub struct Psk {
-    /// By the identities that clients offer; never empty.
+    /// Keys by identity. There is at least one.
     pub keys: Arc<Keys>,
-    /// Whether TLS 1.3 may do without (EC)DHE: `psk_ke`, without forward secrecy (RFC 8446 §4.2.9).
+    /// Whether TLS 1.3 may use `psk_ke`: no (EC)DHE, so no forward secrecy (RFC 8446 §4.2.9).
     pub only_ke: bool,
-    /// Whether TLS 1.2 may do without ECDHE: `TLS_PSK_…`, without forward secrecy (RFC 4279 §2, RFC 5487).
+    /// Whether TLS 1.2 may use `TLS_PSK_…`: no ECDHE, so no forward secrecy (RFC 4279 §2, RFC 5487).
     pub plain: bool,
 }

@@ -1,4 +1,4 @@
-//! The virtual-host table: (listener, server name, ALPN) → host, and the reason.
+//! Routing: finds the host for a listener, a server name and ALPN protocols, and gives the reason.
 #![forbid(unsafe_code)]
 
 use std::collections::HashMap;
@@ -10,68 +10,71 @@ use crate::config::name_owners::{NameConflict, NameOwners, PickReason};
 use crate::tls::hello::ProtocolNames;
 use crate::types::{HostId, ListenerId, NamePattern, ServerName};
 
-/// The virtual hosts of all listeners.
+/// Virtual hosts, and the table that routes the clients of each listener to them.
 pub struct Hosts {
     hosts: Vec<Host>,
-    tables: Vec<Table>,
+    tables: Vec<RoutingTable>,
 }
 
-/// The host that a client gets, and why.
+/// Host that a client gets, and the reasons.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Route {
     /// The host.
     pub host: HostId,
-    /// By which rule its name was chosen.
+    /// Rule that matched the server name.
     pub why: RouteReason,
-    /// Why it is this one of the hosts that share the name.
+    /// Reason for the choice among the hosts that share the name.
     pub pick: PickReason,
 }
 
-/// The rule that chose a host, in the order in which they are tried.
+/// Rule that matched the server name. The rules are tried in this order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RouteReason {
-    /// The name is one of the host's.
+    /// The name is one of the names of the host.
     Exact,
-    /// This wildcard of the host's stands for it.
+    /// This wildcard of the host matches the name.
     Wildcard(NamePattern),
-    /// No host has the name; the listener gives such clients the default host.
+    /// No host has the name, and the listener gives such clients the default host.
     DefaultForUnknown,
-    /// The client sent no name; the listener gives such clients the default host.
+    /// The client sent no name, and the listener gives such clients the default host.
     DefaultForMissing,
 }
 
-/// Why a client gets no host.
+/// Reason why a client gets no host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RouteError {
     /// No host on this listener has the name.
     UnknownName,
-    /// The client sent no name, and there is no default, or the listener rejects such clients.
+    /// The client sent no name, and the listener has no default host or rejects such clients.
     MissingName,
-    /// No host of the name has a protocol that the client offers. `only`: who has it, if that is one host.
+    /// No host that has the name lists a protocol which the client offers.
     NoProtocol {
-        /// The host.
+        /// The host that has the name, if there is only one.
         only: Option<HostId>,
     },
 }
 
-/// What one listener routes by. Looking up takes the same time however many hosts there are.
-pub(in crate::config) struct Table {
+/// Routing table of one listener. The time of a lookup does not depend on the number of hosts.
+pub(in crate::config) struct RoutingTable {
+    /// Owners of each exact name.
     exact: HashMap<String, NameOwners>,
-    /// By what follows `*.`. A wildcard stands for one label, so that at most one can fit a name.
+    /// Owners of each wildcard, by the part after `*.`. A wildcard stands for one label, so a name
+    /// matches at most one.
     wildcard: HashMap<String, (ServerName, NameOwners)>,
+    /// Default hosts.
     default: Option<NameOwners>,
     unknown_name: FallbackPolicy,
     missing_name: FallbackPolicy,
 }
 
 impl Hosts {
-    /// Hosts and one table for each listener, made of their places.
-    pub(in crate::config) fn new(hosts: Vec<Host>, tables: Vec<Table>) -> Self {
+    /// Makes the virtual hosts of a configuration. There is one table per listener, in the same order.
+    pub(in crate::config) fn new(hosts: Vec<Host>, tables: Vec<RoutingTable>) -> Self {
         Self { hosts, tables }
     }
 
-    /// The host for a client of a listener (by its place) that asks for a name, or for none, and offers
-    /// these protocols. The name decides first: no other host is tried for the sake of a protocol.
+    /// Finds the host for a client that sends this server name, or none, and offers these protocols.
+    /// The name decides first: no host with another name is tried if the protocols do not match.
     pub fn route(
         &self,
         listener: ListenerId,
@@ -82,41 +85,31 @@ impl Hosts {
             .tables
             .get(listener.index())
             .and_then(|table| table.find(name));
-        let (claims, why) = found.ok_or(match name {
+        let (owners, why) = found.ok_or(match name {
             Some(_) => RouteError::UnknownName,
             None => RouteError::MissingName,
         })?;
-        match claims.choose(offered) {
-            Some((host, pick)) => Ok(Route {
-                host: HostId::new(host),
-                why,
-                pick,
-            }),
+        match owners.choose(offered) {
+            Some((host, pick)) => Ok(Route { host, why, pick }),
             None => Err(RouteError::NoProtocol {
-                only: claims.only().map(HostId::new),
+                only: owners.only(),
             }),
         }
     }
 
-    /// The host at a place that [`Hosts::route`] gave.
+    /// The host with this id.
     pub fn get(&self, host: HostId) -> Option<&Host> {
         self.hosts.get(host.index())
     }
 
-    /// All of them with their ids, in the order of the file.
-    pub fn enumerate(&self) -> impl Iterator<Item = (HostId, &Host)> {
-        let hosts = self.hosts.iter().enumerate();
-        hosts.map(|(index, host)| (HostId::new(index), host))
-    }
-
-    /// All of them, in the order of the file.
+    /// All hosts, in the order of the file.
     pub fn iter(&self) -> impl Iterator<Item = &Host> {
         self.hosts.iter()
     }
 }
 
-impl Table {
-    /// A listener's table, without hosts as yet.
+impl RoutingTable {
+    /// Makes the routing table of a listener, without hosts.
     pub(in crate::config) fn new(
         unknown_name: FallbackPolicy,
         missing_name: FallbackPolicy,
@@ -130,39 +123,39 @@ impl Table {
         }
     }
 
-    /// Gives a name to a host, alone or beside others. Errors: who rules that out.
+    /// Adds a name of a host. Errors: a host that has the name conflicts with this one.
     pub(in crate::config) fn add(
         &mut self,
         pattern: &NamePattern,
-        host: usize,
+        host: HostId,
         protocols: &[String],
     ) -> Result<(), NameConflict> {
         match pattern {
             NamePattern::Exact(name) => match self.exact.entry(name.as_str().to_owned()) {
-                Entry::Occupied(mut taken) => taken.get_mut().add(host, protocols),
-                Entry::Vacant(free) => {
-                    free.insert(NameOwners::new(host, protocols));
+                Entry::Occupied(mut entry) => entry.get_mut().add(host, protocols),
+                Entry::Vacant(entry) => {
+                    entry.insert(NameOwners::new(host, protocols));
                     Ok(())
                 }
             },
             NamePattern::Wildcard(base) => match self.wildcard.entry(base.as_str().to_owned()) {
-                Entry::Occupied(mut taken) => taken.get_mut().1.add(host, protocols),
-                Entry::Vacant(free) => {
-                    free.insert((base.clone(), NameOwners::new(host, protocols)));
+                Entry::Occupied(mut entry) => entry.get_mut().1.add(host, protocols),
+                Entry::Vacant(entry) => {
+                    entry.insert((base.clone(), NameOwners::new(host, protocols)));
                     Ok(())
                 }
             },
         }
     }
 
-    /// Makes a host the default, alone or beside others. Errors: who rules that out.
+    /// Adds a default host. Errors: another default host conflicts with this one.
     pub(in crate::config) fn set_default(
         &mut self,
-        host: usize,
+        host: HostId,
         protocols: &[String],
     ) -> Result<(), NameConflict> {
         match &mut self.default {
-            Some(claims) => claims.add(host, protocols),
+            Some(owners) => owners.add(host, protocols),
             None => {
                 self.default = Some(NameOwners::new(host, protocols));
                 Ok(())
@@ -170,8 +163,8 @@ impl Table {
         }
     }
 
-    /// The same table with a default host for every protocol.
-    pub(in crate::config) fn with_default(self, host: usize) -> Self {
+    /// Returns the table with this default host for all protocols.
+    pub(in crate::config) fn with_default(self, host: HostId) -> Self {
         Self {
             default: Some(NameOwners::new(host, &[])),
             ..self
@@ -183,30 +176,31 @@ impl Table {
         self.default.is_some()
     }
 
-    /// Whether no host is here at all.
+    /// Whether the table has no hosts.
     pub(in crate::config) fn is_empty(&self) -> bool {
         self.exact.is_empty() && self.wildcard.is_empty() && self.default.is_none()
     }
 
-    /// Whether any client is given the default host.
+    /// Whether the listener gives the default host to any clients.
     pub(in crate::config) fn uses_default(&self) -> bool {
         self.unknown_name == FallbackPolicy::Default || self.missing_name == FallbackPolicy::Default
     }
 
+    /// Finds the hosts that a server name, or a missing one, leads to, and the rule.
     fn find(&self, name: Option<&ServerName>) -> Option<(&NameOwners, RouteReason)> {
         let Some(name) = name else {
             return self.fallback(self.missing_name, RouteReason::DefaultForMissing);
         };
         let name = name.as_str();
-        if let Some(claims) = self.exact.get(name) {
-            return Some((claims, RouteReason::Exact));
+        if let Some(owners) = self.exact.get(name) {
+            return Some((owners, RouteReason::Exact));
         }
         let wildcard = name
             .split_once('.')
             .and_then(|(_, base)| self.wildcard.get(base));
-        if let Some((base, claims)) = wildcard {
+        if let Some((base, owners)) = wildcard {
             return Some((
-                claims,
+                owners,
                 RouteReason::Wildcard(NamePattern::Wildcard(base.clone())),
             ));
         }
@@ -219,13 +213,13 @@ impl Table {
         why: RouteReason,
     ) -> Option<(&NameOwners, RouteReason)> {
         match policy {
-            FallbackPolicy::Default => self.default.as_ref().map(|claims| (claims, why)),
+            FallbackPolicy::Default => self.default.as_ref().map(|owners| (owners, why)),
             FallbackPolicy::Reject => None,
         }
     }
 }
 
-impl From<&Listener> for Table {
+impl From<&Listener> for RoutingTable {
     fn from(listener: &Listener) -> Self {
         Self::new(listener.unknown_name, listener.missing_name)
     }
@@ -235,30 +229,30 @@ impl From<&Listener> for Table {
 mod tests {
     use super::*;
 
-    /// A table that gives unknown names nothing and missing ones the default.
-    fn table(patterns: &[(&str, usize)]) -> Table {
-        let mut table = Table::new(FallbackPolicy::Reject, FallbackPolicy::Default);
+    /// A table that rejects unknown names and gives the default host for missing ones.
+    fn table(patterns: &[(&str, usize)]) -> RoutingTable {
+        let mut table = RoutingTable::new(FallbackPolicy::Reject, FallbackPolicy::Default);
         for (pattern, host) in patterns {
             let pattern = NamePattern::parse(pattern).unwrap();
-            table.add(&pattern, *host, &[]).unwrap();
+            table.add(&pattern, HostId::new(*host), &[]).unwrap();
         }
         table
     }
 
     /// The host for a client that does not use ALPN.
-    fn found(table: &Table, name: Option<&ServerName>) -> Option<(usize, RouteReason)> {
-        let (claims, why) = table.find(name)?;
-        let (host, _) = claims.choose(&ProtocolNames::default())?;
-        Some((host, why))
+    fn found(table: &RoutingTable, name: Option<&ServerName>) -> Option<(usize, RouteReason)> {
+        let (owners, why) = table.find(name)?;
+        let (host, _) = owners.choose(&ProtocolNames::default())?;
+        Some((host.index(), why))
     }
 
-    fn host(table: &Table, name: &str) -> Option<usize> {
+    fn host(table: &RoutingTable, name: &str) -> Option<usize> {
         let name = ServerName::parse(name.as_bytes()).unwrap();
         found(table, Some(&name)).map(|(host, _)| host)
     }
 
     #[test]
-    fn an_exact_name_goes_before_a_wildcard() {
+    fn an_exact_name_takes_precedence_over_a_wildcard() {
         let table = table(&[("*.example.com", 0), ("imap.example.com", 1)]);
         assert_eq!(host(&table, "imap.example.com"), Some(1));
         assert_eq!(host(&table, "smtp.example.com"), Some(0));
@@ -288,35 +282,47 @@ mod tests {
     }
 
     #[test]
-    fn the_default_host_serves_whom_the_listener_says() {
+    fn the_listener_decides_which_clients_get_the_default_host() {
         let mut rejecting = table(&[]);
-        rejecting.set_default(7, &[]).unwrap();
+        rejecting.set_default(HostId::new(7), &[]).unwrap();
         assert_eq!(host(&rejecting, "unknown.example"), None);
         let missing = found(&rejecting, None);
         assert_eq!(missing, Some((7, RouteReason::DefaultForMissing)));
 
-        let mut giving = Table::new(FallbackPolicy::Default, FallbackPolicy::Reject);
-        giving.set_default(7, &[]).unwrap();
+        let mut giving = RoutingTable::new(FallbackPolicy::Default, FallbackPolicy::Reject);
+        giving.set_default(HostId::new(7), &[]).unwrap();
         assert_eq!(host(&giving, "unknown.example"), Some(7));
         assert_eq!(found(&giving, None), None);
     }
 
     #[test]
-    fn a_name_and_the_default_are_given_away_once() {
+    fn hosts_without_protocols_cannot_share_a_name_or_the_default() {
         let mut table = table(&[("a.example", 0), ("*.example", 1)]);
-        let taken = |by| Err(NameConflict { by, protocol: None });
+        let conflict = |by| {
+            let by = HostId::new(by);
+            Err(NameConflict { by, protocol: None })
+        };
         let pattern = |text| NamePattern::parse(text).unwrap();
-        assert_eq!(table.add(&pattern("A.EXAMPLE"), 2, &[]), taken(0));
-        assert_eq!(table.add(&pattern("*.example"), 2, &[]), taken(1));
-        assert_eq!(table.set_default(3, &[]), Ok(()));
-        assert_eq!(table.set_default(4, &[]), taken(3));
+        assert_eq!(
+            table.add(&pattern("A.EXAMPLE"), HostId::new(2), &[]),
+            conflict(0)
+        );
+        assert_eq!(
+            table.add(&pattern("*.example"), HostId::new(2), &[]),
+            conflict(1)
+        );
+        assert_eq!(table.set_default(HostId::new(3), &[]), Ok(()));
+        assert_eq!(table.set_default(HostId::new(4), &[]), conflict(3));
         let imap = ["imap".to_owned()];
-        assert_eq!(table.add(&pattern("A.EXAMPLE"), 2, &imap), Ok(()));
-        assert_eq!(table.set_default(4, &imap), Ok(()));
+        assert_eq!(
+            table.add(&pattern("A.EXAMPLE"), HostId::new(2), &imap),
+            Ok(())
+        );
+        assert_eq!(table.set_default(HostId::new(4), &imap), Ok(()));
     }
 
     #[test]
-    fn a_listener_that_does_not_exist_routes_nobody() {
+    fn an_unknown_listener_routes_no_clients() {
         let hosts = Hosts::new(Vec::new(), Vec::new());
         let none = ProtocolNames::default();
         assert_eq!(

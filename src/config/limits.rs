@@ -1,39 +1,39 @@
-//! `[limits]`: what one client, and all of them, may use.
+//! `[limits]`: limits per source and for all connections.
 #![forbid(unsafe_code)]
 
 use std::time::Duration;
 
-/// What one client, and all of them, may use.
+/// Limits per source and for all connections.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Connections open at a time, commands that outlive theirs included.
+    /// Maximum number of open connections, plus commands that outlive their connections.
     pub connections: usize,
-    /// Those of one IPv4 address, or of one /64 of IPv6; `None`: no limit.
+    /// The same per source, which is an IPv4 address or an IPv6 /64; `None`: no limit.
     pub per_source: Option<usize>,
-    /// New ones in a second from there; `None`: no limit.
+    /// Maximum number of new connections per second and source; `None`: no limit.
     pub per_source_rate: Option<u32>,
-    /// From accept to the end of the handshake.
+    /// Maximum time from accept to the end of the handshake.
     pub handshake: Duration,
-    /// Without a byte either way; `None`: no limit.
+    /// Maximum time without a byte in either direction; `None`: no limit.
     pub idle: Option<Duration>,
-    /// After one side has ended; starts anew whenever the other side still moves.
+    /// Maximum time after one side has ended. It starts again whenever the other side sends a byte.
     pub linger: Duration,
-    /// When a client that says nothing is asked whether it is still there.
+    /// When TCP probes an idle client.
     pub keep_alive: KeepAlive,
-    /// Bytes that the kernel keeps for a client (`SO_SNDBUF`); `None`: as many as it finds good.
+    /// Send buffer of a client's socket in bytes (`SO_SNDBUF`); `None`: sized by the kernel.
     pub send_buffer: Option<usize>,
-    /// Bytes that it keeps of a client (`SO_RCVBUF`); `None`: as many as it finds good.
+    /// Receive buffer of a client's socket in bytes (`SO_RCVBUF`); `None`: sized by the kernel.
     pub receive_buffer: Option<usize>,
 }
 
-/// When TCP asks a client that says nothing whether it is still there.
+/// When TCP probes an idle client (keep-alive).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KeepAlive {
-    /// As the system does (`net.ipv4.tcp_keepalive_time`, two hours).
+    /// After the time that the system has set (`net.ipv4.tcp_keepalive_time`, by default two hours).
     System,
     /// Never.
     Off,
-    /// After so long a time, in whole seconds.
+    /// After this time, in whole seconds.
     After(Duration),
 }
 

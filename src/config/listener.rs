@@ -9,20 +9,20 @@ use super::proxy_from::ProxyFrom;
 /// One `[[listen]]`, or one `--listen`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listener {
-    /// Its name in `[[host]] listen`; the address when it has none of its own.
+    /// Name for `[[host]] listen` and the log; without a `name`, the address.
     pub name: String,
-    /// Where it listens.
+    /// Address to listen on.
     pub address: Address,
-    /// What a client gets whose server name no host has.
+    /// Treatment of clients that send a server name which no host has.
     pub unknown_name: FallbackPolicy,
-    /// What a client gets that sends no server name.
+    /// Treatment of clients that send no server name.
     pub missing_name: FallbackPolicy,
-    /// Whose PROXY headers say who its clients are; `None`: clients come by themselves.
+    /// Load balancers whose PROXY headers give the client address; `None`: clients connect directly.
     pub proxy_from: Option<ProxyFrom>,
 }
 
 impl Listener {
-    /// That of the one connection on descriptor 0, with the rules that hold where none are given.
+    /// Listener for the one connection on descriptor 0, with the default rules.
     pub(super) fn inetd() -> Self {
         Self {
             name: "inetd".into(),
@@ -34,31 +34,31 @@ impl Listener {
     }
 }
 
-/// Where a listener listens.
+/// Address that a listener listens on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Address {
-    /// TCP, on each of these; an unspecified IPv6 address takes IPv4 too.
+    /// TCP, on each of these addresses. The unspecified IPv6 address also accepts IPv4.
     Tcp(Vec<SocketAddr>),
     /// A Unix-domain socket.
     Unix(PathBuf),
-    /// The sockets of this name (`FileDescriptorName=`) that systemd passes; `None`: all of them.
+    /// Sockets from systemd with this name (`FileDescriptorName=`); `None`: all of them.
     Systemd(Option<String>),
-    /// Nowhere: the connection is descriptor 0.
+    /// No address: the connection is descriptor 0.
     Inetd,
 }
 
-/// What a client gets that names no host of ours.
+/// Treatment of clients that send no server name, or one that no host has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FallbackPolicy {
-    /// A fatal alert: `unrecognized_name` (RFC 6066 §3), or without a name `missing_extension` (RFC
-    /// 8446 §9.2).
+    /// A fatal alert: `unrecognized_name` (RFC 6066 §3), or `missing_extension` (RFC 8446 §9.2) if the
+    /// client sends no name.
     Reject,
     /// The listener's default host.
     Default,
 }
 
 impl Address {
-    /// Whether only one of two addresses can be listened on at a time.
+    /// Whether two listeners cannot have these two addresses at the same time.
     pub(super) fn overlaps(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Tcp(a), Self::Tcp(b)) => a.iter().any(|a| b.iter().any(|b| collide(*a, *b))),
@@ -68,7 +68,7 @@ impl Address {
         }
     }
 
-    /// How well a listener of this address explains a connection to `local`; 0: not at all.
+    /// How well this address matches a connection to `local`, from 0 (another port) to 3 (equal).
     pub(super) fn likeness(&self, local: SocketAddr) -> u8 {
         let Self::Tcp(bound) = self else {
             return 0;
@@ -88,13 +88,14 @@ fn likeness(bound: SocketAddr, local: SocketAddr) -> u8 {
     }
 }
 
+/// Whether two sockets cannot be bound to these two addresses at the same time.
 fn collide(a: SocketAddr, b: SocketAddr) -> bool {
     let same_port = a.port() == b.port() && a.port() != 0;
     same_port && (a.ip() == b.ip() || takes(a.ip(), b.ip()) || takes(b.ip(), a.ip()))
 }
 
-/// Whether a socket on an unspecified address gets what is sent to this one; that of IPv6 takes
-/// IPv4 too.
+/// Whether a socket that is bound to an unspecified address also accepts connections to the other
+/// address. The unspecified IPv6 address also accepts IPv4.
 fn takes(unspecified: IpAddr, other: IpAddr) -> bool {
     unspecified.is_unspecified() && (unspecified.is_ipv6() || other.is_ipv4())
 }
@@ -108,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unspecified_address_overlaps_with_every_other_on_its_port() {
+    fn an_unspecified_address_overlaps_with_all_addresses_on_its_port() {
         let overlapping = |a: &str, b: &str| tcp(a).overlaps(&tcp(b));
         assert!(overlapping("[::]:1", "127.0.0.1:1"));
         assert!(overlapping("127.0.0.1:1", "0.0.0.0:1"));
@@ -119,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn all_passed_sockets_overlap_with_each_of_them() {
+    fn all_systemd_sockets_overlap_with_each_named_one() {
         let overlapping = |a, b| {
             let address = |name: Option<&str>| Address::Systemd(name.map(str::to_owned));
             address(a).overlaps(&address(b))
@@ -131,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn a_connection_is_most_like_the_socket_on_its_own_address() {
+    fn likeness_is_highest_for_the_local_address_of_the_connection() {
         let likeness = |bound: &str, local: &str| tcp(bound).likeness(local.parse().unwrap());
         assert_eq!(likeness("192.0.2.1:993", "[::ffff:192.0.2.1]:993"), 3);
         assert_eq!(likeness("[::]:993", "192.0.2.1:993"), 2);

@@ -1,32 +1,33 @@
-//! `[log]`: where the log goes, and how it looks.
+//! `[log]`: destination and format of the log.
 #![forbid(unsafe_code)]
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
-/// Where the log goes, and how it looks.
+/// Destination and format of the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Log {
-    /// Where.
+    /// Destination.
     pub to: LogTo,
-    /// How.
+    /// Format of the lines.
     pub format: LogFormat,
 }
 
-/// Where the log goes.
+/// Destination of the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LogTo {
-    /// The system's log, under this tag.
+    /// The system log, with this tag.
     Syslog(String),
-    /// Descriptor 2.
+    /// Standard error.
     Stderr,
-    /// Appended to this file.
+    /// This file, to which lines are appended.
     File(PathBuf),
 }
 
 impl LogTo {
-    /// What `-l` means: a file when there is a slash in it, else a tag for the system's log.
+    /// Destination that the value of `-l` stands for: a file if the value contains a slash, else the
+    /// system log with the value as the tag.
     pub fn from_option(name: &OsStr) -> Self {
         match name.as_bytes().contains(&b'/') {
             true => Self::File(std::path::absolute(name).unwrap_or_else(|_| name.into())),
@@ -35,7 +36,7 @@ impl LogTo {
     }
 }
 
-/// How a log line looks.
+/// Format of the log lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogFormat {
     /// `key=value` pairs (logfmt).

@@ -1,4 +1,4 @@
-//! Text → checked values: the whole configuration, made once and never changed.
+//! The configuration: reads text, checks it and makes values that never change.
 #![forbid(unsafe_code)]
 
 use std::net::SocketAddr;
@@ -35,61 +35,61 @@ pub use log::{Log, LogFormat, LogTo};
 pub use name_owners::PickReason;
 pub use proxy_from::ProxyFrom;
 pub use run_as::{Role, RunAs, UserFrom};
-pub use sources::names::{NameLookup, Resolved};
+pub use sources::names::{NameLookup, Resolved, resolve};
 pub use text::problems::Problems;
 
-/// Where a configuration comes from.
+/// Source of a configuration.
 pub enum ConfigSource {
-    /// A file in TOML.
+    /// A TOML file.
     File(PathBuf),
-    /// The command line alone.
+    /// The command line, without a file.
     CommandLine(CommandLine),
 }
 
-/// What a configuration is for.
+/// Kind of process that a configuration is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
     /// A server that listens.
     Server,
-    /// The one connection on descriptor 0.
+    /// A process for the one connection on descriptor 0.
     OneConnection,
 }
 
-/// What the command line says beside any file, and before it.
+/// Command-line options that apply with or without a file, and override the file.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Where the log goes (`-l`).
+    /// Destination of the log (`-l`); `None`: the one in the file.
     pub log: Option<LogTo>,
-    /// The name of the remote system (`-r`).
+    /// Name of the remote system (`-r`).
     pub remote_name: Option<String>,
-    /// Whether to trace handshakes (`-D`).
+    /// Whether engines report the steps of each handshake (`-D`).
     pub trace: Trace,
-    /// The names of the sockets that systemd has passed, of each socket one; `None`: nobody is going to
-    /// listen.
+    /// Name of each socket that systemd has passed; `None`: tlssrv will not listen with this
+    /// configuration.
     pub passed: Option<Vec<String>>,
 }
 
-/// A configuration that can run.
+/// A configuration without errors.
 pub struct Loaded {
-    /// What runs.
+    /// The configuration itself.
     pub config: Config,
-    /// Warnings and notices.
+    /// Warnings and notices about the configuration.
     pub problems: Problems,
-    /// Of each host, in the order of the file.
+    /// Origin of each host, in the order of the file.
     origins: Vec<checks::host::HostOrigin>,
-    /// How many certificates were read.
+    /// Number of certificates that were read.
     certificates: usize,
-    /// How many identities there are in the PSK files that were read.
+    /// Number of identities in the PSK files that were read.
     psk_identities: usize,
 }
 
-/// A configuration that cannot run.
+/// A configuration with errors.
 pub struct Refusal {
-    /// Everything that is wrong.
+    /// All errors, warnings and notices.
     pub problems: Problems,
-    /// The status to exit with, when it was meant to run.
+    /// Exit status for a tlssrv that was started with this configuration.
     pub exit: Exit,
-    /// Names that were to be in [`NameLookup::Done`]; nothing else is wrong then.
+    /// Backend names that [`NameLookup::Done`] lacks. If there are any, there are no errors.
     pub unresolved: Vec<BackendName>,
 }
 
@@ -98,7 +98,7 @@ pub fn load(source: &ConfigSource, form: Form, options: &Options) -> Result<Load
     load_with(source, form, options, NameLookup::Wait)
 }
 
-/// As [`load`], with addresses from elsewhere.
+/// Reads and checks a whole configuration as [`load`] does, with the given name lookups.
 pub fn load_with(
     source: &ConfigSource,
     form: Form,
@@ -111,49 +111,52 @@ pub fn load_with(
     }
 }
 
-/// Everything a running tlssrv was told, checked.
+/// A checked configuration.
 pub struct Config {
-    /// Whether there are many connections, or one.
+    /// Kind of process that the configuration is for.
     pub form: Form,
     /// Number of engine processes, at least one.
     pub engines: usize,
-    /// Whom the engines become; `None`: they stay who started tlssrv (it was not root).
+    /// User that the engines run as; `None`: the user that started tlssrv, which was not root.
     pub engine_credentials: Option<Credentials>,
-    /// Where the log goes, and how it looks.
+    /// Destination and format of the log.
     pub log: Log,
-    /// What one client, and all of them, may use.
+    /// Limits per source and for all connections.
     pub limits: Limits,
-    /// Where metrics are asked for; `None`: nowhere.
+    /// Address that serves metrics; `None`: metrics are not served.
     pub metrics: Option<Address>,
-    /// In the order of the file; never empty (the one-connection form has one, without an address).
+    /// Listeners, in the order of the file. There is at least one: [`Form::OneConnection`] has one
+    /// without an address.
     pub listeners: Vec<Listener>,
-    /// The virtual hosts, and how to find them.
+    /// Virtual hosts, and the tables that route clients to them.
     pub hosts: Hosts,
-    /// The keys of session tickets that other machines have, too; `None`: random ones, of our own.
+    /// Session-ticket keys that are shared with other machines; `None`: random keys.
     pub ticket_keys: Option<TicketKeys>,
-    /// The name of the remote system (`-r`), for reports and `TCPREMOTEHOST`.
+    /// Name of the remote system (`-r`), for reports and `TCPREMOTEHOST`.
     pub remote_name: Option<String>,
     /// Whether engines report the steps of each handshake (`-D`).
     pub trace: Trace,
 }
 
 impl Config {
-    /// The listener whose rules hold for a connection on descriptor 0 that has this local address:
-    /// the one that listens there; else the first one on that port; else the first one.
+    /// Listener whose rules apply to a connection on descriptor 0 with this local address.
+    ///
+    /// It is the listener that listens on this address; else the first one on the same port; else the
+    /// first one.
     pub fn listener_for(&self, local: Option<SocketAddr>) -> ListenerId {
         let likeness =
             |listener: &Listener| local.map_or(0, |local| listener.address.likeness(local));
-        let mut best = (0, 0);
-        for (place, listener) in self.listeners.iter().enumerate() {
+        let (mut best, mut most) = (0, 0);
+        for (index, listener) in self.listeners.iter().enumerate() {
             let likeness = likeness(listener);
-            if likeness > best.1 {
-                best = (place, likeness);
+            if likeness > most {
+                (best, most) = (index, likeness);
             }
         }
-        ListenerId::new(best.0)
+        ListenerId::new(best)
     }
 
-    /// The listener of an id that [`Hosts::route`] takes.
+    /// The listener with this id.
     pub fn listener(&self, id: ListenerId) -> Option<&Listener> {
         self.listeners.get(id.index())
     }
@@ -162,13 +165,13 @@ impl Config {
 /// Whether engines report the steps of each handshake (`-D`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Trace {
-    /// One line per connection, no more.
+    /// Engines report one line per connection.
     Off,
-    /// `tls reports …` lines as well.
+    /// Engines report `tls reports …` lines as well.
     On,
 }
 
-/// One engine for each core that we may run on.
+/// Default number of engines: the number of cores that tlssrv may run on.
 fn default_engines() -> usize {
     available_parallelism().map_or(1, std::num::NonZero::get)
 }

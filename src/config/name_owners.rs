@@ -1,62 +1,65 @@
-//! Who has a name on a listener: one host, or several that share it by their protocols (ALPN, RFC 7301).
+//! Hosts that have the same name on a listener, and share it by their ALPN protocols (RFC 7301).
 #![forbid(unsafe_code)]
 
 use std::collections::HashMap;
 
 use crate::tls::hello::ProtocolNames;
+use crate::types::HostId;
 
-/// The hosts that share one name. Looking up takes the same time however many there are.
+/// Hosts that share one name. The time of a lookup does not depend on the number of hosts.
 pub(in crate::config) struct NameOwners {
-    /// The first of them in the file.
-    first: usize,
-    /// How many there are.
+    /// The first of the hosts in the file.
+    first: HostId,
+    /// Number of hosts.
     hosts: usize,
-    protocols: HashMap<Vec<u8>, usize>,
-    /// The one without protocols of its own.
-    rest: Option<usize>,
+    /// The host of each protocol.
+    protocols: HashMap<Vec<u8>, HostId>,
+    /// The host that lists no protocols.
+    rest: Option<HostId>,
 }
 
-/// Why one of the hosts that share a name was chosen.
+/// Reason for the choice among the hosts that share a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PickReason {
-    /// It has the name to itself.
+    /// No other host has the name.
     Only,
-    /// It is the first in the file with a protocol that the client offers.
+    /// The host is the first in the file that lists a protocol which the client offers.
     Protocol,
-    /// It has no protocols of its own, and no other host has one that the client offers.
+    /// The host lists no protocols, and no other host lists one that the client offers.
     Rest,
-    /// The client does not use ALPN, every host of the name does, and this is the first in the file.
+    /// The client does not use ALPN, all hosts list protocols, and the host is the first in the file.
     First,
 }
 
-/// The host that has what another one claims.
+/// Conflict with a host that already has the same name and protocol.
 #[derive(Debug, PartialEq, Eq)]
 pub(in crate::config) struct NameConflict {
-    pub(in crate::config) by: usize,
-    /// The protocol that both list; `None`: neither lists any.
+    /// The host that has them already.
+    pub(in crate::config) by: HostId,
+    /// The protocol that both hosts list; `None`: neither host lists any.
     pub(in crate::config) protocol: Option<String>,
 }
 
 impl NameOwners {
-    /// Those of one host.
-    pub(in crate::config) fn new(host: usize, protocols: &[String]) -> Self {
-        let mut claims = Self {
+    /// The owners of a name that one host has.
+    pub(in crate::config) fn new(host: HostId, protocols: &[String]) -> Self {
+        let mut owners = Self {
             first: host,
             hosts: 0,
             protocols: HashMap::new(),
             rest: None,
         };
-        claims.insert(host, protocols);
-        claims
+        owners.insert(host, protocols);
+        owners
     }
 
-    /// Lets another host, which comes later in the file, share the name. Errors: who rules that out.
+    /// Adds a host that comes later in the file. Errors: a host that has the name conflicts with it.
     pub(in crate::config) fn add(
         &mut self,
-        host: usize,
+        host: HostId,
         protocols: &[String],
     ) -> Result<(), NameConflict> {
-        let taken = match (protocols, self.rest) {
+        let conflict = match (protocols, self.rest) {
             ([], rest) => rest.map(|by| NameConflict { by, protocol: None }),
             (protocols, _) => protocols.iter().find_map(|protocol| {
                 let by = *self.protocols.get(protocol.as_bytes())?;
@@ -64,8 +67,8 @@ impl NameOwners {
                 Some(NameConflict { by, protocol })
             }),
         };
-        match taken {
-            Some(taken) => Err(taken),
+        match conflict {
+            Some(conflict) => Err(conflict),
             None => {
                 self.insert(host, protocols);
                 Ok(())
@@ -73,7 +76,7 @@ impl NameOwners {
         }
     }
 
-    fn insert(&mut self, host: usize, protocols: &[String]) {
+    fn insert(&mut self, host: HostId, protocols: &[String]) {
         self.hosts += 1;
         if protocols.is_empty() {
             self.rest = Some(host);
@@ -83,10 +86,14 @@ impl NameOwners {
         }
     }
 
-    /// The host for a client that offers these protocols: the first in the file that has one of them.
+    /// Chooses the host for a client that offers these protocols: the first in the file that lists one
+    /// of them.
     ///
     /// `None`: "the server SHALL respond with a fatal `no_application_protocol` alert" (RFC 7301 §3.2).
-    pub(in crate::config) fn choose(&self, offered: &ProtocolNames) -> Option<(usize, PickReason)> {
+    pub(in crate::config) fn choose(
+        &self,
+        offered: &ProtocolNames,
+    ) -> Option<(HostId, PickReason)> {
         let alone = |pick| {
             if self.hosts == 1 {
                 PickReason::Only
@@ -104,20 +111,20 @@ impl NameOwners {
         if let Some(host) = listed.min() {
             return Some((*host, alone(PickReason::Protocol)));
         }
-        // Who asks for this, and nothing else, wants the proof that the name is ours (RFC 8737 §3): no
-        // host may answer that does not know of it.
-        let asks_for_proof = offered.iter().all(|name| name == ACME_TLS_1);
-        let rest = self.rest.filter(|_| !asks_for_proof)?;
+        // A client that offers only `acme-tls/1` is a certification authority that validates control of
+        // the name (RFC 8737 §3). A host that does not list this protocol must not answer.
+        let is_validation = offered.iter().all(|name| name == ACME_TLS_1);
+        let rest = self.rest.filter(|_| !is_validation)?;
         Some((rest, alone(PickReason::Rest)))
     }
 
-    /// The host that has the name to itself.
-    pub(in crate::config) fn only(&self) -> Option<usize> {
+    /// The host, if no other host has the name.
+    pub(in crate::config) fn only(&self) -> Option<HostId> {
         (self.hosts == 1).then_some(self.first)
     }
 }
 
-/// The protocol of a certification authority that checks who has a name (RFC 8737 §3).
+/// Protocol of a certification authority that validates control of a name (RFC 8737 §3).
 const ACME_TLS_1: &[u8] = b"acme-tls/1";
 
 #[cfg(test)]
@@ -128,21 +135,23 @@ mod tests {
         names.iter().map(|name| (*name).to_owned()).collect()
     }
 
-    fn claims(hosts: &[&[&str]]) -> NameOwners {
-        let mut claims = NameOwners::new(0, &protocols(hosts[0]));
+    fn owners(hosts: &[&[&str]]) -> NameOwners {
+        let mut owners = NameOwners::new(HostId::new(0), &protocols(hosts[0]));
         for (host, names) in hosts.iter().enumerate().skip(1) {
-            claims.add(host, &protocols(names)).unwrap();
+            owners.add(HostId::new(host), &protocols(names)).unwrap();
         }
-        claims
+        owners
     }
 
-    fn choice(claims: &NameOwners, offered: &[&str]) -> Option<(usize, PickReason)> {
-        claims.choose(&offered.iter().map(|name| name.as_bytes()).collect())
+    fn choice(owners: &NameOwners, offered: &[&str]) -> Option<(usize, PickReason)> {
+        let offered = offered.iter().map(|name| name.as_bytes()).collect();
+        let (host, pick) = owners.choose(&offered)?;
+        Some((host.index(), pick))
     }
 
     #[test]
-    fn the_first_host_with_a_protocol_of_the_client_is_chosen() {
-        let claims = claims(&[&["acme-tls/1"], &["h2", "h3"], &["http/1.1"]]);
+    fn the_first_host_that_lists_an_offered_protocol_is_chosen() {
+        let owners = owners(&[&["acme-tls/1"], &["h2", "h3"], &["http/1.1"]]);
         for (offered, host) in [
             (vec!["h2"], 1),
             (vec!["http/1.1"], 2),
@@ -151,50 +160,51 @@ mod tests {
             (vec!["acme-tls/1"], 0),
         ] {
             let expected = Some((host, PickReason::Protocol));
-            assert_eq!(choice(&claims, &offered), expected, "{offered:?}");
+            assert_eq!(choice(&owners, &offered), expected, "{offered:?}");
         }
-        assert_eq!(choice(&claims, &["x", "H2", "h"]), None);
-        assert_eq!(choice(&claims, &[]), Some((0, PickReason::First)));
+        assert_eq!(choice(&owners, &["x", "H2", "h"]), None);
+        assert_eq!(choice(&owners, &[]), Some((0, PickReason::First)));
     }
 
     #[test]
-    fn a_host_without_protocols_gets_the_rest() {
-        let claims = claims(&[&["h2"], &[], &["http/1.1"]]);
+    fn a_host_without_protocols_gets_the_other_clients() {
+        let owners = owners(&[&["h2"], &[], &["http/1.1"]]);
         assert_eq!(
-            choice(&claims, &["http/1.1"]),
+            choice(&owners, &["http/1.1"]),
             Some((2, PickReason::Protocol))
         );
-        assert_eq!(choice(&claims, &["imap"]), Some((1, PickReason::Rest)));
-        assert_eq!(choice(&claims, &[]), Some((1, PickReason::Rest)));
+        assert_eq!(choice(&owners, &["imap"]), Some((1, PickReason::Rest)));
+        assert_eq!(choice(&owners, &[]), Some((1, PickReason::Rest)));
     }
 
     #[test]
-    fn nobody_answers_a_certification_authority_who_does_not_list_its_protocol() {
+    fn a_host_that_does_not_list_acme_tls_1_gets_no_acme_validation() {
         for hosts in [&[&[][..]][..], &[&["h2"], &[]]] {
-            let claims = claims(hosts);
-            assert_eq!(choice(&claims, &["acme-tls/1"]), None);
-            assert!(choice(&claims, &["acme-tls/1", "imap"]).is_some());
+            let owners = owners(hosts);
+            assert_eq!(choice(&owners, &["acme-tls/1"]), None);
+            assert!(choice(&owners, &["acme-tls/1", "imap"]).is_some());
         }
     }
 
     #[test]
-    fn a_host_alone_is_chosen_for_its_protocols_and_for_none() {
-        let claims = claims(&[&["imap"]]);
-        assert_eq!(choice(&claims, &["imap"]), Some((0, PickReason::Only)));
-        assert_eq!(choice(&claims, &[]), Some((0, PickReason::Only)));
-        assert_eq!(choice(&claims, &["h2"]), None);
+    fn a_sole_owner_gets_clients_that_offer_its_protocols_or_none() {
+        let owners = owners(&[&["imap"]]);
+        assert_eq!(choice(&owners, &["imap"]), Some((0, PickReason::Only)));
+        assert_eq!(choice(&owners, &[]), Some((0, PickReason::Only)));
+        assert_eq!(choice(&owners, &["h2"]), None);
     }
 
     #[test]
-    fn hosts_that_share_a_name_have_no_protocol_in_common() {
-        let mut claims = claims(&[&["h2"], &[]]);
-        let taken = |by, protocol: Option<&str>| {
+    fn hosts_that_list_the_same_protocol_cannot_share_a_name() {
+        let mut owners = owners(&[&["h2"], &[]]);
+        let conflict = |by, protocol: Option<&str>| {
+            let by = HostId::new(by);
             let protocol = protocol.map(str::to_owned);
             Err(NameConflict { by, protocol })
         };
         let both = protocols(&["http/1.1", "h2"]);
-        assert_eq!(claims.add(2, &both), taken(0, Some("h2")));
-        assert_eq!(claims.add(2, &[]), taken(1, None));
-        assert_eq!(choice(&claims, &["http/1.1"]), Some((1, PickReason::Rest)));
+        assert_eq!(owners.add(HostId::new(2), &both), conflict(0, Some("h2")));
+        assert_eq!(owners.add(HostId::new(2), &[]), conflict(1, None));
+        assert_eq!(choice(&owners, &["http/1.1"]), Some((1, PickReason::Rest)));
     }
 }

@@ -1,4 +1,4 @@
-//! `proxy-from`: the load balancers whose PROXY headers a listener believes.
+//! `proxy-from`: load balancers whose PROXY headers a listener trusts.
 #![forbid(unsafe_code)]
 
 use std::fmt;
@@ -6,16 +6,17 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-/// The load balancers of a listener whose connections begin with a PROXY header.
+/// Load balancers of a listener, whose connections begin with a PROXY header.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProxyFrom {
+    /// Networks of the load balancers.
     pub(super) networks: Vec<IpNet>,
-    /// Whoever connects to a Unix-domain socket.
+    /// Whether peers on a Unix-domain socket are load balancers.
     pub(super) unix: bool,
 }
 
 impl ProxyFrom {
-    /// Whether a peer is one of them; without an address it has come over a Unix-domain socket.
+    /// Whether a peer is a load balancer; `None`: the peer is on a Unix-domain socket.
     pub fn contains(&self, peer: Option<IpAddr>) -> bool {
         match peer.map(|peer| peer.to_canonical()) {
             Some(peer) => self.networks.iter().any(|network| network.contains(&peer)),

@@ -1,4 +1,4 @@
-//! The user that the command of a host runs as.
+//! User that the command of a host runs as.
 #![forbid(unsafe_code)]
 
 use std::collections::HashMap;
@@ -7,51 +7,51 @@ use std::sync::Arc;
 
 use crate::types::{Credentials, HandshakeInfo, PskIdentity};
 
-/// Whom the command of a host becomes.
+/// User that the command of a host runs as.
 pub enum RunAs {
     /// The same user for every client.
     OfHost(Role),
     /// The user of the client's PSK identity.
     OfIdentity {
-        /// A client whose identity is not among these is refused.
+        /// Roles by identity. A client with any other identity is refused.
         roles: HashMap<PskIdentity, Arc<Role>>,
-        /// For clients of a host's certificates, who have no identity.
+        /// Role for clients without a PSK identity; `None`: they are refused.
         otherwise: Option<Role>,
     },
     /// The user of the common name in the client's certificate.
     OfCommonName {
-        /// A client whose name is not among these is refused.
+        /// Roles by common name. A client with any other name is refused.
         roles: HashMap<String, Arc<Role>>,
-        /// For clients with a pre-shared key.
+        /// Role for clients without a certificate; `None`: they are refused.
         otherwise: Option<Role>,
     },
 }
 
-/// Where the user of a command comes from.
+/// Source of the user that a command runs as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UserFrom {
-    /// From the host.
+    /// The host.
     Host,
-    /// From the PSK table, by the client's identity.
+    /// The PSK file, by the client's identity.
     Psk,
-    /// From the host, by the common name in the client's certificate.
+    /// The host, by the common name in the client's certificate.
     CommonName,
 }
 
-/// A user, as a command becomes it.
+/// Credentials and environment that a command runs with.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Role {
-    /// Whom it becomes; `None`: it stays who started tlssrv.
+    /// User that the command runs as; `None`: the user that started tlssrv.
     pub credentials: Option<Credentials>,
-    /// `NAME=value`, without what the connection adds.
+    /// Environment as `NAME=value`, without the variables of the connection.
     pub environment: Vec<CString>,
 }
 
 impl RunAs {
-    /// Whom the command of a client becomes, by what the handshake has found out: that it has the key of
-    /// an identity, or a certificate, or nothing; `None`: nobody, so that there is no command for it.
-    pub fn role(&self, facts: &HandshakeInfo) -> Option<&Role> {
-        match (self, &facts.psk_identity, &facts.client) {
+    /// Role of the command for a client, by the PSK identity or the certificate of the client; `None`:
+    /// no command is started for this client.
+    pub fn role(&self, handshake: &HandshakeInfo) -> Option<&Role> {
+        match (self, &handshake.psk_identity, &handshake.client) {
             (Self::OfHost(role), ..) => Some(role),
             (Self::OfIdentity { roles, .. }, Some(identity), _) => {
                 roles.get(identity).map(Arc::as_ref)

@@ -1,6 +1,6 @@
-//! Where the clients of a host are connected to that has no command: `connect`.
+//! Checks `connect`: backends of a host without a command.
 //!
-//! A name is resolved now, and by the monitor again and again; what is found now is what holds until then.
+//! Names are resolved when the configuration is loaded. The monitor resolves them again later.
 #![forbid(unsafe_code)]
 
 use std::net::{IpAddr, SocketAddr};
@@ -18,7 +18,7 @@ use crate::config::text::problems::Problems;
 use crate::config::text::raw_connect::RawConnect;
 use crate::config::text::raw_host::RawHost;
 
-/// The backends of a host that has them; `None`: something is wrong with them, which is reported.
+/// Checks the backends of a host. `None`: there is an error, which is reported.
 pub(in crate::config) fn backends(
     raw: &RawHost,
     connect: &Spanned<RawConnect>,
@@ -31,8 +31,8 @@ pub(in crate::config) fn backends(
         problems.error(connect.span(), "no backend: a host needs one");
     }
     let timeout = raw.connect_timeout.as_ref();
-    if let Some(zero) = timeout.filter(|timeout| timeout.get_ref().is_zero()) {
-        problems.error(zero.span(), "out of range: it must be longer than 0s");
+    if let Some(timeout) = timeout.filter(|timeout| timeout.get_ref().is_zero()) {
+        problems.error(timeout.span(), "out of range: it must be longer than 0s");
     }
     let mut each = Some(Vec::new());
     for text in texts {
@@ -63,7 +63,8 @@ pub(in crate::config) fn backends(
     })
 }
 
-/// Errors: why text is no backend, or one without an address.
+/// Parses one backend and looks up its name. Errors: the text is no backend, or the name has no
+/// address.
 fn backend(text: &str, base: &Path, names: &mut BackendNames<'_>) -> Result<Backend, String> {
     if let Some(path) = text.strip_prefix("unix:") {
         let path = base.join(path);
@@ -84,7 +85,7 @@ fn backend(text: &str, base: &Path, names: &mut BackendNames<'_>) -> Result<Back
     if let Ok(ip) = host.parse::<IpAddr>() {
         return Ok(Backend::At(BackendAddress::Tcp(SocketAddr::new(ip, port))));
     }
-    // It is going to be an argument, and a word of a line.
+    // The name becomes an argument of the resolver process and a word in a line that it reads.
     if host.contains(|c: char| c.is_whitespace() || c.is_control()) {
         return Err("no such host".to_owned());
     }
@@ -94,9 +95,9 @@ fn backend(text: &str, base: &Path, names: &mut BackendNames<'_>) -> Result<Back
     Ok(Backend::Named(name, addresses))
 }
 
-/// How long a backend may take to accept where nobody says it.
+/// Default of `connect-timeout`.
 const TIMEOUT: Duration = Duration::from_secs(5);
-/// How often names are resolved where nobody says it.
+/// Default of `resolve`.
 const RESOLVE: Duration = Duration::from_secs(30);
 
 #[cfg(test)]
@@ -112,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn every_way_to_write_a_backend_is_understood() {
+    fn all_forms_of_a_backend_are_parsed() {
         let tcp = |text: &str| Ok(Backend::At(BackendAddress::Tcp(text.parse().unwrap())));
         assert_eq!(parse("192.0.2.1:80"), tcp("192.0.2.1:80"));
         assert_eq!(parse("[2001:db8::1]:80"), tcp("[2001:db8::1]:80"));
@@ -130,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_backend_is_refused() {
+    fn invalid_backends_are_refused() {
         for text in [
             "",
             "80",

@@ -1,4 +1,4 @@
-//! What a host says of its clients' certificates → whom it lets in, checked.
+//! Checks `client-auth` and the other keys about client certificates.
 #![forbid(unsafe_code)]
 
 use std::collections::BTreeSet;
@@ -24,8 +24,8 @@ use crate::tls::client::{Allowed, Demand, Policy, Verifier};
 use crate::tls::provider::provider;
 use crate::types::{NamePattern, PskIdentity};
 
-/// What the host asks of its clients' certificates, if anything; `None`: something is wrong with that,
-/// which is reported.
+/// Requirements of a host on client certificates, if there are any. `None`: there is an error, which is
+/// reported.
 pub(in crate::config) fn policy(
     raw: &RawHost,
     base: &Path,
@@ -41,10 +41,10 @@ pub(in crate::config) fn policy(
             .collect()
     };
     let read = |file: NamedFile, problems: &mut Problems| authorities(&file, problems);
-    let authorities = every(named(&ca.get_ref().0), problems, read);
+    let authorities = read_all(named(&ca.get_ref().0), problems, read);
     let files = raw.clients.crl.as_ref();
     let files = files.map_or_else(Vec::new, |crl| named(&crl.get_ref().0));
-    let crls = every(files, problems, |file, problems| crls(&file, problems));
+    let crls = read_all(files, problems, |file, problems| crls(&file, problems));
     let allow = allowed(raw, problems);
     let users = raw.clients.users.as_ref();
     let policy = Policy {
@@ -80,7 +80,7 @@ pub(in crate::config) fn policy(
     }
 }
 
-/// The PSK identities that `allow` has; `None`: there is no such list, or it is wrong.
+/// PSK identities in `allow`. `None`: the host has no `allow`, or an identity in it is invalid.
 pub(in crate::config) fn allowed_identities(raw: &RawHost) -> Option<Vec<Spanned<PskIdentity>>> {
     let entries = raw.clients.allow.as_ref()?.get_ref().iter();
     let identities = entries
@@ -92,8 +92,8 @@ pub(in crate::config) fn allowed_identities(raw: &RawHost) -> Option<Vec<Spanned
     identities.collect()
 }
 
-/// What all these files have, one after the other; `None` when one of them is wrong.
-fn every<T>(
+/// Reads files and joins their items. `None`: one of the files has an error, which is reported.
+fn read_all<T>(
     files: Vec<NamedFile>,
     problems: &mut Problems,
     mut read: impl FnMut(NamedFile, &mut Problems) -> Option<Vec<T>>,
@@ -103,7 +103,7 @@ fn every<T>(
     Some(lists.into_iter().flatten().collect())
 }
 
-/// What a file has by the name of this key; `None` when it is wrong, which is reported.
+/// Reads and parses a file that the value of `key` names. `None`: there is an error, which is reported.
 fn open<T>(
     key: &str,
     file: &NamedFile,
@@ -115,12 +115,12 @@ fn open<T>(
     parsed
         .map_err(|(verb, reason)| {
             let message = format!("unable to {verb} {key} {}: {reason}", file.quoted());
-            problems.error(file.place.clone(), message);
+            problems.error(file.span.clone(), message);
         })
         .ok()
 }
 
-/// The certificates of a file of PEM.
+/// Certificates of a PEM file. `None`: there is an error, which is reported.
 fn authorities(file: &NamedFile, problems: &mut Problems) -> Option<Vec<CertificateDer<'static>>> {
     let certificates = open("client-ca", file, problems, |pem| {
         let certificates = CertificateDer::pem_slice_iter(pem).collect::<Result<Vec<_>, _>>();
@@ -137,22 +137,22 @@ fn authorities(file: &NamedFile, problems: &mut Problems) -> Option<Vec<Certific
     for certificate in &certificates {
         let parsed = x509_cert::Certificate::from_der(certificate).ok();
         let until = parsed.map(|parsed| parsed.tbs_certificate().validity().not_after);
-        if let Some(date) = until.and_then(passed) {
+        if let Some(date) = until.and_then(past) {
             let message = format!("a CA in client-ca {} expired at {date}", file.quoted());
-            problems.warning(file.place.clone(), message);
+            problems.warning(file.span.clone(), message);
         }
     }
     Some(certificates)
 }
 
-/// The CRLs of a file: of PEM, or one in DER.
+/// CRLs of a PEM file, or the CRL of a DER file. `None`: there is an error, which is reported.
 fn crls(
     file: &NamedFile,
     problems: &mut Problems,
 ) -> Option<Vec<CertificateRevocationListDer<'static>>> {
     let crls = open("client-crl", file, problems, |bytes| {
         let crls: Vec<CertificateRevocationListDer<'static>> = match bytes.first() {
-            // A SEQUENCE is what DER begins with.
+            // A CRL in DER begins with the tag of a SEQUENCE.
             Some(0x30) => vec![bytes.to_vec().into()],
             _ => CertificateRevocationListDer::pem_slice_iter(bytes)
                 .collect::<Result<_, _>>()
@@ -169,18 +169,18 @@ fn crls(
     for crl in &crls {
         let parsed = CertificateList::<Rfc5280>::from_der(crl).ok();
         let until = parsed.and_then(|parsed| parsed.tbs_cert_list.next_update);
-        if let Some(date) = until.and_then(passed) {
+        if let Some(date) = until.and_then(past) {
             let file_name = file.quoted();
             let message = format!(
                 "client-crl {file_name} expired at {date}: clients of its issuer are refused"
             );
-            problems.warning(file.place.clone(), message);
+            problems.warning(file.span.clone(), message);
         }
     }
     Some(crls)
 }
 
-/// Why a CRL cannot be used, and what to do.
+/// Reason why a CRL cannot be used, and what to do.
 fn unusable(error: webpki::Error) -> String {
     match error {
         webpki::Error::BadDer | webpki::Error::UnsupportedCrlVersion => {
@@ -192,13 +192,13 @@ fn unusable(error: webpki::Error) -> String {
     }
 }
 
-/// The date, where it has passed.
-fn passed(until: Time) -> Option<impl std::fmt::Display> {
+/// The date, if it is in the past.
+fn past(until: Time) -> Option<impl std::fmt::Display> {
     let until = until.to_system_time();
     (until < SystemTime::now()).then(|| humantime::format_rfc3339_seconds(until))
 }
 
-/// The entries of `allow` that are about certificates; `None` when one of all is wrong.
+/// Entries of `allow` for certificates, if there is an `allow`. `None`: one is wrong, and reported.
 fn allowed(raw: &RawHost, problems: &mut Problems) -> Option<Option<Vec<Allowed>>> {
     let Some(allow) = &raw.clients.allow else {
         return Some(None);
@@ -208,18 +208,19 @@ fn allowed(raw: &RawHost, problems: &mut Problems) -> Option<Option<Vec<Allowed>
         .filter(|entry| entry.get_ref().kind != Kind::Psk)
         .map(|entry| {
             let RawAllowed { kind, value } = entry.get_ref();
-            let made = one_allowed(*kind, value);
-            made.map_err(|reason| {
-                let message = format!("unable to allow {value:?}: {reason}");
-                problems.error(entry.span(), message);
-            })
-            .ok()
+            let allowed = one_allowed(*kind, value);
+            allowed
+                .map_err(|reason| {
+                    let message = format!("unable to allow {value:?}: {reason}");
+                    problems.error(entry.span(), message);
+                })
+                .ok()
         })
         .collect();
     entries.into_iter().collect::<Option<Vec<_>>>().map(Some)
 }
 
-/// Errors: what is wrong with the value.
+/// Makes one entry of `allow`. Errors: the value is invalid.
 fn one_allowed(kind: Kind, value: &str) -> Result<Allowed, String> {
     if value.is_empty() {
         return Err("it is empty".into());
@@ -234,7 +235,7 @@ fn one_allowed(kind: Kind, value: &str) -> Result<Allowed, String> {
     })
 }
 
-/// `sha256:` and the hash in hexadecimal digits, with or without colons between bytes.
+/// Parses `sha256:` and a hash in hexadecimal digits, with or without colons between the bytes.
 fn spki(text: &str) -> Option<[u8; 32]> {
     let digits = text.strip_prefix("sha256:")?.replace(':', "");
     let mut hash = [0; digest::SHA256_OUTPUT_LEN];

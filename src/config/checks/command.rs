@@ -1,4 +1,4 @@
-//! The command of a host: program, arguments, directory, umask, limits and variables.
+//! Checks the command of a host: program, arguments, directory, umask, limits and variables.
 #![forbid(unsafe_code)]
 
 use std::collections::BTreeMap;
@@ -17,15 +17,15 @@ use crate::config::text::raw_host::RawHost;
 use crate::environment;
 use crate::types::{Program, Rlimit, Stderr, Stdio};
 
-/// What checking a command needs, and leaves behind.
+/// Input of the checks of a command, and the problems that they report.
 pub(in crate::config) struct Context<'a> {
-    /// The directory that file names are relative to, absolute.
+    /// Absolute path of the directory that file names are relative to.
     pub(in crate::config) base: &'a Path,
     pub(in crate::config) invoker: &'a Invoker,
     pub(in crate::config) problems: &'a mut Problems,
 }
 
-/// The program of a host; `None`: something is wrong with it, which is reported.
+/// Checks the command of a host. `None`: there is an error, which is reported.
 pub(in crate::config) fn program(raw: &RawHost, context: &mut Context<'_>) -> Option<Program> {
     let command = command(raw, context);
     let directory = directory(raw, context);
@@ -68,7 +68,8 @@ fn command(raw: &RawHost, context: &mut Context<'_>) -> Option<(CString, Vec<CSt
     Some((path, argv.into_iter().collect::<Option<Vec<_>>>()?))
 }
 
-/// The root directory when none is given: a server's own is of no meaning to its commands.
+/// Working directory of the command. Default: the root directory, because the working directory of
+/// tlssrv means nothing to its commands.
 fn directory(raw: &RawHost, context: &mut Context<'_>) -> Option<CString> {
     let Some(directory) = &raw.directory else {
         return Some(c"/".into());
@@ -108,13 +109,13 @@ fn umask(raw: &RawHost, context: &mut Context<'_>) -> Option<Option<u32>> {
 fn rlimits(raw: &RawHost, context: &mut Context<'_>) -> Option<Vec<Rlimit>> {
     let mut rlimits = Some(Vec::new());
     for (name, limit) in raw.rlimits.iter().flatten() {
-        let (place, limit) = (limit.span(), limit.get_ref());
+        let (span, limit) = (limit.span(), limit.get_ref());
         match rlimits::parse(name, limit.soft, limit.hard, context.invoker) {
             Ok(limit) => rlimits.iter_mut().for_each(|rlimits| rlimits.push(limit)),
             Err(reason) => {
                 context
                     .problems
-                    .error(place, format!("unable to limit {name:?}: {reason}"));
+                    .error(span, format!("unable to limit {name:?}: {reason}"));
                 rlimits = None;
             }
         }
@@ -122,7 +123,7 @@ fn rlimits(raw: &RawHost, context: &mut Context<'_>) -> Option<Vec<Rlimit>> {
     rlimits
 }
 
-/// `pass-env`, then `env`, which goes before.
+/// Environment variables from `pass-env` and `env`. `env` takes precedence.
 pub(in crate::config) fn variables(
     raw: &RawHost,
     context: &mut Context<'_>,
@@ -144,17 +145,18 @@ pub(in crate::config) fn variables(
     complete.then_some(variables)
 }
 
-fn is_variable(context: &mut Context<'_>, name: &str, place: Range<usize>) -> bool {
+/// Whether a command may be given a variable of this name. Reports the error if not.
+fn is_variable(context: &mut Context<'_>, name: &str, span: Range<usize>) -> bool {
     let reason = if name.is_empty() || name.contains(['=', '\0']) {
         "not a name"
     } else if environment::is_ours(name) {
-        // There would be two of that name, and which one counts is up to the command.
+        // A second variable of the same name would leave the choice to the command.
         "tlssrv does that itself, for each connection"
     } else {
         return true;
     };
     let message = format!("unable to set variable {name:?}: {reason}");
-    context.problems.error(place, message);
+    context.problems.error(span, message);
     false
 }
 

@@ -1,4 +1,4 @@
-//! One `[[host]]` → one checked host: its names, certificates and command.
+//! Checks one `[[host]]`: names, certificates, pre-shared keys and destination.
 #![forbid(unsafe_code)]
 
 use std::ops::Range;
@@ -24,30 +24,30 @@ use crate::config::text::raw_host::RawHost;
 use crate::config::text::reader::{MOST_CONNECTIONS, within};
 use crate::types::NamePattern;
 
-/// What checking hosts needs and leaves behind.
+/// Input of the checks of hosts, and what they collect.
 pub(in crate::config) struct Checker<'a> {
-    /// The directory that file names are relative to, absolute.
+    /// Absolute path of the directory that file names are relative to.
     pub(in crate::config) base: &'a Path,
     pub(in crate::config) invoker: &'a Invoker,
     pub(in crate::config) accounts: Accounts,
     pub(in crate::config) certificates: Certificates,
-    pub(in crate::config) psk_tables: PskFiles,
+    pub(in crate::config) psk_files: PskFiles,
     pub(in crate::config) names: BackendNames<'a>,
     pub(in crate::config) problems: Problems,
 }
 
-/// Where a host comes from: what the running server has no use for, and people have.
+/// Origin of a host, for `--explain`. The running server does not use it.
 pub(in crate::config) struct HostOrigin {
-    /// Where in the file it stands.
-    pub(in crate::config) place: Span,
-    /// Its certificate files.
+    /// Position in the configuration file.
+    pub(in crate::config) span: Span,
+    /// Certificate files.
     pub(in crate::config) certificates: Vec<PathBuf>,
-    /// Its PSK file.
+    /// PSK file.
     pub(in crate::config) psk: Option<PathBuf>,
 }
 
 impl Checker<'_> {
-    /// The names of a host that are names, with the places where they stand.
+    /// Valid names of a host with their positions in the file. Reports invalid names.
     pub(in crate::config) fn names(&mut self, raw: &RawHost) -> Vec<(NamePattern, Range<usize>)> {
         let mut names = Vec::new();
         for name in raw.names.iter().flatten() {
@@ -62,13 +62,13 @@ impl Checker<'_> {
         names
     }
 
-    /// The host; `None` when something is wrong with it, which is reported.
+    /// Checks a host. `None`: there is an error, which is reported.
     pub(in crate::config) fn host(
         &mut self,
         raw: &Spanned<RawHost>,
         names: &[(NamePattern, Range<usize>)],
     ) -> Option<(Host, HostOrigin)> {
-        let place = raw.span();
+        let span = raw.span();
         let raw = raw.get_ref();
         let certificates = self
             .certificates(raw, names)
@@ -76,16 +76,17 @@ impl Checker<'_> {
                 let identities = staples(raw, self.base, identities, &mut self.problems)?;
                 Some((identities, files))
             });
-        let table = self.psk_table(raw);
+        let psk_file = self.psk_file(raw);
         let client_auth = clients::policy(raw, self.base, &mut self.problems);
         let alpn = self.alpn(raw);
         let profile = profile::profile(raw, &mut self.problems);
-        let destination = self.destination(raw, &place, table.as_ref().and_then(Option::as_deref));
+        let destination =
+            self.destination(raw, &span, psk_file.as_ref().and_then(Option::as_deref));
         let connections = raw.connections.as_ref();
         let connections = within(connections, 1, MOST_CONNECTIONS, &mut self.problems);
-        let ((identities, files), table) = (certificates?, table?);
-        let psk = table.as_ref().map(|table| Psk {
-            keys: Arc::clone(&table.keys),
+        let ((identities, files), psk_file) = (certificates?, psk_file?);
+        let psk = psk_file.as_ref().map(|file| Psk {
+            keys: Arc::clone(&file.keys),
             only_ke: raw.psk_only_ke.unwrap_or(false),
             plain: raw.psk_plain.unwrap_or(false),
         });
@@ -106,13 +107,14 @@ impl Checker<'_> {
         Some((
             host,
             HostOrigin {
-                place: Some(place),
+                span: Some(span),
                 certificates: files,
-                psk: table.map(|table| table.path.clone()),
+                psk: psk_file.map(|file| file.path.clone()),
             },
         ))
     }
 
+    /// Certificates of the host, and their files. `None`: there is an error, which is reported.
     fn certificates(
         &mut self,
         raw: &RawHost,
@@ -134,12 +136,12 @@ impl Checker<'_> {
                 keys.get_ref().iter().map(named).map(Some).collect()
             }
             Some(keys) => {
-                let (keys_count, place) = (keys.get_ref().len(), keys.span());
+                let (keys_count, span) = (keys.get_ref().len(), keys.span());
                 let message = format!(
                     "{keys_count} in key, {} in cert: each certificate needs its key, or none here",
                     certs.len()
                 );
-                self.problems.error(place, message);
+                self.problems.error(span, message);
                 return None;
             }
         };
@@ -149,14 +151,14 @@ impl Checker<'_> {
             let loaded = self
                 .certificates
                 .load(cert, key.as_ref(), &mut self.problems);
-            for (pattern, place) in names {
+            for (pattern, span) in names {
                 if loaded
                     .as_ref()
                     .is_some_and(|identity| !identity.covers(pattern))
                 {
                     let file = cert.path.display().to_string();
                     let message = format!("certificate {file:?} does not cover {pattern}");
-                    self.problems.warning(place.clone(), message);
+                    self.problems.warning(span.clone(), message);
                 }
             }
             identities.push(loaded.map(|identity| Arc::clone(&identity.certified)));
@@ -168,26 +170,27 @@ impl Checker<'_> {
         ))
     }
 
-    /// The host's PSK file; `None`: it is wrong.
-    fn psk_table(&mut self, raw: &RawHost) -> Option<Option<Rc<PskFile>>> {
+    /// PSK file of the host, if there is one. `None`: there is an error, which is reported.
+    fn psk_file(&mut self, raw: &RawHost) -> Option<Option<Rc<PskFile>>> {
         let Some(file) = &raw.psk else {
             return Some(None);
         };
         let file = NamedFile::spanned(self.base, file);
         if raw.clients.allow.is_none() {
-            return self.psk_tables.load(&file, &mut self.problems).map(Some);
+            return self.psk_files.load(&file, &mut self.problems).map(Some);
         }
         let identities = clients::allowed_identities(raw)?;
-        let (tables, problems) = (&mut self.psk_tables, &mut self.problems);
+        let (files, problems) = (&mut self.psk_files, &mut self.problems);
         if identities.is_empty() {
             let message = "no PSK identity in allow: nobody in \"psk\" could come";
-            problems.error(file.place.clone(), message);
+            problems.error(file.span.clone(), message);
             return None;
         }
-        tables.load_only(&file, &identities, problems).map(Some)
+        files.load_only(&file, &identities, problems).map(Some)
     }
 
-    /// Protocol names have 1 to 255 bytes (RFC 7301 §3.1).
+    /// ALPN protocols, whose names have 1 to 255 bytes (RFC 7301 §3.1). `None`: one is wrong, and
+    /// reported.
     fn alpn(&mut self, raw: &RawHost) -> Option<Vec<String>> {
         let protocols = raw.alpn.as_ref()?;
         for protocol in protocols {
@@ -205,12 +208,12 @@ impl Checker<'_> {
         )
     }
 
-    /// A command, or backends.
+    /// Command or backends of the host. `psk_file` is the PSK file of the host, if it is valid.
     fn destination(
         &mut self,
         raw: &RawHost,
-        place: &Range<usize>,
-        table: Option<&PskFile>,
+        span: &Range<usize>,
+        psk_file: Option<&PskFile>,
     ) -> Option<Destination> {
         if let Some(connect) = &raw.connect {
             let (names, problems) = (&mut self.names, &mut self.problems);
@@ -218,23 +221,23 @@ impl Checker<'_> {
             return backends.map(Destination::Backends);
         }
         let program = command::program(raw, &mut self.command()).map(Box::new);
-        let run_as = self.run_as(raw, place, table);
+        let run_as = self.run_as(raw, span, psk_file);
         Some(Destination::Command {
             program: program?,
             run_as: run_as?,
         })
     }
 
-    /// `table` is the host's PSK table, where it has one that is right.
+    /// User that the command runs as. `psk_file` is the PSK file of the host, if it is valid.
     fn run_as(
         &mut self,
         raw: &RawHost,
-        place: &Range<usize>,
-        table: Option<&PskFile>,
+        span: &Range<usize>,
+        psk_file: Option<&PskFile>,
     ) -> Option<RunAs> {
         let variables = command::variables(raw, &mut self.command());
         let from = raw.run_as.unwrap_or(UserFrom::Host);
-        // Nobody needs the host's own user where everybody has one by the table.
+        // The user of the host is not needed if all clients have users of their own.
         let needed = match from {
             UserFrom::Host => true,
             UserFrom::Psk => raw.cert.is_some(),
@@ -242,8 +245,8 @@ impl Checker<'_> {
         };
         let of_host = needed.then(|| {
             let (accounts, problems) = (&mut self.accounts, &mut self.problems);
-            let person = users::of_host(raw, place, self.invoker, accounts, problems)?;
-            Role::new(person, PathVariable::Default, variables.as_ref()?).ok()
+            let user = users::of_host(raw, span, self.invoker, accounts, problems)?;
+            Role::new(user, PathVariable::Default, variables.as_ref()?).ok()
         });
         if from == UserFrom::Host {
             return of_host.flatten().map(RunAs::OfHost);
@@ -266,7 +269,7 @@ impl Checker<'_> {
             return Some(RunAs::OfCommonName { roles, otherwise });
         }
         let roles = run_as::of_identities(
-            table?,
+            psk_file?,
             &raw.psk.as_ref().map(Spanned::span),
             root,
             variables?,

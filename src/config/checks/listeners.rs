@@ -1,4 +1,4 @@
-//! `[[listen]]` → listeners, and which host answers to which name on each of them.
+//! Checks `[[listen]]`, and makes the routing table of each listener.
 #![forbid(unsafe_code)]
 
 use std::ops::Range;
@@ -7,16 +7,16 @@ use std::path::Path;
 use toml::Spanned;
 
 use crate::config::checks::proxy_from::proxy_from;
-use crate::config::hosts::Table;
+use crate::config::hosts::RoutingTable;
 use crate::config::listener::{Address, FallbackPolicy, Listener};
 use crate::config::name_owners::NameConflict;
 use crate::config::sources::addresses;
 use crate::config::text::problems::Problems;
 use crate::config::text::raw::{Raw, RawListener};
 use crate::config::text::raw_host::{RawHost, RawListen};
-use crate::types::NamePattern;
+use crate::types::{HostId, ListenerId, NamePattern};
 
-/// The listeners, in the order of the file; one for descriptor 0 when there is none.
+/// Checks the listeners, in the order of the file. Without any, there is one for descriptor 0.
 pub(in crate::config) fn listeners(
     raw: &[Spanned<RawListener>],
     base: &Path,
@@ -37,7 +37,7 @@ pub(in crate::config) fn listeners(
             }
             if listener.address.overlaps(&other.address) {
                 let message = format!("listener {:?} has this address already", other.name);
-                problems.error(place(raw).map(Spanned::span), message);
+                problems.error(address(raw).map(Spanned::span), message);
             }
         }
         listeners.push(listener);
@@ -48,41 +48,42 @@ pub(in crate::config) fn listeners(
     listeners
 }
 
-/// The routing table of each listener. `names` are those of each host.
+/// Makes the routing table of each listener. `names` has the names of each host.
 pub(in crate::config) fn tables(
     raw: &Raw,
     names: &[Vec<(NamePattern, Range<usize>)>],
     listeners: &[Listener],
     problems: &mut Problems,
-) -> Vec<Table> {
-    let mut tables: Vec<Table> = listeners.iter().map(Table::from).collect();
-    for (place, (host, names)) in raw.hosts.iter().zip(names).enumerate() {
+) -> Vec<RoutingTable> {
+    let mut tables: Vec<RoutingTable> = listeners.iter().map(RoutingTable::from).collect();
+    for (index, (host, names)) in raw.hosts.iter().zip(names).enumerate() {
+        let id = HostId::new(index);
         let Some(on) = listeners_of(host.get_ref(), listeners, problems) else {
             continue;
         };
-        let line = |taken: usize, problems: &Problems| {
+        let line = |host: HostId, problems: &Problems| {
             raw.hosts
-                .get(taken)
+                .get(host.index())
                 .map_or(0, |host| problems.line(&host.span()))
         };
         let protocols: Vec<String> = (host.get_ref().alpn.iter().flatten())
             .map(|protocol| protocol.get_ref().clone())
             .collect();
         for (pattern, name) in names {
-            let clashes = on.iter().filter_map(|listener| {
-                let taken = tables
-                    .get_mut(*listener)?
-                    .add(pattern, place, &protocols)
+            let conflicts = on.iter().filter_map(|listener| {
+                let conflict = tables
+                    .get_mut(listener.index())?
+                    .add(pattern, id, &protocols)
                     .err()?;
-                Some((taken, listeners.get(*listener)?))
+                Some((conflict, listeners.get(listener.index())?))
             });
-            // Every listener learns the name; one report is enough.
-            if let Some((taken, listener)) = clashes.last() {
-                let (line, listener) = (line(taken.by, problems), &listener.name);
+            // The name is added to the tables of all listeners, but one report is enough.
+            if let Some((conflict, listener)) = conflicts.last() {
+                let (line, listener) = (line(conflict.by, problems), &listener.name);
                 let message = format!(
                     "name {:?}{} belongs to the host on line {line} already, on listener {listener:?}",
                     pattern.to_string(),
-                    with_protocol(&taken)
+                    with_protocol(&conflict)
                 );
                 problems.error(name.clone(), message);
             }
@@ -93,18 +94,18 @@ pub(in crate::config) fn tables(
             .as_ref()
             .filter(|default| *default.get_ref());
         if let Some(default) = default {
-            let clashes = on.iter().filter_map(|listener| {
-                let taken = tables
-                    .get_mut(*listener)?
-                    .set_default(place, &protocols)
+            let conflicts = on.iter().filter_map(|listener| {
+                let conflict = tables
+                    .get_mut(listener.index())?
+                    .set_default(id, &protocols)
                     .err()?;
-                Some((taken, listeners.get(*listener)?))
+                Some((conflict, listeners.get(listener.index())?))
             });
-            if let Some((taken, listener)) = clashes.last() {
-                let (line, listener) = (line(taken.by, problems), &listener.name);
+            if let Some((conflict, listener)) = conflicts.last() {
+                let (line, listener) = (line(conflict.by, problems), &listener.name);
                 let message = format!(
                     "the host on line {line} is the default of listener {listener:?} already{}",
-                    with_protocol(&taken)
+                    with_protocol(&conflict)
                 );
                 problems.error(default.span(), message);
             }
@@ -116,18 +117,18 @@ pub(in crate::config) fn tables(
             );
         }
     }
-    doubt(raw, listeners, &tables, problems);
+    warn(raw, listeners, &tables, problems);
     tables
 }
 
-/// The protocol that two hosts want of one name.
-fn with_protocol(taken: &NameConflict) -> String {
-    let protocol = taken.protocol.as_ref();
+/// Text for the protocol in a conflict; empty if neither host lists any.
+fn with_protocol(conflict: &NameConflict) -> String {
+    let protocol = conflict.protocol.as_ref();
     protocol.map_or_else(String::new, |name| format!(" with protocol {name:?}"))
 }
 
-/// Reports listeners on sockets that systemd has not passed; warns of sockets that no listener takes, where
-/// clients would wait in vain. `passed` are the names of all that there are.
+/// Reports listeners on sockets that systemd has not passed. Warns of passed sockets without a listener,
+/// where clients would wait in vain. `passed` has the names of all passed sockets.
 pub(in crate::config) fn compare(
     raw: &[Spanned<RawListener>],
     listeners: &[Listener],
@@ -136,8 +137,8 @@ pub(in crate::config) fn compare(
 ) {
     for (raw, listener) in raw.iter().zip(listeners) {
         if let Some(reason) = not_passed(&listener.address, passed) {
-            let place = place(raw.get_ref()).map(Spanned::span);
-            problems.error(place, format!("unable to listen on it: {reason}"));
+            let span = address(raw.get_ref()).map(Spanned::span);
+            problems.error(span, format!("unable to listen on it: {reason}"));
         }
     }
     if let Some(warning) = not_taken(listeners, passed) {
@@ -145,19 +146,20 @@ pub(in crate::config) fn compare(
     }
 }
 
-/// Why there is nothing to listen on at an address; `None`: it is no passed socket, or it is there.
+/// Reason why systemd has passed no socket for an address. `None`: it has passed one, or the address is
+/// no passed socket.
 pub(in crate::config) fn not_passed(address: &Address, passed: &[String]) -> Option<String> {
     let Address::Systemd(name) = address else {
         return None;
     };
-    let there = name.as_ref().is_none_or(|name| passed.contains(name));
+    let is_passed = name.as_ref().is_none_or(|name| passed.contains(name));
     match (passed.is_empty(), name) {
         (true, name) => Some(format!(
             "no socket was passed; systemd passes those of a .socket unit (with FileDescriptorName={}), and \
              systemd-socket-activate --fdname does it to try things out",
             name.as_deref().unwrap_or("NAME"),
         )),
-        (false, Some(name)) if !there => Some(format!(
+        (false, Some(name)) if !is_passed => Some(format!(
             "no socket called {name:?} was passed; passed are {}",
             quoted(passed)
         )),
@@ -165,16 +167,17 @@ pub(in crate::config) fn not_passed(address: &Address, passed: &[String]) -> Opt
     }
 }
 
-/// What to say of passed sockets that none of these listens on; `None`: there are none.
+/// Warning about passed sockets that have no listener. `None`: all have one.
 pub(in crate::config) fn not_taken(listeners: &[Listener], passed: &[String]) -> Option<String> {
-    let taken = |name: &String| {
-        let is = |listener: &Listener| match &listener.address {
+    let has_listener = |name: &String| {
+        let takes = |listener: &Listener| match &listener.address {
             Address::Systemd(wanted) => wanted.as_ref().is_none_or(|wanted| wanted == name),
             _ => false,
         };
-        listeners.iter().any(is)
+        listeners.iter().any(takes)
     };
-    let left: Vec<String> = passed.iter().filter(|name| !taken(name)).cloned().collect();
+    let left = passed.iter().filter(|name| !has_listener(name));
+    let left: Vec<String> = left.cloned().collect();
     (!left.is_empty()).then(|| {
         let left = quoted(&left);
         format!("nobody listens on passed sockets: {left}; clients wait there in vain")
@@ -186,8 +189,8 @@ fn quoted(names: &[String]) -> String {
     names.join(", ")
 }
 
-/// What says where a listener listens.
-fn place(raw: &RawListener) -> Option<&Spanned<String>> {
+/// Value that gives the address of a listener.
+fn address(raw: &RawListener) -> Option<&Spanned<String>> {
     raw.address.as_ref().or(raw.systemd.as_ref())
 }
 
@@ -198,7 +201,7 @@ fn listener(raw: &RawListener, base: &Path, problems: &mut Problems) -> Listener
         }
         Address::Systemd(Some(name.get_ref().clone()))
     });
-    let address = raw.address.as_ref().and_then(|text| {
+    let parsed = raw.address.as_ref().and_then(|text| {
         addresses::parse(text.get_ref(), base)
             .map_err(|reason| {
                 let message = format!("unable to listen on {:?}: {reason}", text.get_ref());
@@ -206,39 +209,40 @@ fn listener(raw: &RawListener, base: &Path, problems: &mut Problems) -> Listener
             })
             .ok()
     });
-    let name = raw.name.as_ref().or(place(raw));
+    let name = raw.name.as_ref().or(address(raw));
     let policy =
         |policy: &Option<Spanned<FallbackPolicy>>| policy.as_ref().map(|policy| *policy.get_ref());
     let default = Listener::inetd();
     Listener {
         name: name.map(|name| name.get_ref().clone()).unwrap_or_default(),
-        address: address.or(passed).unwrap_or(Address::Inetd),
+        address: parsed.or(passed).unwrap_or(Address::Inetd),
         unknown_name: policy(&raw.unknown_name).unwrap_or(default.unknown_name),
         missing_name: policy(&raw.missing_name).unwrap_or(default.missing_name),
         proxy_from: proxy_from(raw, problems),
     }
 }
 
-/// The places of the listeners that a host is on; `None`: they can't be made out.
+/// Listeners that a host is on. `None`: unknown, because `listen` has an error, which is reported.
 fn listeners_of(
     host: &RawHost,
     listeners: &[Listener],
     problems: &mut Problems,
-) -> Option<Vec<usize>> {
+) -> Option<Vec<ListenerId>> {
     let names = match &host.listen {
-        RawListen::Every => return Some((0..listeners.len()).collect()),
+        RawListen::Every => return Some((0..listeners.len()).map(ListenerId::new).collect()),
         RawListen::Named(names) => names,
         RawListen::Unclear => return None,
     };
-    let mut places = Vec::new();
+    let mut ids = Vec::new();
     let mut unknown = false;
     for name in names {
         match listeners
             .iter()
             .position(|listener| listener.name == *name.get_ref())
+            .map(ListenerId::new)
         {
-            Some(place) if places.contains(&place) => {}
-            Some(place) => places.push(place),
+            Some(id) if ids.contains(&id) => {}
+            Some(id) => ids.push(id),
             None => {
                 let known: Vec<&str> = listeners
                     .iter()
@@ -254,35 +258,37 @@ fn listeners_of(
             }
         }
     }
-    (!unknown || !places.is_empty()).then_some(places)
+    (!unknown || !ids.is_empty()).then_some(ids)
 }
 
-/// Why nobody can reach a host; `None`: somebody can, or it can't be told.
-fn unreachable(host: &RawHost, on: &[usize], tables: &[Table]) -> Option<&'static str> {
+/// Reason why no client can reach a host. `None`: none is known.
+fn unreachable(host: &RawHost, on: &[ListenerId], tables: &[RoutingTable]) -> Option<&'static str> {
     let is_default = host
         .default
         .as_ref()
         .is_some_and(|default| *default.get_ref());
     let nameless = host.names.as_ref().is_some_and(Vec::is_empty);
-    let mut tables = on.iter().filter_map(|listener| tables.get(*listener));
+    let mut tables = on
+        .iter()
+        .filter_map(|listener| tables.get(listener.index()));
     if on.is_empty() {
         Some("it is on no listener")
     } else if nameless && !is_default {
         Some("it has no names, and is not the default")
-    } else if nameless && !tables.any(Table::uses_default) {
+    } else if nameless && !tables.any(RoutingTable::uses_default) {
         Some("it has no names, and its listeners give nobody the default host")
     } else {
         None
     }
 }
 
-/// Warns of listeners that do less than they say.
-fn doubt(raw: &Raw, listeners: &[Listener], tables: &[Table], problems: &mut Problems) {
+/// Warns of listeners without a host, and of `default` policies without a default host.
+fn warn(raw: &Raw, listeners: &[Listener], tables: &[RoutingTable], problems: &mut Problems) {
     for (raw, (listener, table)) in raw.listeners.iter().zip(listeners.iter().zip(tables)) {
-        let (place, raw, name) = (raw.span(), raw.get_ref(), &listener.name);
+        let (span, raw, name) = (raw.span(), raw.get_ref(), &listener.name);
         if table.is_empty() && !problems.has_errors() {
             problems.warning(
-                place,
+                span,
                 format!("no host is on listener {name:?}: it rejects everybody"),
             );
         }

@@ -1,4 +1,4 @@
-//! `[metrics]` → where numbers about the server are given to whoever asks.
+//! Checks `[metrics]`: the address that serves metrics.
 #![forbid(unsafe_code)]
 
 use std::path::Path;
@@ -8,7 +8,7 @@ use crate::config::sources::addresses;
 use crate::config::text::problems::Problems;
 use crate::config::text::raw::RawMetrics;
 
-/// Where metrics are asked for; `None`: nowhere, or what it says is wrong and reported.
+/// Address that serves metrics. `None`: metrics are not served, or there is an error, which is reported.
 pub(in crate::config) fn metrics(
     raw: Option<&RawMetrics>,
     base: &Path,
@@ -16,26 +16,26 @@ pub(in crate::config) fn metrics(
     problems: &mut Problems,
 ) -> Option<Address> {
     let listen = raw?.listen.as_ref()?;
-    let (text, place) = (listen.get_ref(), listen.span());
+    let (text, span) = (listen.get_ref(), listen.span());
     let address = match addresses::parse(text, base) {
-        // Nothing is passed for this, and what has no colon is meant to be something else.
+        // systemd passes no socket for metrics, and a text without a colon was not meant as HOST:PORT.
         Ok(Address::Systemd(_)) => Err("write HOST:PORT or unix:PATH".to_owned()),
         Err(_) if !text.contains(':') => Err("write HOST:PORT or unix:PATH".to_owned()),
         Ok(address) => Ok(address),
         Err(reason) => Err(reason.to_string()),
     };
     let address = address
-        .map_err(|why| {
+        .map_err(|reason| {
             problems.error(
-                place.clone(),
-                format!("unable to give metrics on {text:?}: {why}"),
+                span.clone(),
+                format!("unable to give metrics on {text:?}: {reason}"),
             );
         })
         .ok()?;
     for other in listeners {
         if address.overlaps(&other.address) {
             let message = format!("listener {:?} has this address already", other.name);
-            problems.error(place.clone(), message);
+            problems.error(span.clone(), message);
         }
     }
     if let Address::Tcp(addresses) = &address
@@ -46,7 +46,7 @@ pub(in crate::config) fn metrics(
         let message = format!(
             "other machines can ask for metrics on {public}, and nothing here asks who they are"
         );
-        problems.warning(place, message);
+        problems.warning(span, message);
     }
     Some(address)
 }

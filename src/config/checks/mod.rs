@@ -1,4 +1,4 @@
-//! Raw tables → checked values.
+//! Checks raw tables, and makes the values of the configuration.
 #![forbid(unsafe_code)]
 
 pub(super) mod backends;

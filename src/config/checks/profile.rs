@@ -1,4 +1,4 @@
-//! `min-version`, `suites`, `kx-groups` and `max-fragment` → what a host speaks.
+//! Checks `min-version`, `suites`, `kx-groups` and `max-fragment`.
 #![forbid(unsafe_code)]
 
 use rustls::{NamedGroup, ProtocolVersion};
@@ -12,7 +12,7 @@ use crate::tls::profile::{MAX_FRAGMENT, Profile, Version};
 use crate::tls::provider::provider;
 use crate::tls::psk::{self, Modes};
 
-/// What a host speaks; `None`: something of it is wrong, and reported.
+/// TLS parameters of a host. `None`: there is an error, which is reported.
 pub(in crate::config) fn profile(raw: &RawHost, problems: &mut Problems) -> Option<Profile> {
     let suites = suites(raw, problems);
     let groups = groups(raw, problems);
@@ -30,36 +30,36 @@ fn suites(raw: &RawHost, problems: &mut Problems) -> Option<Option<Vec<u16>>> {
     let Some(list) = &raw.suites else {
         return Some(None);
     };
-    let of_certificates = match raw.cert {
+    let for_certificates = match raw.cert {
         Some(_) => certificate_suites(),
         None => Vec::new(),
     };
-    let of_keys = match raw.psk {
+    let for_keys = match raw.psk {
         Some(_) => psk::suites(modes(raw)).collect(),
         None => Vec::new(),
     };
-    let mut good = of_certificates.clone();
-    good.extend(
-        of_keys
+    let mut known = for_certificates.clone();
+    known.extend(
+        for_keys
             .iter()
-            .filter(|suite| !of_certificates.contains(suite)),
+            .filter(|suite| !for_certificates.contains(suite)),
     );
-    let good: Vec<_> = (good.into_iter())
+    let known: Vec<_> = (known.into_iter())
         .filter_map(|suite| Some((name(suite)?, suite.0)))
         .collect();
-    // The log has IANA's names, rustls marks the suites of TLS 1.3.
+    // The log has the names of IANA, while rustls writes TLS13_ in the names of TLS 1.3 suites.
     let same = |known: &str, found: &str| {
         known.eq_ignore_ascii_case(found)
             || known
                 .replacen("TLS13_", "TLS_", 1)
                 .eq_ignore_ascii_case(found)
     };
-    let chosen = choose("suite", list, &good, same, problems)?;
+    let chosen = choose("suite", list, &known, same, problems)?;
 
     let least = raw.min_version.unwrap_or_default();
     for (suites, whose) in [
-        (of_certificates, "certificates"),
-        (of_keys, "pre-shared keys"),
+        (for_certificates, "certificates"),
+        (for_keys, "pre-shared keys"),
     ] {
         let usable = |(id, version): &(u16, Version)| *version >= least && chosen.contains(id);
         if !suites.is_empty() && !suites.iter().any(usable) {
@@ -79,33 +79,33 @@ fn groups(raw: &RawHost, problems: &mut Problems) -> Option<Option<Vec<u16>>> {
     let Some(list) = &raw.kx_groups else {
         return Some(None);
     };
-    let good = kx_groups();
-    choose("group", list, &good, str::eq_ignore_ascii_case, problems).map(Some)
+    let known = kx_groups();
+    choose("group", list, &known, str::eq_ignore_ascii_case, problems).map(Some)
 }
 
-/// The values of the names in a list; `good` are all that there are.
+/// Values of the names in a list, of which `known` has all. `None`: a name is unknown, and reported.
 fn choose(
     what: &str,
     list: &Spanned<Vec<Spanned<String>>>,
-    good: &[(String, u16)],
+    known: &[(String, u16)],
     same: impl Fn(&str, &str) -> bool,
     problems: &mut Problems,
 ) -> Option<Vec<u16>> {
-    let known: Vec<&str> = good.iter().map(|(name, _)| name.as_str()).collect();
-    let known = known.join(", ");
+    let names: Vec<&str> = known.iter().map(|(name, _)| name.as_str()).collect();
+    let names = names.join(", ");
     if list.get_ref().is_empty() {
-        let message = format!("no {what}: known are {known}");
+        let message = format!("no {what}: known are {names}");
         problems.error(list.span(), message);
         return None;
     }
     let mut chosen = Some(Vec::new());
     for name in list.get_ref() {
-        let found = good.iter().find(|(good, _)| same(good, name.get_ref()));
+        let found = known.iter().find(|(known, _)| same(known, name.get_ref()));
         match found {
             Some((_, id)) => chosen.iter_mut().for_each(|chosen| chosen.push(*id)),
             None => {
                 let name_found = name.get_ref();
-                let message = format!("unable to use {what} {name_found:?}: known are {known}");
+                let message = format!("unable to use {what} {name_found:?}: known are {names}");
                 problems.error(name.span(), message);
                 chosen = None;
             }
@@ -114,7 +114,7 @@ fn choose(
     chosen
 }
 
-/// What a host allows without (EC)DHE.
+/// PSK key exchanges without (EC)DHE that a host allows.
 pub(in crate::config) fn modes(raw: &RawHost) -> Modes {
     Modes {
         psk_ke: raw.psk_only_ke.unwrap_or(false),
@@ -122,7 +122,7 @@ pub(in crate::config) fn modes(raw: &RawHost) -> Modes {
     }
 }
 
-/// Whether this is the name of a group for the key exchange.
+/// Whether this is the name of a key-exchange group.
 pub(in crate::config) fn is_kx_group(name: &str) -> bool {
     let groups = kx_groups();
     groups
@@ -130,6 +130,7 @@ pub(in crate::config) fn is_kx_group(name: &str) -> bool {
         .any(|(known, _)| known.eq_ignore_ascii_case(name))
 }
 
+/// Names and values of the key-exchange groups.
 fn kx_groups() -> Vec<(String, u16)> {
     let provider = provider();
     let groups = provider.kx_groups.iter().map(|group| group.name());
@@ -138,6 +139,7 @@ fn kx_groups() -> Vec<(String, u16)> {
         .collect()
 }
 
+/// Cipher suites for certificates, with their TLS version.
 fn certificate_suites() -> Vec<(u16, Version)> {
     let version = |suite: &rustls::SupportedCipherSuite| match suite.version().version {
         ProtocolVersion::TLSv1_3 => Version::Tls13,
@@ -150,7 +152,7 @@ fn certificate_suites() -> Vec<(u16, Version)> {
         .collect()
 }
 
-/// A suite as rustls spells it.
+/// Name of a suite as rustls spells it.
 fn name((id, version): (u16, Version)) -> Option<String> {
     let name = suite_name(id)?;
     Some(match version {

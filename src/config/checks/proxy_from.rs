@@ -1,4 +1,4 @@
-//! Whom a listener believes who its clients are: `proxy-from`.
+//! Checks `proxy-from`: load balancers whose PROXY headers a listener trusts.
 #![forbid(unsafe_code)]
 
 use std::net::IpAddr;
@@ -10,8 +10,7 @@ use crate::config::proxy_from::ProxyFrom;
 use crate::config::text::problems::Problems;
 use crate::config::text::raw::RawListener;
 
-/// The load balancers of a listener; `None`: its clients come by themselves, or something is wrong, which is
-/// reported.
+/// Load balancers of a listener. `None`: clients connect directly.
 pub(in crate::config) fn proxy_from(
     raw: &RawListener,
     problems: &mut Problems,
@@ -47,7 +46,7 @@ pub(in crate::config) fn proxy_from(
     Some(proxy_from)
 }
 
-/// `unix` is `None`.
+/// Parses one entry of `proxy-from`. `None`: the entry is `unix`. Errors: it is no network.
 fn network(text: &Spanned<String>) -> Result<Option<IpNet>, &'static str> {
     let text = text.get_ref();
     if text == "unix" {

@@ -1,4 +1,4 @@
-//! Resource limits by the names that the configuration gives them.
+//! Checks `rlimits`: resource limits of a command.
 #![forbid(unsafe_code)]
 
 use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit};
@@ -6,7 +6,7 @@ use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit};
 use crate::config::sources::accounts::Invoker;
 use crate::types::Rlimit;
 
-/// A limit that this process can set.
+/// Checks a limit that this process has to set.
 ///
 /// Errors: the reason, for `unable to limit "NAME": REASON`.
 pub(in crate::config) fn parse(
@@ -22,10 +22,10 @@ pub(in crate::config) fn parse(
     if soft > hard {
         return Err("the soft limit is above the hard limit".into());
     }
-    let ours = getrlimit(*resource).map_or(RLIM_INFINITY, |(_, hard)| hard);
-    if hard > ours && !invoker.is_root() {
+    let own = getrlimit(*resource).map_or(RLIM_INFINITY, |(_, hard)| hard);
+    if hard > own && !invoker.is_root() {
         return Err(format!(
-            "tlssrv's own hard limit is {ours}, and only root may raise it"
+            "tlssrv's own hard limit is {own}, and only root may raise it"
         ));
     }
     Ok(Rlimit {
@@ -35,6 +35,7 @@ pub(in crate::config) fn parse(
     })
 }
 
+/// Names of resources in the configuration.
 const RESOURCES: [(&str, Resource); 16] = [
     ("as", Resource::RLIMIT_AS),
     ("core", Resource::RLIMIT_CORE),

@@ -1,4 +1,4 @@
-//! The files of a host's OCSP responses → each stapled to the certificate that it is for.
+//! Checks `ocsp`: staples each OCSP response to the certificate that it is for.
 #![forbid(unsafe_code)]
 
 use std::path::Path;
@@ -12,8 +12,9 @@ use crate::config::text::problems::{Problems, cause};
 use crate::config::text::raw_host::RawHost;
 use crate::tls::staple::{Response, Said, Shown, Status};
 
-/// The certificates of a host as clients are shown them; `None`: a response is wrong, which is
-/// reported. One that is merely of no use to clients is not stapled, with a warning.
+/// Certificates of a host with their OCSP responses. `None`: there is an error, which is reported.
+///
+/// A response that clients would not accept now is not stapled, with a warning.
 pub(in crate::config) fn staples(
     raw: &RawHost,
     base: &Path,
@@ -21,31 +22,32 @@ pub(in crate::config) fn staples(
     problems: &mut Problems,
 ) -> Option<Vec<Shown>> {
     let mut shown: Vec<_> = identities.into_iter().map(Shown::from).collect();
-    let mut right = true;
+    let mut correct = true;
     let files = raw.ocsp.iter().flat_map(|files| &files.get_ref().0);
     for file in files.map(|file| NamedFile::spanned(base, file)) {
         let read = file.read().map_err(|error| ("read", cause(&error)));
         let stapled =
-            read.and_then(|(der, _)| staple(&der, &mut shown).map_err(|why| ("use", why)));
+            read.and_then(|(der, _)| staple(&der, &mut shown).map_err(|reason| ("use", reason)));
         let response = file.quoted();
         match stapled {
             Ok(doubts) => doubts.into_iter().for_each(|doubt| {
                 let message = format!("OCSP response {response} {doubt}: it is not stapled");
-                problems.warning(file.place.clone(), message);
+                problems.warning(file.span.clone(), message);
             }),
-            Err((verb, why)) => {
-                let message = format!("unable to {verb} OCSP response {response}: {why}");
-                problems.error(file.place, message);
-                right = false;
+            Err((verb, reason)) => {
+                let message = format!("unable to {verb} OCSP response {response}: {reason}");
+                problems.error(file.span, message);
+                correct = false;
             }
         }
     }
-    right.then_some(shown)
+    correct.then_some(shown)
 }
 
-/// Staples a response to the certificates that it is for; what makes it useless to clients, if anything.
+/// Staples a response to the certificates that it is for. Returns the reasons why it was not stapled to
+/// some of them.
 ///
-/// Errors: what is wrong with it, whatever the time is.
+/// Errors: the response is unusable at any time.
 fn staple(der: &[u8], certificates: &mut [Shown]) -> Result<Vec<String>, String> {
     let response = Response::parse(der).map_err(|reason| reason.to_string())?;
     let (mut doubts, mut found) = (Vec::new(), false);
@@ -68,7 +70,7 @@ fn staple(der: &[u8], certificates: &mut [Shown]) -> Result<Vec<String>, String>
     }
 }
 
-/// Until when clients believe what a response says. Errors: why they would not now.
+/// Time until which clients accept a response. Errors: clients would not accept it now.
 fn until(said: &Said) -> Result<SystemTime, String> {
     let (now, date) = (SystemTime::now(), humantime::format_rfc3339_seconds);
     match said.status {
@@ -86,5 +88,5 @@ fn until(said: &Said) -> Result<SystemTime, String> {
     }
 }
 
-/// How far the clock of a responder may be ahead of ours; openssl allows the same.
+/// Time that the clock of a responder may be ahead. OpenSSL allows the same.
 const CLOCK_SKEW: Duration = Duration::from_secs(5 * 60);

@@ -1,4 +1,4 @@
-//! Whom commands and engines become.
+//! Checks the users that commands and engines run as.
 #![forbid(unsafe_code)]
 
 use std::ops::Range;
@@ -12,26 +12,28 @@ use crate::config::text::problems::Problems;
 use crate::config::text::raw_host::RawHost;
 use crate::types::Credentials;
 
-/// Who a command will be.
+/// User that a command runs as.
 pub(in crate::config) struct CommandUser {
-    /// What it takes; `None`: it stays who it is.
+    /// Credentials of the user; `None`: the user that started tlssrv.
     pub(in crate::config) credentials: Option<Credentials>,
-    /// Its entry in the user database, where it has one.
+    /// Entry of the user in the user database, if there is one.
     pub(in crate::config) account: Option<User>,
 }
 
-/// Whether a PSK table may give a command the user root.
+/// Whether a PSK file or `users` may give a command the user root.
 #[derive(Clone, Copy)]
 pub(in crate::config) enum RootPolicy {
+    /// Root is allowed.
     Allowed,
-    /// With this message.
+    /// Root is an error, with this message.
     Refused(&'static str),
 }
 
-/// Whom the command of a host becomes; `place` is the host's.
+/// User that the command of a host runs as; `span` is the position of the host. `None`: there is an
+/// error, which is reported.
 pub(in crate::config) fn of_host(
     host: &RawHost,
-    place: &Range<usize>,
+    span: &Range<usize>,
     invoker: &Invoker,
     accounts: &mut Accounts,
     problems: &mut Problems,
@@ -64,9 +66,9 @@ pub(in crate::config) fn of_host(
 
     let uid = user.as_ref().map_or(own.uid, |user| user.uid.as_raw());
     if uid == 0 && !host.allow_root.unwrap_or(false) {
-        let place = host.user.as_ref().map_or(place.clone(), Spanned::span);
+        let span = host.user.as_ref().map_or(span.clone(), Spanned::span);
         problems.error(
-            place,
+            span,
             "the command would run as root: give it a user, or allow-root = true",
         );
         return None;
@@ -89,10 +91,10 @@ pub(in crate::config) fn of_host(
                 "groups",
             ),
         ];
-        for (_, place, what) in own.iter().filter(|(own, ..)| !own) {
+        for (_, span, what) in own.iter().filter(|(own, ..)| !own) {
             let message =
                 format!("unable to change the command's {what}: tlssrv does not run as root");
-            problems.error(place.clone(), message);
+            problems.error(span.clone(), message);
         }
         let account = invoker.account.clone();
         return own.iter().all(|(own, ..)| *own).then_some(CommandUser {
@@ -116,10 +118,10 @@ pub(in crate::config) fn of_host(
         (None, Some(user)) => match accounts.groups_of(&user.name, gid) {
             Ok(groups) => groups,
             Err(errno) => {
-                let place = host.user.as_ref().map(Spanned::span);
+                let span = host.user.as_ref().map(Spanned::span);
                 let reason = errno.desc();
                 problems.error(
-                    place,
+                    span,
                     format!("unable to look up groups of user {:?}: {reason}", user.name),
                 );
                 return None;
@@ -133,10 +135,10 @@ pub(in crate::config) fn of_host(
     })
 }
 
-/// Whom the command becomes of a client whose PSK identity has this user.
+/// User that the command runs as for a client whose PSK identity or common name has this user.
 ///
-/// Errors: the message. The name is not in it: who has one colon too many in a line of the table has
-/// written the key there.
+/// Errors: the message. It does not contain the name, because a line of a PSK file with one colon too
+/// many has the key in place of the name.
 pub(in crate::config) fn of_user(
     name: &str,
     root: RootPolicy,
@@ -171,8 +173,8 @@ pub(in crate::config) fn of_user(
     })
 }
 
-/// Whom the engines become: the user of that name, or the first of the usual ones; without
-/// supplementary groups. `None` when we are not root, and when there is nobody, which is reported.
+/// User that the engines run as, without supplementary groups: `engine-user`, or else `tlssrv`, or else
+/// `nobody`. `None`: tlssrv does not run as root, or there is no such user, which is reported.
 pub(in crate::config) fn of_engines(
     engine_user: Option<&Spanned<String>>,
     invoker: &Invoker,
@@ -191,11 +193,11 @@ pub(in crate::config) fn of_engines(
             let user = found(accounts.user(name.get_ref()), "user", name, problems)?;
             (user.uid.as_raw(), user.gid.as_raw())
         }
-        None => match (local_ids(ENGINE_USER), local_ids(STAND_IN)) {
+        None => match (local_ids(ENGINE_USER), local_ids(FALLBACK_ENGINE_USER)) {
             (Some(ids), _) => ids,
             (None, Some(ids)) => {
                 problems.notice(format!(
-                    "no user {ENGINE_USER:?}: engines run as {STAND_IN:?}"
+                    "no user {ENGINE_USER:?}: engines run as {FALLBACK_ENGINE_USER:?}"
                 ));
                 ids
             }
@@ -220,6 +222,7 @@ pub(in crate::config) fn of_engines(
     })
 }
 
+/// The result of a look-up. `None`: there is an error, which is reported.
 fn found<T>(
     result: Result<T, NoAccount>,
     kind: &str,
@@ -231,7 +234,7 @@ fn found<T>(
         .ok()
 }
 
-/// Whom the engines become when nobody is named.
+/// Default of `engine-user`.
 const ENGINE_USER: &str = "tlssrv";
-/// Whom they become where that user does not exist.
-const STAND_IN: &str = "nobody";
+/// Default of `engine-user` on systems without the user `tlssrv`.
+const FALLBACK_ENGINE_USER: &str = "nobody";

@@ -1,4 +1,4 @@
-//! Users and groups: every NSS look-up is here.
+//! Users and groups. All NSS look-ups are in this file.
 #![forbid(unsafe_code)]
 
 use std::collections::{BTreeSet, HashMap};
@@ -9,15 +9,15 @@ use nix::unistd::{Gid, Group, Uid, User, getegid, geteuid, getgrouplist, getgrou
 
 use crate::types::Credentials;
 
-/// Who runs tlssrv.
+/// User that started tlssrv.
 pub(in crate::config) struct Invoker {
-    /// Its effective ids and supplementary groups.
+    /// Effective ids and supplementary groups.
     pub(in crate::config) credentials: Credentials,
-    /// Its entry in the user database, where it has one.
+    /// Entry in the user database, if there is one.
     pub(in crate::config) account: Option<User>,
 }
 
-/// The user database, each name asked for once: a directory service may answer slowly.
+/// User database. Each name is looked up once, because a directory service may answer slowly.
 #[derive(Default)]
 pub(in crate::config) struct Accounts {
     users: HashMap<String, Result<User, NoAccount>>,
@@ -25,16 +25,17 @@ pub(in crate::config) struct Accounts {
     memberships: HashMap<(String, u32), Result<Vec<u32>, Errno>>,
 }
 
-/// Why a name is nobody's.
+/// Reason why the user database has no answer for a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::config) enum NoAccount {
-    /// The database doesn't have it.
+    /// The database does not have the name.
     Unknown,
-    /// The database can't be asked.
+    /// The database cannot be read.
     Unreadable(Errno),
 }
 
 impl Invoker {
+    /// Reads the credentials of this process and looks up its user.
     pub(in crate::config) fn new() -> Self {
         let uid = geteuid();
         let credentials = Credentials {
@@ -52,13 +53,13 @@ impl Invoker {
         }
     }
 
-    /// Whether it may become somebody else.
+    /// Whether tlssrv runs as root, and so may run commands and engines as other users.
     pub(in crate::config) fn is_root(&self) -> bool {
         Uid::from_raw(self.credentials.uid).is_root()
     }
 
-    /// Whether these are its supplementary groups. Whether such a list has the primary group too
-    /// is up to whoever made it.
+    /// Whether these are the supplementary groups of tlssrv. The primary group does not count, because
+    /// a list of supplementary groups may contain it or not.
     pub(in crate::config) fn has_groups(&self, groups: &[u32]) -> bool {
         let own = &self.credentials;
         let set = |groups: &[u32]| {
@@ -73,6 +74,7 @@ impl Invoker {
 }
 
 impl Accounts {
+    /// Looks up a user.
     pub(in crate::config) fn user(&mut self, name: &str) -> Result<User, NoAccount> {
         let look_up = || match User::from_name(name) {
             Ok(found) => found.ok_or(NoAccount::Unknown),
@@ -84,6 +86,7 @@ impl Accounts {
             .clone()
     }
 
+    /// Looks up the id of a group.
     pub(in crate::config) fn group(&mut self, name: &str) -> Result<u32, NoAccount> {
         let look_up = || match Group::from_name(name) {
             Ok(found) => found
@@ -94,7 +97,7 @@ impl Accounts {
         *self.groups.entry(name.to_owned()).or_insert_with(look_up)
     }
 
-    /// The groups that a user is in, and `gid`.
+    /// Looks up the groups that a user is in, and adds `gid`.
     pub(in crate::config) fn groups_of(&mut self, user: &str, gid: u32) -> Result<Vec<u32>, Errno> {
         let look_up = || {
             let name = CString::new(user).map_err(|_| Errno::EINVAL)?;
@@ -108,9 +111,10 @@ impl Accounts {
     }
 }
 
-/// User and group id of an account of the system itself, which is in `/etc/passwd`. To ask every
-/// directory service for a name that may not exist would cost each connection of the one-connection
-/// form half a millisecond.
+/// User id and group id of a user in `/etc/passwd`.
+///
+/// Directory services are not asked: for a name that may not exist, that would take half a millisecond
+/// for each connection of the one-connection form.
 pub(in crate::config) fn local_ids(name: &str) -> Option<(u32, u32)> {
     let passwd = std::fs::read_to_string("/etc/passwd").ok()?;
     passwd.lines().find_map(|line| {
@@ -122,7 +126,7 @@ pub(in crate::config) fn local_ids(name: &str) -> Option<(u32, u32)> {
 }
 
 impl NoAccount {
-    /// The message for a name of this kind: `unknown user "x"`.
+    /// Message for a name of this kind: `unknown user "x"`.
     pub(in crate::config) fn message(self, kind: &str, name: &str) -> String {
         match self {
             Self::Unknown => format!("unknown {kind} {name:?}"),

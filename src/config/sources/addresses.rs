@@ -1,4 +1,4 @@
-//! Where to listen: `HOST:PORT`, `[v6]:PORT`, `:PORT`, `unix:PATH`, `systemd:NAME`, `systemd`.
+//! Addresses to listen on: `HOST:PORT`, `[v6]:PORT`, `:PORT`, `unix:PATH`, `systemd:NAME`, `systemd`.
 #![forbid(unsafe_code)]
 
 use std::fmt;
@@ -9,16 +9,16 @@ use std::path::Path;
 use crate::config::listener::Address;
 use crate::config::text::problems::cause;
 
-/// Why text is no address: the reason, for `unable to listen on "TEXT": REASON`.
+/// Reason why a text is no address, for `unable to listen on "TEXT": REASON`.
 #[derive(Debug, PartialEq, Eq)]
 pub(in crate::config) enum NoAddress {
-    /// It isn't written as an address.
+    /// The text does not have the form of an address.
     Malformed(String),
-    /// Its host has no address at present.
+    /// The host name cannot be resolved at present.
     Unresolved(String),
 }
 
-/// The address that text says; a host name is looked up now, a path is relative to `base`.
+/// Parses an address, and resolves its host name. A path is relative to `base`.
 pub(in crate::config) fn parse(text: &str, base: &Path) -> Result<Address, NoAddress> {
     let malformed = |reason: &str| Err(NoAddress::Malformed(reason.to_owned()));
     if let Some(path) = text.strip_prefix("unix:") {
@@ -60,7 +60,7 @@ pub(in crate::config) fn parse(text: &str, base: &Path) -> Result<Address, NoAdd
     }
 }
 
-/// The parts of `HOST:PORT`, `[v6]:PORT` and `:PORT`; `None`: there is no port.
+/// Splits `HOST:PORT`, `[v6]:PORT` and `:PORT`. `None`: there is no port.
 pub(in crate::config) fn host_and_port(text: &str) -> Result<Option<(&str, u16)>, NoAddress> {
     let malformed = |reason: &str| Err(NoAddress::Malformed(reason.to_owned()));
     let Some((host, port)) = text.rsplit_once(':') else {
@@ -81,14 +81,14 @@ pub(in crate::config) fn host_and_port(text: &str) -> Result<Option<(&str, u16)>
     Ok(Some((host, port)))
 }
 
-/// Whether systemd could call a socket so: what is printable ASCII, without a colon (systemd.socket(5),
+/// Whether systemd accepts this name for a socket: printable ASCII without a colon (systemd.socket(5),
 /// `FileDescriptorName=`).
 pub(in crate::config) fn is_passed_name(name: &str) -> bool {
     let valid = |byte: u8| (b' '..=b'~').contains(&byte) && byte != b':';
     (1..=255).contains(&name.len()) && name.bytes().all(valid)
 }
 
-/// Why not.
+/// Reason why a name does not satisfy [`is_passed_name`].
 pub(in crate::config) const NO_PASSED_NAME: &str =
     "the name of a passed socket is 1 to 255 printable ASCII characters, none of them a colon";
 
@@ -100,7 +100,7 @@ impl fmt::Display for NoAddress {
     }
 }
 
-/// `sun_path` has 108 bytes, the last one a NUL (unix(7)).
+/// Maximum length of a path in bytes: `sun_path` has 108 bytes with the final NUL (unix(7)).
 pub(in crate::config) const LONGEST_PATH: usize = 107;
 
 #[cfg(test)]
@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn every_way_to_write_an_address_is_understood() {
+    fn all_forms_of_an_address_are_parsed() {
         assert_eq!(tcp("192.0.2.1:993"), ["192.0.2.1:993".parse().unwrap()]);
         assert_eq!(tcp("[2001:db8::1]:0"), ["[2001:db8::1]:0".parse().unwrap()]);
         assert_eq!(tcp(":993"), ["[::]:993".parse().unwrap()]);
@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_address_is_refused() {
+    fn invalid_addresses_are_refused() {
         for text in [
             "",
             "993",

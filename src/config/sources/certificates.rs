@@ -1,4 +1,4 @@
-//! Certificate and key files → identities; each file is read once, however many hosts share it.
+//! Reads certificate and key files. Hosts with the same files share what was read.
 #![forbid(unsafe_code)]
 
 use std::collections::HashMap;
@@ -10,15 +10,17 @@ use crate::config::sources::files::{NamedFile, everybody_reads};
 use crate::config::text::problems::{Problems, cause};
 use crate::tls::server_certificate::{InvalidCertificate, ServerCertificate};
 
-/// The identities read so far, by certificate and key file. What is wrong with them is reported
-/// when they are read; `None`: they are wrong.
+/// Certificates that were read, with their keys.
 #[derive(Default)]
 pub(in crate::config) struct Certificates {
+    /// Certificates by certificate file and key file. `None`: there is an error, which was reported when
+    /// the files were read.
     identities: HashMap<(PathBuf, Option<PathBuf>), Option<Rc<ServerCertificate>>>,
 }
 
 impl Certificates {
-    /// The chain of `cert`, with its key from `key`, or where there is none, from `cert` too.
+    /// Reads the chain in `cert`, and its key in `key`, or without a `key`, in `cert` too. `None`: there
+    /// is an error, which is reported.
     pub(in crate::config) fn load(
         &mut self,
         cert: &NamedFile,
@@ -34,12 +36,13 @@ impl Certificates {
         identity
     }
 
-    /// How many there are.
+    /// Number of certificates.
     pub(in crate::config) fn len(&self) -> usize {
         self.identities.len()
     }
 }
 
+/// Reads a chain and its key, and warns about doubtful ones. `None`: there is an error, which is reported.
 fn read(
     cert: &NamedFile,
     key: Option<&NamedFile>,
@@ -51,7 +54,7 @@ fn read(
             .map_err(|error| {
                 let (path, cause) = (named.quoted(), cause(&error));
                 problems.error(
-                    named.place.clone(),
+                    named.span.clone(),
                     format!("unable to read {what} {path}: {cause}"),
                 );
             })
@@ -65,45 +68,48 @@ fn read(
         None => None,
     };
 
-    let holder = key.unwrap_or(cert);
+    let key_file = key.unwrap_or(cert);
     let key_pem = separate.as_ref().map(|(pem, _)| pem.as_slice());
     let identity = match ServerCertificate::from_pem(&chain_pem, key_pem) {
         Ok(identity) => identity,
         Err(InvalidCertificate::Certificate(reason)) => {
             let message = format!("unable to use certificate {}: {reason}", cert.quoted());
-            problems.error(cert.place.clone(), message);
+            problems.error(cert.span.clone(), message);
             return None;
         }
         Err(InvalidCertificate::Key(reason)) => {
-            let message = format!("unable to use key {}: {reason}", holder.quoted());
-            problems.error(holder.place.clone(), message);
+            let message = format!("unable to use key {}: {reason}", key_file.quoted());
+            problems.error(key_file.span.clone(), message);
             return None;
         }
         Err(InvalidCertificate::Mismatch) => {
-            let (key, cert) = (holder.quoted(), cert.quoted());
+            let (key, cert) = (key_file.quoted(), cert.quoted());
             let message =
                 format!("unable to use key {key}: it does not belong to certificate {cert}");
-            problems.error(holder.place.clone(), message);
+            problems.error(key_file.span.clone(), message);
             return None;
         }
     };
 
     let mode = separate.as_ref().map_or(chain_mode, |(_, mode)| *mode);
     if everybody_reads(mode) {
-        let message = format!("everybody can read the private key in {}", holder.quoted());
-        problems.warning(holder.place.clone(), message);
+        let message = format!(
+            "everybody can read the private key in {}",
+            key_file.quoted()
+        );
+        problems.warning(key_file.span.clone(), message);
     }
-    if let Some(doubt) = doubt_validity(&identity) {
+    if let Some(warning) = validity_warning(&identity) {
         problems.warning(
-            cert.place.clone(),
-            format!("certificate {} {doubt}", cert.quoted()),
+            cert.span.clone(),
+            format!("certificate {} {warning}", cert.quoted()),
         );
     }
     Some(identity)
 }
 
-/// What is wrong with a certificate's dates now.
-fn doubt_validity(identity: &ServerCertificate) -> Option<String> {
+/// Warning about the dates of a certificate, if it is not valid now.
+fn validity_warning(identity: &ServerCertificate) -> Option<String> {
     let Some(validity) = identity.validity else {
         return Some("has no dates that can be read".into());
     };

@@ -1,4 +1,4 @@
-//! Files that a configuration names, each read whole: there may be secrets in them.
+//! Reads files that a configuration names. They may contain secrets.
 #![forbid(unsafe_code)]
 
 use std::env;
@@ -14,30 +14,31 @@ use zeroize::Zeroizing;
 
 use crate::config::text::problems::Span;
 
-/// A file, and where the operator names it.
+/// File that the configuration names.
 #[derive(Clone)]
 pub(in crate::config) struct NamedFile {
-    /// `credential:NAME` as it was written, for a credential of the service.
+    /// Path, or for a credential of the service, `credential:NAME`.
     pub(in crate::config) path: PathBuf,
-    pub(in crate::config) place: Span,
+    /// Position of the name in the configuration.
+    pub(in crate::config) span: Span,
 }
 
 impl NamedFile {
-    /// The file that a text names: relative to `base`, or a credential.
-    pub(in crate::config) fn new(base: &Path, text: &str, place: Span) -> Self {
+    /// Makes the file that a text names: a path relative to `base`, or a credential.
+    pub(in crate::config) fn new(base: &Path, text: &str, span: Span) -> Self {
         let path = match text.starts_with(CREDENTIAL) {
             true => text.into(),
             false => base.join(text),
         };
-        Self { path, place }
+        Self { path, span }
     }
 
-    /// The file that a value names.
+    /// Makes the file that a value of the configuration names.
     pub(in crate::config) fn spanned(base: &Path, file: &Spanned<String>) -> Self {
         Self::new(base, file.get_ref(), Some(file.span()))
     }
 
-    /// All that is in it, in memory that is wiped, and its mode.
+    /// Reads the whole file into memory that is wiped later. Also returns the mode of the file.
     pub(in crate::config) fn read(&self) -> io::Result<(Zeroizing<Vec<u8>>, u32)> {
         match self
             .path
@@ -50,13 +51,13 @@ impl NamedFile {
         }
     }
 
-    /// Its path for a message, in quotation marks.
+    /// Path in quotation marks, for a message.
     pub(in crate::config) fn quoted(&self) -> String {
         format!("{:?}", self.path.display().to_string())
     }
 }
 
-/// Where systemd has put a credential of this service (systemd.exec(5), `LoadCredential=`).
+/// Path of a credential that systemd gives to this service (systemd.exec(5), `LoadCredential=`).
 fn credential(name: &OsStr) -> io::Result<PathBuf> {
     if name.is_empty() || name == "." || name == ".." || name.as_bytes().contains(&b'/') {
         return Err(io::Error::other(
@@ -71,10 +72,12 @@ fn credential(name: &OsStr) -> io::Result<PathBuf> {
     }
 }
 
+/// Reads a whole file. Errors: it is unreadable, or larger than [`LARGEST`].
 fn slurp(path: &Path) -> io::Result<(Zeroizing<Vec<u8>>, u32)> {
     let mut file = File::open(path)?;
     let metadata = file.metadata()?;
-    // All the room from the start: a vector that grew would leave a copy behind. A pipe has no length.
+    // The vector has its full capacity from the start, because growing would leave a copy of the secret
+    // in freed memory. A pipe has no length.
     let expected = match metadata.is_file() {
         true => usize::try_from(metadata.len()).unwrap_or(LARGEST),
         false => LARGEST,
@@ -95,8 +98,8 @@ pub(in crate::config) fn everybody_reads(mode: u32) -> bool {
     mode & 0o004 != 0
 }
 
-/// What the name of a credential follows.
+/// Prefix of the name of a credential.
 const CREDENTIAL: &str = "credential:";
 
-/// More than any chain of certificates has.
+/// Maximum size of a file in bytes, which is more than any certificate chain needs.
 const LARGEST: usize = 1024 * 1024;

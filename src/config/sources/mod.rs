@@ -1,4 +1,5 @@
-//! What a configuration refers to: files, credentials, accounts, programs, certificates, PSK files, addresses.
+//! Reads what a configuration refers to: files, credentials, accounts, programs, certificates, PSK files
+//! and addresses.
 #![forbid(unsafe_code)]
 
 pub(super) mod accounts;

@@ -1,4 +1,4 @@
-//! The addresses of the names of backends: looked up now, or from elsewhere.
+//! Addresses of the host names of backends.
 #![forbid(unsafe_code)]
 
 use std::collections::BTreeMap;
@@ -7,28 +7,32 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use crate::config::backends::BackendName;
 use crate::config::text::problems::cause;
 
-/// The addresses of a name, or why it has none.
+/// Addresses of a name. Errors: the reason why it has none.
 pub type Resolved = Result<Vec<SocketAddr>, String>;
 
-/// How a configuration that is loaded gets the addresses of its names.
+/// Source of the addresses of names when a configuration is loaded.
 #[derive(Clone, Copy, Debug)]
 pub enum NameLookup<'a> {
-    /// It looks them up, and waits.
+    /// The resolver of the system, which may take long.
     Wait,
-    /// From here, so that nobody waits; names that are missing are said, and nothing is loaded.
+    /// Results of earlier look-ups. If a name is missing here, the configuration is not loaded, and
+    /// [`Refusal::unresolved`](crate::config::Refusal::unresolved) has the name.
     Done(&'a BTreeMap<BackendName, Resolved>),
 }
 
-/// The addresses of names, and which names lack them.
+/// Look-ups of names, and the names that are missing in them.
 pub(in crate::config) struct BackendNames<'a> {
+    /// Source of the addresses.
     pub(in crate::config) lookups: NameLookup<'a>,
+    /// Names that [`NameLookup::Done`] lacks.
     pub(in crate::config) missing: Vec<BackendName>,
 }
 
 impl BackendNames<'_> {
+    /// Addresses of a name; none if it is missing in [`NameLookup::Done`].
     pub(in crate::config) fn find(&mut self, name: &BackendName) -> Resolved {
         match self.lookups {
-            NameLookup::Wait => name.resolve(),
+            NameLookup::Wait => resolve(name),
             NameLookup::Done(found) => found.get(name).cloned().unwrap_or_else(|| {
                 self.missing.push(name.clone());
                 Ok(Vec::new())
@@ -37,26 +41,24 @@ impl BackendNames<'_> {
     }
 }
 
-/// Addresses of one name that are used; the rest are left out.
+/// Maximum number of addresses of one name. Further addresses are ignored.
 const MOST_ADDRESSES: usize = 64;
 
-impl BackendName {
-    /// The addresses that it has now, each once. This waits for the network.
-    ///
-    /// Errors: why there is none.
-    pub fn resolve(&self) -> Resolved {
-        let found = (self.host.as_str(), self.port)
-            .to_socket_addrs()
-            .map_err(|e| cause(&e))?;
-        let mut addresses = Vec::new();
-        for address in found {
-            if addresses.len() < MOST_ADDRESSES && !addresses.contains(&address) {
-                addresses.push(address);
-            }
+/// Resolves a name to its addresses, without duplicates. This waits for the network.
+///
+/// Errors: the reason why there is no address.
+pub fn resolve(name: &BackendName) -> Resolved {
+    let found = (name.host.as_str(), name.port)
+        .to_socket_addrs()
+        .map_err(|e| cause(&e))?;
+    let mut addresses = Vec::new();
+    for address in found {
+        if addresses.len() < MOST_ADDRESSES && !addresses.contains(&address) {
+            addresses.push(address);
         }
-        match addresses.is_empty() {
-            true => Err("the host has no address".to_owned()),
-            false => Ok(addresses),
-        }
+    }
+    match addresses.is_empty() {
+        true => Err("the host has no address".to_owned()),
+        false => Ok(addresses),
     }
 }

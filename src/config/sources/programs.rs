@@ -1,4 +1,4 @@
-//! A command ready to exec: absolute path, arguments, base environment.
+//! Finds the program of a command, and prepares its arguments and environment for exec.
 #![forbid(unsafe_code)]
 
 use std::collections::BTreeMap;
@@ -15,17 +15,17 @@ use nix::unistd::{AccessFlags, User, eaccess, geteuid};
 
 use crate::config::text::problems::cause;
 
-/// Why a command cannot be run; the distinction that a shell makes by 126 and 127.
+/// Reason why a command cannot be run. Shells distinguish the two with the exit statuses 127 and 126.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::config) enum NoProgram {
-    /// There is no such file.
+    /// There is no such file (127).
     NotFound(String),
-    /// There is one, and it is no program.
+    /// The file is not executable (126).
     NotExecutable(String),
 }
 
-/// The file that a command's name means: looked up in our `PATH` as execvp(3) does, or when it has
-/// a slash, relative to `base`. It exists, is a file, and somebody may execute it.
+/// Finds the program with this name. A name with a slash is a path relative to `base`; any other is
+/// looked up in the `PATH` of tlssrv, as execvp(3) does. The result is an executable file.
 pub(in crate::config) fn find(name: &OsStr, base: &Path) -> Result<PathBuf, NoProgram> {
     if name.is_empty() {
         return Err(NoProgram::NotFound("an empty name".into()));
@@ -48,7 +48,7 @@ pub(in crate::config) fn find(name: &OsStr, base: &Path) -> Result<PathBuf, NoPr
         let Ok(path) = std::path::absolute(directory.join(name)) else {
             continue;
         };
-        // A directory that we may not search has nothing for us, as for a shell.
+        // A directory without search permission is skipped, as in a shell.
         let Ok(metadata) = path.metadata() else {
             continue;
         };
@@ -60,13 +60,13 @@ pub(in crate::config) fn find(name: &OsStr, base: &Path) -> Result<PathBuf, NoPr
     Err(reason)
 }
 
-/// An argument or path as exec takes it. Errors: it has a NUL.
+/// Makes an argument or path for exec. Errors: it contains a NUL byte.
 pub(in crate::config) fn c_string(text: &OsStr) -> Result<CString, &'static str> {
     CString::new(text.as_bytes()).map_err(|_| "it contains a NUL byte")
 }
 
-/// What a command finds in its environment, before the configuration and the connection add to it:
-/// the usual variables of its user, where it has an entry in the user database.
+/// Usual environment variables of a user, to which the configuration and the connection add others.
+/// `None`: the user has no entry in the user database.
 pub(in crate::config) fn environment(
     user: Option<&User>,
     path: PathVariable,
@@ -88,16 +88,16 @@ pub(in crate::config) fn environment(
     environment
 }
 
-/// Which `PATH` a command gets.
+/// `PATH` of a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::config) enum PathVariable {
-    /// That of tlssrv: whoever typed the command line means it.
+    /// The `PATH` of tlssrv, for a command that is given on the command line.
     Ours,
-    /// The usual one.
+    /// The usual `PATH` of the user.
     Default,
 }
 
-/// The variables as exec takes them.
+/// Makes an environment for exec. Errors: a variable contains a NUL byte.
 pub(in crate::config) fn environment_block(
     variables: &BTreeMap<OsString, OsString>,
 ) -> Result<Vec<CString>, &'static str> {
@@ -110,12 +110,13 @@ pub(in crate::config) fn environment_block(
     variables.iter().map(entry).collect()
 }
 
+/// Checks that a path is an executable file.
 fn executable(path: &Path, metadata: &Metadata) -> Result<(), NoProgram> {
     if !metadata.is_file() {
         return Err(NoProgram::NotExecutable("not a file".into()));
     }
-    // Root is refused only where nobody may; anybody else is asked for as itself. Whether the
-    // command's own user may, which mode bits do not always tell, exec will say.
+    // As root, the file must be executable for any user; as another user, for this user. Mode bits do
+    // not always tell whether the user of the command may execute the file, so exec decides that.
     let denied = match geteuid().is_root() {
         true => metadata.permissions().mode() & 0o111 == 0,
         false => eaccess(path, AccessFlags::X_OK).is_err(),
@@ -134,5 +135,7 @@ impl fmt::Display for NoProgram {
     }
 }
 
+/// Usual `PATH` of a user.
 const DEFAULT_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
+/// Usual `PATH` of root.
 const ROOT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";

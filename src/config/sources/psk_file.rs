@@ -1,6 +1,6 @@
-//! PSK files: `identity:hexkey[:user[:hash]]` lines, each file read once.
+//! PSK files, with lines `identity:hexkey[:user[:hash]]`.
 //!
-//! No message shows a line, or a field of one: whoever has swapped two of them would read the key there.
+//! No message shows a line or a field of a line, because a line with swapped fields has the key elsewhere.
 #![forbid(unsafe_code)]
 
 use std::collections::HashMap;
@@ -17,92 +17,94 @@ use crate::config::text::problems::{FileLine, Problems, cause};
 use crate::tls::psk::{Hash, Key, Keys};
 use crate::types::PskIdentity;
 
-/// A file that is right.
+/// A PSK file without errors.
 pub(in crate::config) struct PskFile {
+    /// Path of the file.
     pub(in crate::config) path: PathBuf,
-    /// Never empty.
+    /// Keys by identity. There is at least one.
     pub(in crate::config) keys: Arc<Keys>,
-    /// In the order of the file.
+    /// Entries, in the order of the file.
     pub(in crate::config) entries: Vec<Entry>,
 }
 
-/// A line of a table, without its key.
+/// A line of a PSK file, without its key.
 pub(in crate::config) struct Entry {
+    /// Identity of the client.
     pub(in crate::config) identity: PskIdentity,
-    /// From 1.
+    /// Line number, from 1.
     pub(in crate::config) line: usize,
-    /// Whom clients with this identity get.
+    /// User that the command of a client with this identity runs as.
     pub(in crate::config) user: Option<String>,
 }
 
-/// The tables read so far. What is wrong with them is reported when they are read; `None`: they are
-/// wrong.
+/// PSK files that were read.
 #[derive(Default)]
 pub(in crate::config) struct PskFiles {
-    tables: HashMap<PathBuf, Option<Rc<PskFile>>>,
-    /// Those that hosts have with less in them.
-    parts: Vec<Rc<PskFile>>,
+    /// PSK files by path. `None`: there is an error, which was reported when the file was read.
+    files: HashMap<PathBuf, Option<Rc<PskFile>>>,
+    /// PSK files that were reduced to some of their identities.
+    reduced: Vec<Rc<PskFile>>,
 }
 
 impl PskFiles {
-    /// The table in a file.
+    /// Reads a PSK file, once. `None`: there is an error, which is reported.
     pub(in crate::config) fn load(
         &mut self,
         file: &NamedFile,
         problems: &mut Problems,
     ) -> Option<Rc<PskFile>> {
-        if let Some(known) = self.tables.get(&file.path) {
+        if let Some(known) = self.files.get(&file.path) {
             return known.clone();
         }
-        let table = PskFile::read(file, problems).map(Rc::new);
-        self.tables.insert(file.path.clone(), table.clone());
-        table
+        let psk_file = PskFile::read(file, problems).map(Rc::new);
+        self.files.insert(file.path.clone(), psk_file.clone());
+        psk_file
     }
 
-    /// The table in a file with these identities alone, which are named where they stand: for a host, the
-    /// others are unknown.
+    /// Reads a PSK file, and keeps these identities only. `None`: there is an error, which is reported.
     pub(in crate::config) fn load_only(
         &mut self,
         file: &NamedFile,
         identities: &[Spanned<PskIdentity>],
         problems: &mut Problems,
     ) -> Option<Rc<PskFile>> {
-        let mut table = PskFile::read(file, problems)?;
-        let mut keys = Arc::into_inner(table.keys)?;
+        let mut psk_file = PskFile::read(file, problems)?;
+        let mut keys = Arc::into_inner(psk_file.keys)?;
         let unknown: Vec<_> = identities
             .iter()
             .filter(|identity| !keys.contains_key(identity.get_ref()))
             .collect();
         for identity in &unknown {
-            let (place, identity) = (identity.span(), identity.get_ref());
+            let (span, identity) = (identity.span(), identity.get_ref());
             let message = format!("no identity \"{identity}\" in PSK file {}", file.quoted());
-            problems.error(place, message);
+            problems.error(span, message);
         }
         let is_allowed = |identity: &PskIdentity| {
             let mut allowed = identities.iter().map(Spanned::get_ref);
             allowed.any(|allowed| allowed == identity)
         };
         keys.retain(|identity, _| is_allowed(identity));
-        table.entries.retain(|entry| is_allowed(&entry.identity));
-        table.keys = Arc::new(keys);
-        let table = Rc::new(table);
-        self.parts.push(Rc::clone(&table));
-        unknown.is_empty().then_some(table)
+        let kept = &mut psk_file.entries;
+        kept.retain(|entry| is_allowed(&entry.identity));
+        psk_file.keys = Arc::new(keys);
+        let psk_file = Rc::new(psk_file);
+        self.reduced.push(Rc::clone(&psk_file));
+        unknown.is_empty().then_some(psk_file)
     }
 
-    /// How many identities there are in all of them.
+    /// Number of identities in all files.
     pub(in crate::config) fn identities(&self) -> usize {
-        let tables = self.tables.values().flatten().chain(&self.parts);
-        tables.map(|table| table.entries.len()).sum()
+        let files = self.files.values().flatten().chain(&self.reduced);
+        files.map(|file| file.entries.len()).sum()
     }
 }
 
 impl PskFile {
-    /// The table in a file; `None` when something is wrong with it, which is reported.
+    /// Reads a PSK file. `None`: there is an error, which is reported.
     pub(in crate::config) fn read(file: &NamedFile, problems: &mut Problems) -> Option<Self> {
         let mut refuse = |verb: &str, reason: &str| {
             let message = format!("unable to {verb} PSK file {}: {reason}", file.quoted());
-            problems.error(file.place.clone(), message);
+            problems.error(file.span.clone(), message);
         };
         let (bytes, mode) = file
             .read()
@@ -115,7 +117,7 @@ impl PskFile {
         let (keys, entries) = parse(&bytes, file, problems)?;
         if keys.is_empty() {
             let message = format!("unable to use PSK file {}: no key in it", file.quoted());
-            problems.error(file.place.clone(), message);
+            problems.error(file.span.clone(), message);
             return None;
         }
         Some(Self {
@@ -125,7 +127,7 @@ impl PskFile {
         })
     }
 
-    /// The same table with one identity; `None`: it does not have that.
+    /// Returns the PSK file with this identity only. `None`: the file does not have it.
     pub(in crate::config) fn only(mut self, identity: &PskIdentity) -> Option<Self> {
         let entry = Arc::into_inner(self.keys)?.remove_entry(identity)?;
         self.entries.retain(|entry| entry.identity == *identity);
@@ -133,7 +135,7 @@ impl PskFile {
         Some(self)
     }
 
-    /// Where a line of it is.
+    /// Position of an entry, for a message.
     pub(in crate::config) fn line(&self, entry: &Entry) -> FileLine {
         FileLine {
             path: self.path.clone(),
@@ -142,7 +144,7 @@ impl PskFile {
     }
 }
 
-/// Every line, or every mistake.
+/// Parses all lines. `None`: there are errors, and all of them are reported.
 fn parse(bytes: &[u8], file: &NamedFile, problems: &mut Problems) -> Option<(Keys, Vec<Entry>)> {
     let (mut keys, mut entries) = (Keys::new(), Vec::new());
     let mut correct = true;
@@ -159,20 +161,20 @@ fn parse(bytes: &[u8], file: &NamedFile, problems: &mut Problems) -> Option<(Key
                 user,
             };
             if keys.insert(identity, key).is_some() {
-                mistakes.push(again(&entries, &entry.identity));
+                mistakes.push(duplicate(&entries, &entry.identity));
             }
             entries.push(entry);
         }
         correct &= mistakes.is_empty();
         for mistake in mistakes {
             let path = file.path.clone();
-            problems.error_in(FileLine { path, line }, file.place.clone(), mistake);
+            problems.error_in(FileLine { path, line }, file.span.clone(), mistake);
         }
     }
     correct.then_some((keys, entries))
 }
 
-/// A line that is neither blank nor a comment; `None` when there are mistakes in it.
+/// Parses a line that is neither blank nor a comment. `None`: it has errors, which are in `mistakes`.
 fn parse_line(
     text: &[u8],
     mistakes: &mut Vec<String>,
@@ -216,17 +218,20 @@ fn parse_line(
     Some((identity.ok()?, key?.ok()?, user.ok()?))
 }
 
-fn again(entries: &[Entry], identity: &PskIdentity) -> String {
+/// Message about an identity that an earlier line has.
+fn duplicate(entries: &[Entry], identity: &PskIdentity) -> String {
     let first = entries.iter().find(|entry| entry.identity == *identity);
     let line = first.map_or(0, |entry| entry.line);
     format!("unable to use identity: line {line} has it already")
 }
 
+/// Decodes pairs of hexadecimal digits. `None`: the text is no such pairs.
 fn decode_hex(text: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
     let (pairs, []) = text.as_chunks() else {
         return None;
     };
-    // All the room from the start: a vector that grew would leave a copy behind.
+    // The vector has its full capacity from the start, because growing would leave a copy of the key in
+    // freed memory.
     let mut bytes = Zeroizing::new(Vec::with_capacity(pairs.len()));
     for [high, low] in pairs {
         bytes.push(digit(*high)? << 4 | digit(*low)?);
@@ -246,11 +251,11 @@ mod tests {
 
     const KEY: &str = "000102030405060708090a0b0c0d0e0f";
 
-    /// The lines of a table with their users, or the mistakes in it.
+    /// Line numbers, identities and users of the entries. Errors: the messages.
     fn parsed(text: &[u8]) -> Result<Vec<(usize, String, Option<String>)>, String> {
         let file = NamedFile {
             path: "t.psk".into(),
-            place: None,
+            span: None,
         };
         let mut problems = Problems::in_file(Path::new("f.toml"), "");
         match parse(text, &file, &mut problems) {
@@ -266,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn comments_blank_lines_crlf_and_a_missing_last_newline_are_fine() {
+    fn comments_blank_lines_crlf_and_a_missing_last_newline_are_accepted() {
         let text = format!(
             "# who:key\r\n\r\n \t\n  # more\na:{KEY}\r\nb c#:{KEY}:nobody \n\u{e9}:{KEY}::sha384"
         );
@@ -290,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn the_lengths_of_keys_and_identities_are_those_that_tls_takes() {
+    fn keys_and_identities_have_length_limits() {
         let line =
             |identity: usize, key: usize| format!("{}:{}", "i".repeat(identity), "aB".repeat(key));
         for (identity, key) in [(1, 16), (256, 1024)] {
@@ -328,7 +333,7 @@ mod tests {
     }
 
     #[test]
-    fn every_mistake_in_a_line_is_found() {
+    fn all_errors_in_a_line_are_reported() {
         let text = format!(":{KEY}0:\u{fffd}:md5\n").into_bytes();
         let text: Vec<u8> = text.into_iter().filter(|byte| *byte != 0xbf).collect();
         let expected = "t.psk:1: unable to use identity: an identity has 1 to 256 bytes\n\
@@ -339,7 +344,7 @@ mod tests {
     }
 
     #[test]
-    fn hexadecimal_digits_are_read_in_either_case() {
+    fn hexadecimal_digits_may_be_upper_or_lower_case() {
         assert_eq!(decode_hex(b"00fF9a").as_deref(), Some(&vec![0, 0xff, 0x9a]));
         for text in ["0", "0g", "+1", "0x", " 0", "\u{664}"] {
             assert_eq!(decode_hex(text.as_bytes()), None, "{text}");
@@ -347,13 +352,13 @@ mod tests {
     }
 
     #[test]
-    fn one_identity_of_a_table_can_be_had_alone() {
+    fn a_psk_file_can_be_reduced_to_one_identity() {
         let file = NamedFile {
             path: "t.psk".into(),
-            place: None,
+            span: None,
         };
         let text = format!("a:{KEY}\nb:{KEY}:nobody:sha384\n");
-        let table = || {
+        let psk_file = || {
             let mut problems = Problems::on_command_line();
             let (keys, entries) = parse(text.as_bytes(), &file, &mut problems).unwrap();
             PskFile {
@@ -363,12 +368,12 @@ mod tests {
             }
         };
         let identity = |name: &[u8]| PskIdentity::try_from(name.to_vec()).unwrap();
-        let hash = |name| format!("{:?}", table().keys.get(&identity(name)));
+        let hash = |name| format!("{:?}", psk_file().keys.get(&identity(name)));
         assert!(hash(b"a").contains("Sha256") && hash(b"b").contains("Sha384"));
-        let only = table().only(&identity(b"b")).unwrap();
+        let only = psk_file().only(&identity(b"b")).unwrap();
         assert_eq!((only.keys.len(), only.entries.len()), (1, 1));
         assert!(only.keys.contains_key(&identity(b"b")));
         assert_eq!(only.entries[0].line, 2);
-        assert!(table().only(&identity(b"c")).is_none());
+        assert!(psk_file().only(&identity(b"c")).is_none());
     }
 }

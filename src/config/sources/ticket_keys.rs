@@ -1,6 +1,6 @@
-//! The keys of session tickets that several machines share: 32 bytes each, raw or in base64.
+//! Session-ticket keys that several machines share: 32 bytes each, raw or in base64.
 //!
-//! No message shows anything of what is in the file.
+//! No message shows any part of the file.
 #![forbid(unsafe_code)]
 
 use std::path::Path;
@@ -13,10 +13,11 @@ use crate::config::sources::files::{NamedFile, everybody_reads};
 use crate::config::text::problems::{Problems, cause};
 use crate::tls::tickets::{SECRET_LEN, TicketKeys};
 
+/// Secret of one ticket key.
 type Secret = Zeroizing<[u8; SECRET_LEN]>;
 
-/// The keys in a file, the one that seals first; `None`: no file is named, or it is wrong, which is
-/// reported.
+/// Reads the keys in a file. The first key seals new tickets. `None`: no file is named, or there is an
+/// error, which is reported.
 pub(in crate::config) fn keys(
     file: Option<&Spanned<String>>,
     base: &Path,
@@ -27,12 +28,12 @@ pub(in crate::config) fn keys(
     let keys = read(&file);
     if let Err((verb, reason)) = &keys {
         let message = format!("unable to {verb} ticket keys {}: {reason}", file.quoted());
-        problems.error(file.place.clone(), message);
+        problems.error(file.span.clone(), message);
     }
     keys.ok()
 }
 
-/// Errors: what cannot be done with the file, and why.
+/// Reads a file. Errors: the verb for the message (`read` or `use`), and the reason.
 fn read(file: &NamedFile) -> Result<TicketKeys, (&'static str, String)> {
     let unusable = |reason: &str| ("use", reason.to_owned());
     let (bytes, mode) = file.read().map_err(|error| ("read", cause(&error)))?;
@@ -43,8 +44,8 @@ fn read(file: &NamedFile) -> Result<TicketKeys, (&'static str, String)> {
     TicketKeys::shared(&secrets).map_err(|_| unusable("AWS-LC refuses them"))
 }
 
-/// Keys one behind the other or, where all is text, one in each line. Random bytes are never all text: of
-/// one key in 10^13 they are.
+/// Parses keys: if the file is ASCII text, one key per line in base64; else raw keys without separators.
+/// The random bytes of a raw key are text by chance for one key in 10^13 only.
 fn parse(bytes: &[u8]) -> Result<Vec<Secret>, &'static str> {
     let secrets = match bytes
         .iter()
@@ -60,6 +61,7 @@ fn parse(bytes: &[u8]) -> Result<Vec<Secret>, &'static str> {
     }
 }
 
+/// Splits raw bytes into keys.
 fn raw(bytes: &[u8]) -> Result<Vec<Secret>, &'static str> {
     let (keys, []) = bytes.as_chunks() else {
         return Err("its length is not a multiple of 32 bytes: each key has 32");
@@ -67,8 +69,10 @@ fn raw(bytes: &[u8]) -> Result<Vec<Secret>, &'static str> {
     Ok(keys.iter().copied().map(Zeroizing::new).collect())
 }
 
+/// Decodes one key per line, without blank lines and comments.
 fn lines(text: &[u8]) -> Result<Vec<Secret>, &'static str> {
-    // All the room from the start: a vector that grew would leave a copy behind.
+    // The vector has its full capacity from the start, because growing would leave a copy of the keys in
+    // freed memory.
     let mut secrets = Vec::with_capacity(text.len() / SECRET_LEN + 1);
     for line in text.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii) {
         if !line.is_empty() && !line.starts_with(b"#") {
@@ -79,22 +83,23 @@ fn lines(text: &[u8]) -> Result<Vec<Secret>, &'static str> {
     Ok(secrets)
 }
 
-/// The 32 bytes that 44 characters of base64 stand for (RFC 4648 §4).
+/// Decodes 32 bytes from 44 characters of base64 (RFC 4648 §4).
 fn decode(line: &[u8]) -> Option<Secret> {
     let mut secret = Zeroizing::new([0; SECRET_LEN]);
     let decoded = Base64::decode(line, secret.as_mut_slice()).ok()?;
     (decoded.len() == SECRET_LEN).then_some(secret)
 }
 
-/// As many as make sense by far.
+/// Maximum number of keys in a file.
 const MOST: usize = 64;
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// `printf '\000\001…\037' | base64`, and 32 bytes of 255.
+    /// `printf '\000\001…\037' | base64`
     const COUNTING: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
+    /// 32 bytes of 255.
     const ONES: &str = "//////////////////////////////////////////8=";
 
     fn parsed(bytes: &[u8]) -> Result<Vec<[u8; 32]>, &'static str> {
@@ -102,8 +107,8 @@ mod tests {
     }
 
     #[test]
-    fn keys_stand_one_behind_the_other_or_in_lines() {
-        let counting = std::array::from_fn(|place| u8::try_from(place).unwrap());
+    fn keys_are_raw_or_base64_lines() {
+        let counting = std::array::from_fn(|index| u8::try_from(index).unwrap());
         let both = vec![counting, [255; 32]];
         assert_eq!(parsed(&both.concat()), Ok(both.clone()));
         assert_eq!(
@@ -115,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_key_is_refused() {
+    fn invalid_keys_are_refused() {
         let lines = "it is text, and a line is not 32 bytes in base64";
         let length = "its length is not a multiple of 32 bytes: each key has 32";
         let none = "no key in it; openssl rand 32 makes one";
@@ -124,7 +129,7 @@ mod tests {
             (b"# nothing\n", none),
             (&[200; 48], length),
             (&[200; 31], length),
-            // In hexadecimal digits, and with bits too many.
+            // Hexadecimal digits; then base64 with too many bits.
             (&[b'a'; 64], lines),
             (&[b'a'; 32], lines),
             (COUNTING.replace("h8=", "h9=").as_bytes(), lines),
