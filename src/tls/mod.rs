@@ -11,6 +11,8 @@ pub mod provider;
 pub mod psk;
 pub mod server_certificate;
 pub mod session;
+mod show_hello;
+mod stage;
 pub mod staple;
 pub mod tickets;
 mod wire;

@@ -14,6 +14,7 @@ use rustls::unbuffered::{
 use rustls::{AlertDescription, HandshakeKind, ServerConfig};
 
 use super::client::{Certificate, Verifier};
+pub use super::stage::Stage;
 use super::{alert, psk};
 use crate::types::{Buffer, HandshakeInfo};
 
@@ -47,17 +48,6 @@ pub struct Session {
 enum Engine {
     Certificates(UnbufferedServerConnection),
     Psk(psk::Connection),
-}
-
-/// How far a session is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stage {
-    /// The handshake goes on.
-    Handshake,
-    /// Plaintext flows.
-    Traffic,
-    /// The peer has sent `close_notify`; we may still send.
-    PeerClosed,
 }
 
 /// Why a session is over, other than in good order.

@@ -7,7 +7,6 @@
 mod error;
 pub(in crate::tls) mod message;
 mod reader;
-mod show;
 
 pub use error::HelloError;
 pub use reader::{HelloReader, MAX_RECORD_BYTES, Progress};

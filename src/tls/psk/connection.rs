@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use rustls::AlertDescription;
 
+use super::context::{Context, Negotiated};
 use super::error::{Error, decode_error, illegal_parameter, unexpected_message};
 use super::hello::ClientHello;
 use super::message::{
@@ -17,8 +18,8 @@ use super::record::{
 };
 use super::{Config, tls12, tls13, traffic};
 use crate::tls::profile::Version;
-use crate::tls::session::Stage;
-use crate::types::{Buffer, HandshakeInfo, PskIdentity};
+use crate::tls::stage::Stage;
+use crate::types::{Buffer, HandshakeInfo};
 
 /// KeyUpdates, warnings and empty records that may come in a row without a byte of data.
 const IDLE_LIMIT: u8 = 32;
@@ -54,26 +55,6 @@ pub(super) enum State {
 pub(super) enum Sends {
     Tls13(traffic::Traffic),
     Tls12,
-}
-
-/// What was agreed on, as far as it is.
-#[derive(Default)]
-pub(super) struct Negotiated {
-    pub(super) version: Option<u16>,
-    pub(super) suite: Option<u16>,
-    pub(super) group: Option<u16>,
-    pub(super) alpn: Option<Vec<u8>>,
-    /// Of the key that the client has; not before it has shown it.
-    pub(super) identity: Option<PskIdentity>,
-}
-
-/// What a state works with, beside what it owns.
-pub(super) struct Context<'a> {
-    pub(super) config: &'a Config,
-    pub(super) records: &'a mut Records,
-    pub(super) negotiated: &'a mut Negotiated,
-    /// Where records for the client go.
-    pub(super) out: &'a mut Buffer,
 }
 
 impl Connection {
@@ -210,15 +191,23 @@ impl Connection {
         };
         self.state = match std::mem::replace(&mut self.state, State::Failed) {
             State::ExpectHello => client_hello(&message, &mut context)?,
-            State::ExpectRetriedHello(state) => state.client_hello(&message, &mut context)?,
-            State::ExpectFinished13(state) => state.finished(&message, &mut context)?,
-            State::ExpectClientKeyExchange(state) => {
-                state.client_key_exchange(&message, &mut context)?
+            State::ExpectRetriedHello(state) => {
+                State::ExpectFinished13(state.client_hello(&message, &mut context)?)
             }
-            State::ExpectFinished12(state) => state.finished(&message, &mut context)?,
+            State::ExpectFinished13(state) => {
+                State::Traffic13(state.finished(&message, &mut context)?)
+            }
+            State::ExpectClientKeyExchange(state) => {
+                let next = state.client_key_exchange(&message, &mut context)?;
+                State::ExpectChangeCipherSpec(next)
+            }
+            State::ExpectFinished12(state) => {
+                state.finished(&message, &mut context)?;
+                State::Traffic12
+            }
             State::Traffic13(state) => {
                 self.idle = idle(self.idle)?;
-                state.key_update(&message, &mut context)?
+                State::Traffic13(state.key_update(&message, &mut context)?)
             }
             // "the server […] MAY […] send a no_renegotiation alert", which "is always a warning"
             // (RFC 5246 §7.2.2, §7.4.1.1)
@@ -242,7 +231,7 @@ impl Connection {
         };
         self.state = match std::mem::replace(&mut self.state, State::Failed) {
             State::ExpectChangeCipherSpec(state) => {
-                state.change_cipher_spec(content, &mut context)?
+                State::ExpectFinished12(state.change_cipher_spec(content, &mut context)?)
             }
             // "An implementation may receive an unencrypted record of type change_cipher_spec consisting
             // of the single byte value 0x01 at any time after the first ClientHello message has been
@@ -311,10 +300,15 @@ fn client_hello(message: &[u8], context: &mut Context<'_>) -> Result<State, Erro
         Version::Tls13 => TLS13,
         Version::Tls12 => TLS12,
     });
-    match version {
-        Version::Tls13 => tls13::client_hello(message, &hello, context),
-        Version::Tls12 => tls12::client_hello(message, &hello, context),
-    }
+    Ok(match version {
+        Version::Tls13 => match tls13::client_hello(message, &hello, context)? {
+            tls13::Next::RetriedHello(state) => State::ExpectRetriedHello(state),
+            tls13::Next::Finished(state) => State::ExpectFinished13(state),
+        },
+        Version::Tls12 => {
+            State::ExpectClientKeyExchange(tls12::client_hello(message, &hello, context)?)
+        }
+    })
 }
 
 /// One more record that brings nothing.

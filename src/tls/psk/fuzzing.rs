@@ -20,7 +20,7 @@ use super::vectors::{OPENSSL, hex};
 use super::{Config, Connection, Hash, Key, Keys, Modes};
 use crate::tls::hello::{HelloReader, Progress};
 use crate::tls::provider::provider;
-use crate::tls::session::Stage;
+use crate::tls::stage::Stage;
 use crate::types::{Buffer, PskIdentity};
 
 /// Both readers of a ClientHello: this one, and the one for routing.

@@ -6,6 +6,7 @@ use std::fmt;
 
 use zeroize::Zeroizing;
 
+use super::hash::Hash;
 use super::schedule::EarlySecret;
 use crate::types::PskIdentity;
 
@@ -15,16 +16,6 @@ pub struct Key {
     pub(super) secret: Zeroizing<Vec<u8>>,
     pub(super) hash: Hash,
     pub(super) early: EarlySecret,
-}
-
-/// The hash that a key is used with.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Hash {
-    /// SHA-256: "If no hash is defined, SHA-256 MUST be used" (RFC 8446 §4.2.11).
-    #[default]
-    Sha256,
-    /// SHA-384.
-    Sha384,
 }
 
 /// A secret that has not 16 to 1024 bytes.

@@ -28,9 +28,11 @@
 #![forbid(unsafe_code)]
 
 mod connection;
+mod context;
 mod error;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
+mod hash;
 mod hello;
 mod keys;
 mod message;
@@ -55,7 +57,8 @@ use zeroize::Zeroizing;
 
 pub use connection::Connection;
 pub use error::Error;
-pub use keys::{Hash, InvalidKey, Key, Keys};
+pub use hash::Hash;
+pub use keys::{InvalidKey, Key, Keys};
 pub use suites::{suite_name, suites};
 
 use super::hello::ClientHello;

@@ -4,7 +4,7 @@
 use rustls::crypto::{ActiveKeyExchange, SharedSecret, SupportedKxGroup};
 use rustls::{AlertDescription, NamedGroup, ProtocolVersion};
 
-use super::connection::{Context, State};
+use super::context::Context;
 use super::error::{Error, decode_error, handshake_failure, illegal_parameter};
 use super::hello::ClientHello;
 use super::message::{
@@ -52,7 +52,7 @@ pub(super) fn client_hello(
     message: &[u8],
     hello: &ClientHello<'_>,
     context: &mut Context<'_>,
-) -> Result<State, Error> {
+) -> Result<ExpectClientKeyExchange, Error> {
     let config = context.config;
     // "If TLS_FALLBACK_SCSV appears in ClientHello.cipher_suites and the highest protocol version
     // supported by the server is higher […], the server MUST respond with a fatal
@@ -103,7 +103,7 @@ pub(super) fn client_hello(
     transcript.add(message);
     transcript.add(&flight);
     context.records.write(HANDSHAKE, &flight, context.out)?;
-    Ok(State::ExpectClientKeyExchange(ExpectClientKeyExchange {
+    Ok(ExpectClientKeyExchange {
         suite,
         exchange,
         randoms: Randoms {
@@ -113,7 +113,7 @@ pub(super) fn client_hello(
         extended_master_secret: hello.extended_master_secret,
         fragment_limit: hello.fragment_limit(Version::Tls12),
         transcript,
-    }))
+    })
 }
 
 /// "If negotiating TLS 1.2, TLS 1.3 servers MUST set the last 8 bytes of their Random value to the bytes:
@@ -187,7 +187,7 @@ impl ExpectClientKeyExchange {
         mut self,
         message: &[u8],
         context: &mut Context<'_>,
-    ) -> Result<State, Error> {
+    ) -> Result<ExpectChangeCipherSpec, Error> {
         let sent = ClientKeyExchange::read(body(message), self.suite.exchange)?;
         let shared = match (self.exchange, sent.point) {
             (Some(exchange), Some(point)) => Some(exchange.complete(point)?),
@@ -213,10 +213,7 @@ impl ExpectClientKeyExchange {
             transcript: self.transcript,
             identity: known.map(|(identity, _)| identity.clone()),
         };
-        Ok(State::ExpectChangeCipherSpec(ExpectChangeCipherSpec {
-            finished,
-            client,
-        }))
+        Ok(ExpectChangeCipherSpec { finished, client })
     }
 }
 
@@ -226,14 +223,14 @@ impl ExpectChangeCipherSpec {
         self,
         content: &[u8],
         context: &mut Context<'_>,
-    ) -> Result<State, Error> {
+    ) -> Result<ExpectFinished, Error> {
         match content {
             [1] => {}
             [_] => return Err(illegal_parameter("a change_cipher_spec of an unknown kind")),
             _ => return Err(decode_error("a change_cipher_spec of the wrong length")),
         }
         context.records.read_with(self.client);
-        Ok(State::ExpectFinished12(self.finished))
+        Ok(self.finished)
     }
 }
 
@@ -242,7 +239,7 @@ impl ExpectFinished {
         mut self,
         message: &[u8],
         context: &mut Context<'_>,
-    ) -> Result<State, Error> {
+    ) -> Result<(), Error> {
         let sent = read_finished(body(message), VERIFY_DATA)?;
         let verify_data = self.master.verify_data(Sender::Client, &self.transcript)?;
         let (true, Some(identity)) = (verify_data.is(sent), self.identity) else {
@@ -261,6 +258,6 @@ impl ExpectFinished {
             .limit_fragments(self.fragment_limit.unwrap_or(MAX_FRAGMENT));
         context.records.write(HANDSHAKE, &message, context.out)?;
         context.negotiated.identity = Some(identity);
-        Ok(State::Traffic12)
+        Ok(())
     }
 }

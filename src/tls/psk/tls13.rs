@@ -5,7 +5,7 @@ use aws_lc_rs::digest::Digest;
 use rustls::AlertDescription;
 use rustls::crypto::{SharedSecret, SupportedKxGroup};
 
-use super::connection::{Context, State};
+use super::context::Context;
 use super::error::{Error, illegal_parameter};
 use super::hello::{ClientHello, fixed_part};
 use super::message::{
@@ -45,12 +45,18 @@ pub(super) struct ExpectFinished {
     identity: PskIdentity,
 }
 
+/// The state after a first hello.
+pub(super) enum Next {
+    RetriedHello(ExpectRetriedHello),
+    Finished(ExpectFinished),
+}
+
 /// A client's first hello.
 pub(super) fn client_hello(
     message: &[u8],
     hello: &ClientHello<'_>,
     context: &mut Context<'_>,
-) -> Result<State, Error> {
+) -> Result<Next, Error> {
     let config = context.config;
     let exchange = choose_exchange(hello, config)?;
     let offer = choose_key(hello, config, config.suites(hello.suites.iter().copied()))?;
@@ -63,13 +69,17 @@ pub(super) fn client_hello(
     match exchange {
         Exchange::Retry(group) => {
             let fixed_part = fixed_part(message)?;
-            retry(hello, fixed_part, offer.suite, group, &transcript, context)
+            let suite = offer.suite;
+            retry(hello, fixed_part, suite, group, &transcript, context).map(Next::RetriedHello)
         }
         Exchange::Share(group, share) => {
             let first = First(Some((group, share)));
-            accept(hello, &offer, early, first, transcript, context)
+            accept(hello, &offer, early, first, transcript, context).map(Next::Finished)
         }
-        Exchange::None => accept(hello, &offer, early, First(None), transcript, context),
+        Exchange::None => {
+            let first = First(None);
+            accept(hello, &offer, early, first, transcript, context).map(Next::Finished)
+        }
     }
 }
 
@@ -81,7 +91,7 @@ fn retry(
     group: &dyn SupportedKxGroup,
     transcript: &Transcript,
     context: &mut Context<'_>,
-) -> Result<State, Error> {
+) -> Result<ExpectRetriedHello, Error> {
     let group = number(group);
     let mut extensions = Vec::new();
     extension(SUPPORTED_VERSIONS, &mut extensions, |out| {
@@ -107,12 +117,12 @@ fn retry(
             .records
             .write(CHANGE_CIPHER_SPEC, &[1], context.out)?;
     }
-    Ok(State::ExpectRetriedHello(ExpectRetriedHello {
+    Ok(ExpectRetriedHello {
         suite,
         group,
         fixed_part,
         transcript,
-    }))
+    })
 }
 
 impl ExpectRetriedHello {
@@ -120,7 +130,7 @@ impl ExpectRetriedHello {
         mut self,
         message: &[u8],
         context: &mut Context<'_>,
-    ) -> Result<State, Error> {
+    ) -> Result<ExpectFinished, Error> {
         let hello = ClientHello::read(message)?;
         context.records.skip_early_data(0);
         // "Clients MUST send the same ClientHello without modification" but for what we asked for
@@ -171,7 +181,7 @@ fn accept(
     answers: Answers<'_>,
     mut transcript: Transcript,
     context: &mut Context<'_>,
-) -> Result<State, Error> {
+) -> Result<ExpectFinished, Error> {
     let config = context.config;
     let suite = offer.suite;
     let exchange = match answers {
@@ -228,13 +238,13 @@ fn accept(
     let master = handshake.master()?;
     let (client, server) = (master.client(&transcript)?, master.server(&transcript)?);
     context.records.write_with(server.keys(suite)?);
-    Ok(State::ExpectFinished13(ExpectFinished {
+    Ok(ExpectFinished {
         suite,
         verify_data,
         client,
         server,
         identity,
-    }))
+    })
 }
 
 /// The extensions of ServerHello, and the secret that the key exchange in them has brought.
@@ -296,7 +306,7 @@ impl ExpectFinished {
         self,
         message: &[u8],
         context: &mut Context<'_>,
-    ) -> Result<State, Error> {
+    ) -> Result<Traffic, Error> {
         let sent = read_finished(body(message), self.verify_data_len())?;
         if !self.verify_data.is(sent) {
             let what = "a Finished that does not fit";
@@ -304,7 +314,6 @@ impl ExpectFinished {
         }
         context.records.read_with(self.client.keys(self.suite)?);
         context.negotiated.identity = Some(self.identity);
-        let traffic = Traffic::new(self.suite, self.client, self.server);
-        Ok(State::Traffic13(traffic))
+        Ok(Traffic::new(self.suite, self.client, self.server))
     }
 }

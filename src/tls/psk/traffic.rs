@@ -1,7 +1,7 @@
 //! TLS 1.3 after the handshake: keys that follow each other (RFC 8446 §4.6.3, §7.2).
 #![forbid(unsafe_code)]
 
-use super::connection::{Context, State};
+use super::context::Context;
 use super::error::Error;
 use super::message::{KeyUpdate, body};
 use super::record::HANDSHAKE;
@@ -33,13 +33,13 @@ impl Traffic {
         mut self,
         message: &[u8],
         context: &mut Context<'_>,
-    ) -> Result<State, Error> {
+    ) -> Result<Self, Error> {
         // "the receiver MUST send a KeyUpdate of its own […] prior to sending its next Application Data
         // record"; until then one is enough for however many requests.
         self.owes_update |= KeyUpdate::read(body(message))? == KeyUpdate::Requested;
         self.client = self.client.next()?;
         context.records.read_with(self.client.keys(self.suite)?);
-        Ok(State::Traffic13(self))
+        Ok(self)
     }
 
     /// What goes before a record of application data: new keys, where they are wanted, or where the
@@ -62,7 +62,7 @@ impl Traffic {
 mod tests {
     use super::*;
     use crate::tls::provider::provider;
-    use crate::tls::psk::connection::Negotiated;
+    use crate::tls::psk::context::Negotiated;
     use crate::tls::psk::record::{APPLICATION_DATA, Records};
     use crate::tls::psk::{Config, Hash, Keys, Modes, suites};
     use crate::types::Buffer;

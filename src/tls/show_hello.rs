@@ -3,8 +3,8 @@
 
 use std::fmt;
 
-use super::ClientHello;
-use crate::tls::names::suite_name;
+use super::hello::ClientHello;
+use super::names::suite_name;
 
 /// `versions=TLSv1.3,TLSv1.2 name=example.com alpn=h2 suites=… groups=… shares=…`, then `psk=` the
 /// number of identities and `ticket` where there are any. What the client did not send is left

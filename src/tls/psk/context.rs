@@ -1,0 +1,27 @@
+//! The state that all steps of a connection share.
+#![forbid(unsafe_code)]
+
+use super::Config;
+use super::record::Records;
+use crate::types::Buffer;
+use crate::types::PskIdentity;
+
+/// Parameters negotiated so far.
+#[derive(Default)]
+pub(super) struct Negotiated {
+    pub(super) version: Option<u16>,
+    pub(super) suite: Option<u16>,
+    pub(super) group: Option<u16>,
+    pub(super) alpn: Option<Vec<u8>>,
+    /// Identity of the key, once the client has proved to have it.
+    pub(super) identity: Option<PskIdentity>,
+}
+
+/// What a state works with, beside its own fields.
+pub(super) struct Context<'a> {
+    pub(super) config: &'a Config,
+    pub(super) records: &'a mut Records,
+    pub(super) negotiated: &'a mut Negotiated,
+    /// Records for the client.
+    pub(super) out: &'a mut Buffer,
+}
