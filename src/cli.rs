@@ -109,18 +109,18 @@ fn load(cli: Cli, matches: &ArgMatches) -> Result<Load, Error> {
         return Err(usage(ErrorKind::MissingRequiredArgument, message));
     }
     let psk = psk(&cli)?;
-    let identities = match &cli.self_signed {
+    let certificates = match &cli.self_signed {
         Some(name) => CertificateSource::SelfSigned(name.clone()),
         None => CertificateSource::Files(pairs(&cli, matches)?),
     };
-    if psk.is_none() && identities.is_empty() {
+    if psk.is_none() && certificates.is_empty() {
         let message = "neither certificate nor key: give --cert FILE or --psk KEYSPEC, or \
                        --self-signed NAME to try things out";
         return Err(usage(ErrorKind::MissingRequiredArgument, message));
     }
     let line = CommandLine {
         listen: cli.listen,
-        identities,
+        certificates,
         psk,
         command: cli.command,
     };

@@ -36,7 +36,7 @@ pub struct CommandLine {
     /// Addresses to listen on; empty: the connection is descriptor 0.
     pub listen: Vec<String>,
     /// Certificates of the server. Empty only with a `psk`.
-    pub identities: CertificateSource,
+    pub certificates: CertificateSource,
     /// Pre-shared keys.
     pub psk: Option<PskOption>,
     /// The command and its arguments. Never empty.
@@ -87,16 +87,20 @@ pub(in crate::config) fn load(line: &CommandLine, options: &Options) -> Result<L
     let psk_file = psk_file(line.psk.as_ref(), &mut problems);
     let users = psk_file.as_ref().and_then(Option::as_ref);
     let run_as = run_as(line.user(), users, &invoker, &mut accounts, &mut problems);
-    let identities = identities(&line.identities, &mut problems);
-    if identities.is_none() || (engine_credentials.is_none() && invoker.is_root()) {
+    let certificates = certificates(&line.certificates, &mut problems);
+    if certificates.is_none() || (engine_credentials.is_none() && invoker.is_root()) {
         exit = Exit::CannotStart;
     }
     let (listeners, status) = listeners(line, options, &mut problems);
     exit = status.unwrap_or(exit);
 
-    let (Ok(program), Some(run_as), Some(identities), Some(psk_file), false) =
-        (program, run_as, identities, psk_file, problems.has_errors())
-    else {
+    let (Ok(program), Some(run_as), Some(certificates), Some(psk_file), false) = (
+        program,
+        run_as,
+        certificates,
+        psk_file,
+        problems.has_errors(),
+    ) else {
         return Err(Refusal {
             problems,
             exit,
@@ -106,9 +110,9 @@ pub(in crate::config) fn load(line: &CommandLine, options: &Options) -> Result<L
     let host = Host {
         label: "default".into(),
         names: Vec::new(),
-        certificates: identities
+        certificates: certificates
             .iter()
-            .map(|identity| Arc::clone(&identity.certified).into())
+            .map(|certificate| Arc::clone(&certificate.certified).into())
             .collect(),
         psk: psk_file
             .as_ref()
@@ -153,14 +157,14 @@ pub(in crate::config) fn load(line: &CommandLine, options: &Options) -> Result<L
     };
     let origins = vec![HostOrigin {
         span: None,
-        certificates: line.identities.files(),
+        certificates: line.certificates.files(),
         psk: psk_file.as_ref().map(|file| file.path.clone()),
     }];
     Ok(Loaded {
         config,
         problems,
         origins,
-        certificates: identities.len(),
+        certificates: certificates.len(),
         psk_identities: psk_file.map_or(0, |file| file.entries.len()),
     })
 }
@@ -252,18 +256,19 @@ fn listener(
     })
 }
 
-fn identities(
-    identities: &CertificateSource,
+/// Reads or makes the certificates. `None`: there is an error, which is reported.
+fn certificates(
+    source: &CertificateSource,
     problems: &mut Problems,
 ) -> Option<Vec<Rc<ServerCertificate>>> {
-    let files = match identities {
+    let files = match source {
         CertificateSource::Files(files) => files,
         CertificateSource::SelfSigned(name) => {
             return match self_signed(name) {
-                Ok(identity) => {
+                Ok(certificate) => {
                     let message = format!("certificate for {name:?} made up: no client trusts it");
                     problems.warning(None, message);
-                    Some(vec![Rc::new(identity)])
+                    Some(vec![Rc::new(certificate)])
                 }
                 Err(reason) => {
                     let message = format!("unable to make a certificate for {name:?}: {reason}");
@@ -274,10 +279,7 @@ fn identities(
         }
     };
     let mut certificates = Certificates::default();
-    let named = |path: &PathBuf| NamedFile {
-        path: path.clone(),
-        span: None,
-    };
+    let named = |path: &PathBuf| NamedFile::on_command_line(path);
     let loaded: Vec<_> = files
         .iter()
         .map(|(cert, key)| {
@@ -300,10 +302,7 @@ fn psk_file(psk: Option<&PskOption>, problems: &mut Problems) -> Option<Option<P
     let Some(psk) = psk else {
         return Some(None);
     };
-    let named = NamedFile {
-        path: psk.file.clone(),
-        span: None,
-    };
+    let named = NamedFile::on_command_line(&psk.file);
     let file = PskFile::read(&named, problems)?;
     let Some(identity) = &psk.only else {
         return Some(Some(file));
@@ -342,7 +341,7 @@ fn run_as(
         credentials: None,
         account: invoker.account.clone(),
     };
-    Role::new(user, PathVariable::Ours, &BTreeMap::new())
+    Role::new(user, PathVariable::Inherited, &BTreeMap::new())
         .map_err(|reason| {
             let message = format!("unable to make the command's environment: {reason}");
             problems.error(None, message);

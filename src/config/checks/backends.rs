@@ -15,18 +15,18 @@ use crate::config::host::OnTruncation;
 use crate::config::sources::addresses::{LONGEST_PATH, host_and_port};
 use crate::config::sources::names::BackendNames;
 use crate::config::text::problems::Problems;
-use crate::config::text::raw_connect::RawConnect;
 use crate::config::text::raw_host::RawHost;
+use crate::config::text::reader::OneOrMore;
 
 /// Checks the backends of a host. `None`: there is an error, which is reported.
 pub(in crate::config) fn backends(
     raw: &RawHost,
-    connect: &Spanned<RawConnect>,
+    connect: &Spanned<OneOrMore>,
     base: &Path,
     names: &mut BackendNames<'_>,
     problems: &mut Problems,
 ) -> Option<Backends> {
-    let RawConnect(texts) = connect.get_ref();
+    let OneOrMore(texts) = connect.get_ref();
     if texts.is_empty() {
         problems.error(connect.span(), "no backend: a host needs one");
     }
@@ -85,7 +85,7 @@ fn backend(text: &str, base: &Path, names: &mut BackendNames<'_>) -> Result<Back
     if let Ok(ip) = host.parse::<IpAddr>() {
         return Ok(Backend::At(BackendAddress::Tcp(SocketAddr::new(ip, port))));
     }
-    // The name becomes an argument of the resolver process and a word in a line that it reads.
+    // The name becomes an argument of a process and a word in a line, where a space would split it.
     if host.contains(|c: char| c.is_whitespace() || c.is_control()) {
         return Err("no such host".to_owned());
     }

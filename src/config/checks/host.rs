@@ -36,7 +36,7 @@ pub(in crate::config) struct Checker<'a> {
     pub(in crate::config) problems: Problems,
 }
 
-/// Origin of a host, for `--explain`. The running server does not use it.
+/// Origin of a host, for `--explain` and `--check`. The running server does not use it.
 pub(in crate::config) struct HostOrigin {
     /// Position in the configuration file.
     pub(in crate::config) span: Span,
@@ -72,9 +72,9 @@ impl Checker<'_> {
         let raw = raw.get_ref();
         let certificates = self
             .certificates(raw, names)
-            .and_then(|(identities, files)| {
-                let identities = staples(raw, self.base, identities, &mut self.problems)?;
-                Some((identities, files))
+            .and_then(|(certificates, files)| {
+                let certificates = staples(raw, self.base, certificates, &mut self.problems)?;
+                Some((certificates, files))
             });
         let psk_file = self.psk_file(raw);
         let client_auth = clients::policy(raw, self.base, &mut self.problems);
@@ -84,7 +84,7 @@ impl Checker<'_> {
             self.destination(raw, &span, psk_file.as_ref().and_then(Option::as_deref));
         let connections = raw.connections.as_ref();
         let connections = within(connections, 1, MOST_CONNECTIONS, &mut self.problems);
-        let ((identities, files), psk_file) = (certificates?, psk_file?);
+        let ((certificates, files), psk_file) = (certificates?, psk_file?);
         let psk = psk_file.as_ref().map(|file| Psk {
             keys: Arc::clone(&file.keys),
             only_ke: raw.psk_only_ke.unwrap_or(false),
@@ -95,7 +95,7 @@ impl Checker<'_> {
                 .first()
                 .map_or("default".into(), |(pattern, _)| pattern.to_string()),
             names: names.iter().map(|(pattern, _)| pattern.clone()).collect(),
-            certificates: identities,
+            certificates,
             psk,
             client_auth: client_auth?,
             alpn: alpn?,
@@ -146,7 +146,7 @@ impl Checker<'_> {
             }
         };
 
-        let mut identities = Vec::new();
+        let mut certificates = Vec::new();
         for (cert, key) in certs.iter().zip(&keys) {
             let loaded = self
                 .certificates
@@ -154,18 +154,18 @@ impl Checker<'_> {
             for (pattern, span) in names {
                 if loaded
                     .as_ref()
-                    .is_some_and(|identity| !identity.covers(pattern))
+                    .is_some_and(|certificate| !certificate.covers(pattern))
                 {
                     let file = cert.path.display().to_string();
                     let message = format!("certificate {file:?} does not cover {pattern}");
                     self.problems.warning(span.clone(), message);
                 }
             }
-            identities.push(loaded.map(|identity| Arc::clone(&identity.certified)));
+            certificates.push(loaded.map(|certificate| Arc::clone(&certificate.certified)));
         }
-        let identities = identities.into_iter().collect::<Option<Vec<_>>>()?;
+        let certificates = certificates.into_iter().collect::<Option<Vec<_>>>()?;
         Some((
-            identities,
+            certificates,
             certs.into_iter().map(|cert| cert.path).collect(),
         ))
     }

@@ -231,7 +231,7 @@ fn listeners_of(
     let names = match &host.listen {
         RawListen::Every => return Some((0..listeners.len()).map(ListenerId::new).collect()),
         RawListen::Named(names) => names,
-        RawListen::Unclear => return None,
+        RawListen::Invalid => return None,
     };
     let mut ids = Vec::new();
     let mut unknown = false;

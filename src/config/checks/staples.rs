@@ -18,10 +18,10 @@ use crate::tls::staple::{Response, Said, Shown, Status};
 pub(in crate::config) fn staples(
     raw: &RawHost,
     base: &Path,
-    identities: Vec<Arc<CertifiedKey>>,
+    certificates: Vec<Arc<CertifiedKey>>,
     problems: &mut Problems,
 ) -> Option<Vec<Shown>> {
-    let mut shown: Vec<_> = identities.into_iter().map(Shown::from).collect();
+    let mut shown: Vec<_> = certificates.into_iter().map(Shown::from).collect();
     let mut correct = true;
     let files = raw.ocsp.iter().flat_map(|files| &files.get_ref().0);
     for file in files.map(|file| NamedFile::spanned(base, file)) {

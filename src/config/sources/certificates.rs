@@ -15,7 +15,7 @@ use crate::tls::server_certificate::{InvalidCertificate, ServerCertificate};
 pub(in crate::config) struct Certificates {
     /// Certificates by certificate file and key file. `None`: there is an error, which was reported when
     /// the files were read.
-    identities: HashMap<(PathBuf, Option<PathBuf>), Option<Rc<ServerCertificate>>>,
+    certificates: HashMap<(PathBuf, Option<PathBuf>), Option<Rc<ServerCertificate>>>,
 }
 
 impl Certificates {
@@ -28,17 +28,17 @@ impl Certificates {
         problems: &mut Problems,
     ) -> Option<Rc<ServerCertificate>> {
         let pair = (cert.path.clone(), key.map(|key| key.path.clone()));
-        if let Some(known) = self.identities.get(&pair) {
+        if let Some(known) = self.certificates.get(&pair) {
             return known.clone();
         }
-        let identity = read(cert, key, problems).map(Rc::new);
-        self.identities.insert(pair, identity.clone());
-        identity
+        let certificate = read(cert, key, problems).map(Rc::new);
+        self.certificates.insert(pair, certificate.clone());
+        certificate
     }
 
     /// Number of certificates.
     pub(in crate::config) fn len(&self) -> usize {
-        self.identities.len()
+        self.certificates.len()
     }
 }
 
@@ -70,8 +70,8 @@ fn read(
 
     let key_file = key.unwrap_or(cert);
     let key_pem = separate.as_ref().map(|(pem, _)| pem.as_slice());
-    let identity = match ServerCertificate::from_pem(&chain_pem, key_pem) {
-        Ok(identity) => identity,
+    let certificate = match ServerCertificate::from_pem(&chain_pem, key_pem) {
+        Ok(certificate) => certificate,
         Err(InvalidCertificate::Certificate(reason)) => {
             let message = format!("unable to use certificate {}: {reason}", cert.quoted());
             problems.error(cert.span.clone(), message);
@@ -99,18 +99,18 @@ fn read(
         );
         problems.warning(key_file.span.clone(), message);
     }
-    if let Some(warning) = validity_warning(&identity) {
+    if let Some(warning) = validity_warning(&certificate) {
         problems.warning(
             cert.span.clone(),
             format!("certificate {} {warning}", cert.quoted()),
         );
     }
-    Some(identity)
+    Some(certificate)
 }
 
 /// Warning about the dates of a certificate, if it is not valid now.
-fn validity_warning(identity: &ServerCertificate) -> Option<String> {
-    let Some(validity) = identity.validity else {
+fn validity_warning(certificate: &ServerCertificate) -> Option<String> {
+    let Some(validity) = certificate.validity else {
         return Some("has no dates that can be read".into());
     };
     let now = SystemTime::now();

@@ -33,6 +33,12 @@ impl NamedFile {
         Self { path, span }
     }
 
+    /// Makes the file that the command line names.
+    pub(in crate::config) fn on_command_line(path: &Path) -> Self {
+        let path = path.to_owned();
+        Self { path, span: None }
+    }
+
     /// Makes the file that a value of the configuration names.
     pub(in crate::config) fn spanned(base: &Path, file: &Spanned<String>) -> Self {
         Self::new(base, file.get_ref(), Some(file.span()))

@@ -72,7 +72,7 @@ pub(in crate::config) fn environment(
     path: PathVariable,
 ) -> BTreeMap<OsString, OsString> {
     let search_path = match path {
-        PathVariable::Ours => env::var_os("PATH").unwrap_or_else(|| DEFAULT_PATH.into()),
+        PathVariable::Inherited => env::var_os("PATH").unwrap_or_else(|| DEFAULT_PATH.into()),
         PathVariable::Default if user.is_some_and(|user| user.uid.is_root()) => ROOT_PATH.into(),
         PathVariable::Default => DEFAULT_PATH.into(),
     };
@@ -92,7 +92,7 @@ pub(in crate::config) fn environment(
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::config) enum PathVariable {
     /// The `PATH` of tlssrv, for a command that is given on the command line.
-    Ours,
+    Inherited,
     /// The usual `PATH` of the user.
     Default,
 }

@@ -1,4 +1,4 @@
-//! What is wrong with a configuration: file, line, message, and the line itself.
+//! Errors, warnings and notices about a configuration, shown as file, line, message and the line itself.
 #![forbid(unsafe_code)]
 
 use std::fmt;
@@ -10,95 +10,99 @@ use nix::errno::Errno;
 
 use crate::types::Severity;
 
-/// Everything that is wrong, or looks wrong, with one configuration.
+/// Errors, warnings and notices about one configuration.
 #[derive(Debug)]
 pub struct Problems {
-    source: Source,
+    origin: Origin,
     list: Vec<Problem>,
 }
 
-/// What the configuration was read from.
+/// Text that the configuration was read from.
 #[derive(Debug)]
-enum Source {
+enum Origin {
     CommandLine,
     File { path: PathBuf, text: String },
 }
 
+/// An error, warning or notice.
 #[derive(Debug)]
 struct Problem {
     severity: Severity,
-    place: Span,
+    span: Span,
+    /// Line of another file that the problem is about.
     elsewhere: Option<FileLine>,
     message: String,
 }
 
-/// Bytes of the file that a problem is about; `None`: the whole of it, or there is no file.
+/// Range of bytes of the file that a problem is about; `None`: the whole file, or there is no file.
 pub(in crate::config) type Span = Option<Range<usize>>;
 
-/// A line of a file that the configuration names. It is never shown: it may have a key in it.
+/// Line of a file that the configuration names. The line is never shown, because it may contain a key.
 #[derive(Debug)]
 pub(in crate::config) struct FileLine {
+    /// Path of the file.
     pub(in crate::config) path: PathBuf,
-    /// From 1.
+    /// Line number, from 1.
     pub(in crate::config) line: usize,
 }
 
 impl Problems {
+    /// Makes an empty list of problems for a command line.
     pub(in crate::config) fn on_command_line() -> Self {
         Self {
-            source: Source::CommandLine,
+            origin: Origin::CommandLine,
             list: Vec::new(),
         }
     }
 
+    /// Makes an empty list of problems for a file with this text.
     pub(in crate::config) fn in_file(path: &Path, text: &str) -> Self {
-        let source = Source::File {
+        let origin = Origin::File {
             path: path.to_owned(),
             text: text.to_owned(),
         };
         Self {
-            source,
+            origin,
             list: Vec::new(),
         }
     }
 
-    pub(in crate::config) fn error(&mut self, place: impl Into<Span>, message: impl Into<String>) {
-        self.add(Severity::Err, place.into(), None, message.into());
+    /// Adds an error.
+    pub(in crate::config) fn error(&mut self, span: impl Into<Span>, message: impl Into<String>) {
+        self.add(Severity::Err, span.into(), None, message.into());
     }
 
-    pub(in crate::config) fn warning(
-        &mut self,
-        place: impl Into<Span>,
-        message: impl Into<String>,
-    ) {
-        self.add(Severity::Warning, place.into(), None, message.into());
+    /// Adds a warning.
+    pub(in crate::config) fn warning(&mut self, span: impl Into<Span>, message: impl Into<String>) {
+        self.add(Severity::Warning, span.into(), None, message.into());
     }
 
-    /// An error in another file, which is named at this place.
+    /// Adds an error in another file, whose name is at this span.
     pub(in crate::config) fn error_in(
         &mut self,
         line: FileLine,
-        place: Span,
+        span: Span,
         message: impl Into<String>,
     ) {
-        self.add(Severity::Err, place, Some(line), message.into());
+        self.add(Severity::Err, span, Some(line), message.into());
     }
 
-    /// A warning of another file, which is named at this place.
+    /// Adds a warning about another file, whose name is at this span.
     pub(in crate::config) fn warning_in(
         &mut self,
         line: FileLine,
-        place: Span,
+        span: Span,
         message: impl Into<String>,
     ) {
-        self.add(Severity::Warning, place, Some(line), message.into());
+        self.add(Severity::Warning, span, Some(line), message.into());
     }
 
+    /// Adds a notice.
     pub(in crate::config) fn notice(&mut self, message: impl Into<String>) {
         self.add(Severity::Notice, None, None, message.into());
     }
 
-    /// Whether anything is an error.
+    /// Whether there are errors.
     pub fn has_errors(&self) -> bool {
         self.list
             .iter()
@@ -110,16 +114,16 @@ impl Problems {
         self.list.is_empty()
     }
 
-    /// Each problem as text, of one or several lines without the last newline; in the order of the
-    /// file.
+    /// Texts of the problems, in the order of the file. Each has one or more lines, without the last
+    /// newline.
     pub fn reports(&self) -> Vec<(Severity, String)> {
-        let lines = match &self.source {
-            Source::CommandLine => Vec::new(),
-            Source::File { text, .. } => lines(text),
+        let lines = match &self.origin {
+            Origin::CommandLine => Vec::new(),
+            Origin::File { text, .. } => lines(text),
         };
         let mut sorted: Vec<&Problem> = self.list.iter().collect();
         sorted.sort_by_key(|problem| {
-            let start = problem.place.as_ref().map(|place| place.start);
+            let start = problem.span.as_ref().map(|span| span.start);
             (start, problem.elsewhere.as_ref().map(|other| other.line))
         });
         sorted
@@ -128,14 +132,14 @@ impl Problems {
             .collect()
     }
 
-    /// The line of the file, from 1, where a place begins.
-    pub(in crate::config) fn line(&self, place: &Range<usize>) -> usize {
-        match &self.source {
-            Source::CommandLine => 0,
-            Source::File { text, .. } => {
+    /// Number of the line where a span begins, from 1; 0 for a command line.
+    pub(in crate::config) fn line(&self, span: &Range<usize>) -> usize {
+        match &self.origin {
+            Origin::CommandLine => 0,
+            Origin::File { text, .. } => {
                 1 + text
                     .bytes()
-                    .take(place.start)
+                    .take(span.start)
                     .filter(|byte| *byte == b'\n')
                     .count()
             }
@@ -145,18 +149,19 @@ impl Problems {
     fn add(
         &mut self,
         severity: Severity,
-        place: Span,
+        span: Span,
         elsewhere: Option<FileLine>,
         message: String,
     ) {
         self.list.push(Problem {
             severity,
-            place,
+            span,
             elsewhere,
             message,
         });
     }
 
+    /// Text of a problem. `lines` are the lines of the file.
     fn report(&self, problem: &Problem, lines: &[(usize, &str)]) -> String {
         let message = match problem.severity {
             Severity::Err => problem.message.clone(),
@@ -166,21 +171,21 @@ impl Problems {
         if let Some(FileLine { path, line }) = &problem.elsewhere {
             return format!("{}:{line}: {message}", path.display());
         }
-        let Source::File { path, .. } = &self.source else {
+        let Origin::File { path, .. } = &self.origin else {
             return format!("tlssrv: {message}");
         };
         let path = path.display();
-        let Some(place) = &problem.place else {
+        let Some(span) = &problem.span else {
             return format!("{path}: {message}");
         };
         let number = lines
-            .partition_point(|(start, _)| *start <= place.start)
+            .partition_point(|(start, _)| *start <= span.start)
             .max(1);
         let Some((start, line)) = lines.get(number - 1) else {
             return format!("{path}: {message}");
         };
-        let before = place.start.saturating_sub(*start).min(line.len());
-        let marked = place.end.saturating_sub(*start).clamp(before, line.len());
+        let before = span.start.saturating_sub(*start).min(line.len());
+        let marked = span.end.saturating_sub(*start).clamp(before, line.len());
         let width = |range| line.get(range).map_or(0, |text: &str| text.chars().count());
         let indent: String = line
             .get(..before)
@@ -203,7 +208,7 @@ impl fmt::Display for Problems {
     }
 }
 
-/// What the system says went wrong, without the number.
+/// Reason of an error as the system gives it, without the error number.
 pub(in crate::config) fn cause(error: &io::Error) -> String {
     match error.raw_os_error() {
         Some(errno) => Errno::from_raw(errno).desc().to_owned(),
@@ -211,14 +216,14 @@ pub(in crate::config) fn cause(error: &io::Error) -> String {
     }
 }
 
-/// Each line with the place where it starts; one at least.
+/// Lines of a text with the offset in bytes of each. There is at least one.
 fn lines(text: &str) -> Vec<(usize, &str)> {
     let mut start = 0;
     text.split('\n')
         .map(|line| {
-            let place = start;
+            let offset = start;
             start += line.len() + 1;
-            (place, line.strip_suffix('\r').unwrap_or(line))
+            (offset, line.strip_suffix('\r').unwrap_or(line))
         })
         .collect()
 }
@@ -249,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn problems_come_in_the_order_of_the_file() {
+    fn problems_are_reported_in_the_order_of_the_file() {
         let mut problems = Problems::in_file(Path::new("f.toml"), "a\nb\n");
         problems.error(2..3, "second");
         problems.warning(0..1, "first");

@@ -1,4 +1,4 @@
-//! What the TOML can say: every key, its type, and which of them a file cannot do without.
+//! Keys of a configuration file outside of `[[host]]`: their types, and which of them are required.
 #![forbid(unsafe_code)]
 
 use std::time::Duration;
@@ -13,7 +13,7 @@ use crate::config::text::problems::Problems;
 use crate::config::text::raw_host::RawHost;
 use crate::config::text::reader::{FromToml, TableReader, open};
 
-/// A whole file. What is `None` was not given, or was wrong and is reported.
+/// Contents of a file. `None`: the key is absent, or its value has an error, which is reported.
 pub(in crate::config) struct Raw {
     pub(in crate::config) engines: Option<Spanned<u64>>,
     pub(in crate::config) engine_user: Option<Spanned<String>>,
@@ -25,12 +25,14 @@ pub(in crate::config) struct Raw {
     pub(in crate::config) hosts: Vec<Spanned<RawHost>>,
 }
 
+/// Contents of `[log]`.
 #[derive(Default)]
 pub(in crate::config) struct RawLog {
     pub(in crate::config) to: Option<Spanned<String>>,
     pub(in crate::config) format: Option<LogFormat>,
 }
 
+/// Contents of `[limits]`.
 #[derive(Default)]
 pub(in crate::config) struct RawLimits {
     pub(in crate::config) connections: Option<Spanned<u64>>,
@@ -44,15 +46,18 @@ pub(in crate::config) struct RawLimits {
     pub(in crate::config) receive_buffer: Option<Spanned<u64>>,
 }
 
+/// Contents of `[tickets]`.
 #[derive(Default)]
 pub(in crate::config) struct RawTickets {
     pub(in crate::config) keys: Option<Spanned<String>>,
 }
 
+/// Contents of `[metrics]`.
 pub(in crate::config) struct RawMetrics {
     pub(in crate::config) listen: Option<Spanned<String>>,
 }
 
+/// Contents of a `[[listen]]`.
 pub(in crate::config) struct RawListener {
     pub(in crate::config) name: Option<Spanned<String>>,
     pub(in crate::config) address: Option<Spanned<String>>,
@@ -64,22 +69,22 @@ pub(in crate::config) struct RawListener {
 }
 
 impl Raw {
-    /// Reads a file's text; reports its syntax errors, unknown keys, wrong types and absent keys.
+    /// Reads the text of a file. Reports syntax errors, unknown keys, wrong types and missing keys.
     ///
-    /// `None`: something is not TOML, so what the rest means is anyone's guess.
+    /// `None`: there is a syntax error, after which the rest of the file cannot be interpreted.
     pub(in crate::config) fn parse(
         text: &str,
         form: Form,
         problems: &mut Problems,
     ) -> Option<Self> {
         let (file, errors) = DeTable::parse_recoverable(text);
-        // What follows a mistake on its line is mostly its echo.
+        // Further errors on the same line are mostly consequences of the first one.
         let mut last_line = 0;
         for error in &errors {
-            let place = error.span().unwrap_or(0..0);
-            let line = problems.line(&place);
+            let span = error.span().unwrap_or(0..0);
+            let line = problems.line(&span);
             if line != last_line {
-                problems.error(place, format!("unable to read TOML: {}", error.message()));
+                problems.error(span, format!("unable to read TOML: {}", error.message()));
             }
             last_line = line;
         }
@@ -110,7 +115,7 @@ impl Raw {
     }
 }
 
-/// Whether a list of tables is absent, or there and empty; not whether it is something else.
+/// Whether an array of tables is absent or empty. False for a value of another type.
 fn is_empty(file: &DeTable<'_>, key: &str) -> bool {
     file.get(key).is_none_or(|value| {
         value
@@ -204,9 +209,9 @@ impl FromToml for RawListener {
         if raw.proxy_protocol.as_ref().is_some_and(|p| *p.get_ref()) {
             table.belongs("proxy-protocol", "proxy-from", problems);
         }
-        match (table.has("address"), table.place_of("systemd")) {
+        match (table.has("address"), table.span_of("systemd")) {
             (false, None) => table.lacks("\"address\" or \"systemd\"", problems),
-            (true, Some(place)) => problems.error(place, "\"systemd\" contradicts \"address\""),
+            (true, Some(span)) => problems.error(span, "\"systemd\" contradicts \"address\""),
             _ => {}
         }
         table.finish(problems);

@@ -1,4 +1,4 @@
-//! What a `[[host]]` can say of the certificates of its clients.
+//! Keys of a `[[host]]` about client certificates, and `allow`.
 #![forbid(unsafe_code)]
 
 use std::collections::BTreeMap;
@@ -9,20 +9,17 @@ use toml::de::DeValue;
 
 use crate::config::run_as::UserFrom;
 use crate::config::text::problems::Problems;
-use crate::config::text::reader::{FromToml, TableReader, wrong_type};
+use crate::config::text::reader::{FromToml, OneOrMore, TableReader, wrong_type};
 use crate::tls::client::Demand;
 
-/// The keys of a host that are about its clients' certificates, and who of them may come.
+/// Values of the keys of a host about client certificates, and of `allow`.
 pub(in crate::config) struct RawClients {
     pub(in crate::config) demand: Option<Spanned<Demand>>,
-    pub(in crate::config) ca: Option<Spanned<Files>>,
-    pub(in crate::config) crl: Option<Spanned<Files>>,
+    pub(in crate::config) ca: Option<Spanned<OneOrMore>>,
+    pub(in crate::config) crl: Option<Spanned<OneOrMore>>,
     pub(in crate::config) allow: Option<Spanned<Vec<Spanned<RawAllowed>>>>,
     pub(in crate::config) users: Option<Spanned<BTreeMap<String, Spanned<String>>>>,
 }
-
-/// One file, or several.
-pub(in crate::config) struct Files(pub(in crate::config) Vec<Spanned<String>>);
 
 /// One entry of `allow`: a table of one key.
 pub(in crate::config) struct RawAllowed {
@@ -30,14 +27,20 @@ pub(in crate::config) struct RawAllowed {
     pub(in crate::config) value: String,
 }
 
-/// What an entry of `allow` names somebody by.
+/// Kind of an entry of `allow`: the attribute that identifies the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::config) enum Kind {
+    /// DNS name in the certificate.
     Dns,
+    /// Common name in the certificate.
     CommonName,
+    /// URI in the certificate.
     Uri,
+    /// E-mail address in the certificate.
     Email,
+    /// Hash of the public key in the certificate.
     Spki,
+    /// PSK identity.
     Psk,
 }
 
@@ -53,7 +56,7 @@ impl RawClients {
         }
     }
 
-    /// Reports keys that need each other, or contradict each other.
+    /// Reports keys that need or contradict other keys.
     pub(in crate::config) fn check(
         &self,
         table: &TableReader<'_>,
@@ -64,28 +67,28 @@ impl RawClients {
         table.belongs("client-ca", "client-auth", problems);
         table.belongs("client-crl", "client-auth", problems);
         table.belongs("users", "run-as", problems);
-        let mut error = |place: Option<Range<usize>>, message: &str| {
-            if let Some(place) = place {
-                problems.error(place, message);
+        let mut error = |span: Option<Range<usize>>, message: &str| {
+            if let Some(span) = span {
+                problems.error(span, message);
             }
         };
         if !table.has("client-ca") {
             let message = "client-auth needs \"client-ca\": whose certificates are to be trusted?";
-            error(table.place_of("client-auth"), message);
+            error(table.span_of("client-auth"), message);
         }
         let by_name = run_as == Some(UserFrom::CommonName);
         if by_name && !table.has("users") {
             let message = "run-as = \"cert-cn\" needs \"users\", as in { \"alice\" = \"alice\" }";
-            error(table.place_of("run-as"), message);
+            error(table.span_of("run-as"), message);
         }
         let demand = self.demand.as_ref().map(Spanned::get_ref);
         if by_name && demand != Some(&Demand::Require) {
             let message = "run-as = \"cert-cn\" needs client-auth = \"require\"";
-            error(table.place_of("run-as"), message);
+            error(table.span_of("run-as"), message);
         }
         if !by_name && run_as.is_some() {
             let message = "\"users\" is of no use without run-as = \"cert-cn\"";
-            error(table.place_of("users"), message);
+            error(table.span_of("users"), message);
         }
         let allow = self.allow.as_ref().map(|allow| allow.get_ref().iter());
         for entry in allow.into_iter().flatten() {
@@ -100,24 +103,12 @@ impl RawClients {
                 );
             }
         }
-        // Whoever was shown a certificate, and has shown none, would be let in, list or not.
+        // Without client-auth, clients that use the certificate of the host send no certificate, so they
+        // would be accepted in spite of `allow`.
         if table.has("cert") && !table.has("client-auth") {
             let message =
                 "\"allow\" needs client-auth = \"require\": clients of \"cert\" show nothing";
-            error(table.place_of("allow"), message);
-        }
-    }
-}
-
-impl FromToml for Files {
-    const ONE: &'static str = "a string or an array of strings";
-    const MANY: &'static str = "an array of arrays";
-
-    fn from_toml(value: &Spanned<DeValue<'_>>, problems: &mut Problems) -> Option<Self> {
-        match value.get_ref() {
-            DeValue::String(_) => Spanned::from_toml(value, problems).map(|file| Self(vec![file])),
-            DeValue::Array(_) => Vec::from_toml(value, problems).map(Self),
-            _ => wrong_type(value, Self::ONE, problems),
+            error(table.span_of("allow"), message);
         }
     }
 }
@@ -140,7 +131,7 @@ impl FromToml for RawAllowed {
             .collect();
         let keys = KINDS.iter().filter(|(key, _)| table.has(key)).count();
         table.finish(problems);
-        // A key that is unknown is reported already.
+        // `finish` has reported a key that is unknown.
         if keys != 1 && entries.len() != 1 {
             let message = format!("{keys} keys in an entry of allow: each entry has one");
             problems.error(value.span(), message);
@@ -149,6 +140,7 @@ impl FromToml for RawAllowed {
     }
 }
 
+/// Keys of the entries of `allow`.
 const KINDS: [(&str, Kind); 6] = [
     ("dns", Kind::Dns),
     ("cn", Kind::CommonName),

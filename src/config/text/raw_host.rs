@@ -1,4 +1,4 @@
-//! What a `[[host]]` can say.
+//! Keys of a `[[host]]`.
 #![forbid(unsafe_code)]
 
 use std::collections::BTreeMap;
@@ -10,34 +10,34 @@ use toml::de::DeValue;
 use crate::config::host::OnTruncation;
 use crate::config::run_as::UserFrom;
 use crate::config::text::problems::Problems;
-use crate::config::text::raw_clients::{Files, RawClients};
+use crate::config::text::raw_clients::RawClients;
 use crate::config::text::raw_connect;
-use crate::config::text::raw_connect::RawConnect;
-use crate::config::text::reader::{FromToml, TableReader, open, wrong_type};
+use crate::config::text::reader::{FromToml, OneOrMore, TableReader, open, wrong_type};
 use crate::proxy;
 use crate::tls::profile::Version;
 use crate::types::{Stderr, Stdio};
 
+/// Contents of a `[[host]]`. `None`: the key is absent, or its value has an error, which is reported.
 pub(in crate::config) struct RawHost {
-    /// Empty when absent.
+    /// Empty if the key is absent.
     pub(in crate::config) names: Option<Vec<Spanned<String>>>,
     pub(in crate::config) default: Option<Spanned<bool>>,
     pub(in crate::config) listen: RawListen,
     pub(in crate::config) cert: Option<Spanned<Vec<Spanned<String>>>>,
     pub(in crate::config) key: Option<Spanned<Vec<Spanned<String>>>>,
-    pub(in crate::config) ocsp: Option<Spanned<Files>>,
+    pub(in crate::config) ocsp: Option<Spanned<OneOrMore>>,
     pub(in crate::config) psk: Option<Spanned<String>>,
     pub(in crate::config) psk_only_ke: Option<bool>,
     pub(in crate::config) psk_plain: Option<bool>,
     pub(in crate::config) clients: RawClients,
-    /// Empty when absent.
+    /// Empty if the key is absent.
     pub(in crate::config) alpn: Option<Vec<Spanned<String>>>,
     pub(in crate::config) min_version: Option<Version>,
     pub(in crate::config) suites: Option<Spanned<Vec<Spanned<String>>>>,
     pub(in crate::config) kx_groups: Option<Spanned<Vec<Spanned<String>>>>,
     pub(in crate::config) max_fragment: Option<Spanned<u64>>,
     pub(in crate::config) command: Option<Spanned<Vec<Spanned<String>>>>,
-    pub(in crate::config) connect: Option<Spanned<RawConnect>>,
+    pub(in crate::config) connect: Option<Spanned<OneOrMore>>,
     pub(in crate::config) connect_timeout: Option<Spanned<Duration>>,
     pub(in crate::config) resolve: Option<Duration>,
     pub(in crate::config) proxy_protocol: Option<proxy::Version>,
@@ -57,17 +57,17 @@ pub(in crate::config) struct RawHost {
     pub(in crate::config) on_truncation: Option<OnTruncation>,
 }
 
-/// On which listeners a host is.
+/// Listeners that a host is on.
 pub(in crate::config) enum RawListen {
-    /// `listen` is absent.
+    /// All listeners: `listen` is absent.
     Every,
-    /// These.
+    /// Listeners with these names.
     Named(Vec<Spanned<String>>),
-    /// What it says is wrong, and reported.
-    Unclear,
+    /// `listen` has an error, which is reported.
+    Invalid,
 }
 
-/// `1024`, `"unlimited"`, or `{ soft = 1024, hard = "unlimited" }`.
+/// Resource limit: `1024`, `"unlimited"`, or `{ soft = 1024, hard = "unlimited" }`.
 pub(in crate::config) struct RawRlimit {
     pub(in crate::config) soft: u64,
     pub(in crate::config) hard: u64,
@@ -85,7 +85,7 @@ impl FromToml for RawHost {
             listen: match (table.has("listen"), table.optional("listen", problems)) {
                 (false, _) => RawListen::Every,
                 (true, Some(names)) => RawListen::Named(names),
-                (true, None) => RawListen::Unclear,
+                (true, None) => RawListen::Invalid,
             },
             cert: table.optional("cert", problems),
             key: table.optional("key", problems),
@@ -119,15 +119,15 @@ impl FromToml for RawHost {
             connections: table.optional("connections", problems),
             on_truncation: table.optional("on-truncation", problems),
         };
-        authenticates(&table, &raw, problems);
-        raw_connect::answers(&table, problems);
+        check_authentication(&table, &raw, problems);
+        raw_connect::check_destination(&table, problems);
         table.finish(problems);
         Some(raw)
     }
 }
 
-/// Reports keys of a host that need each other, or contradict each other, in how it authenticates.
-fn authenticates(table: &TableReader<'_>, raw: &RawHost, problems: &mut Problems) {
+/// Reports keys about authentication that need or contradict other keys.
+fn check_authentication(table: &TableReader<'_>, raw: &RawHost, problems: &mut Problems) {
     match table.has("cert") || table.has("psk") {
         true => table.belongs("key", "cert", problems),
         false => table.lacks("\"cert\" or \"psk\"", problems),
@@ -136,7 +136,8 @@ fn authenticates(table: &TableReader<'_>, raw: &RawHost, problems: &mut Problems
     table.belongs("psk-only-ke", "psk", problems);
     table.belongs("psk-plain", "psk", problems);
     raw.clients.check(table, raw.run_as, problems);
-    // With the other, they say whom clients get that have no identity of this kind.
+    // `user`, `group` and `groups` are for clients without an identity of this kind, which only come if
+    // the host has the other key too.
     let (run_as, other) = match raw.run_as {
         Some(UserFrom::Psk) => ("psk", "cert"),
         Some(UserFrom::CommonName) => ("cert-cn", "psk"),
@@ -145,13 +146,13 @@ fn authenticates(table: &TableReader<'_>, raw: &RawHost, problems: &mut Problems
     if run_as == "psk" {
         table.belongs("run-as", "psk", problems);
     }
-    let users = ["user", "group", "groups"].map(|key| (key, table.place_of(key)));
-    for (key, place) in users.into_iter().filter(|_| !table.has(other)) {
-        if let Some(place) = place {
+    let users = ["user", "group", "groups"].map(|key| (key, table.span_of(key)));
+    for (key, span) in users.into_iter().filter(|_| !table.has(other)) {
+        if let Some(span) = span {
             let message = format!(
                 "{key:?} contradicts run-as = {run_as:?}: without {other:?} each client gets the user of its identity"
             );
-            problems.error(place, message);
+            problems.error(span, message);
         }
     }
 }
@@ -179,7 +180,7 @@ impl FromToml for RawRlimit {
     }
 }
 
-/// One end of a resource limit.
+/// Soft or hard limit of a resource.
 struct Bound(u64);
 
 impl FromToml for Bound {

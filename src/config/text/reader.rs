@@ -1,4 +1,4 @@
-//! Reading a TOML table key by key: what is there, of which type, and what nobody asked for.
+//! Reads a TOML table key by key. Reports missing keys, wrong types and unknown keys.
 #![forbid(unsafe_code)]
 
 use std::collections::BTreeMap;
@@ -10,40 +10,44 @@ use toml::de::{DeString, DeTable, DeValue};
 
 use crate::config::text::problems::Problems;
 
-/// A table whose keys are taken one after the other.
+/// Reader of a table, which is asked for one key after the other.
 pub(in crate::config) struct TableReader<'a> {
-    /// What the table is, in the operator's words: `[[host]]`.
+    /// Name of the table in messages, such as `[[host]]`.
     name: &'static str,
     entries: &'a DeTable<'a>,
-    place: Range<usize>,
+    /// Position of the table in the file.
+    span: Range<usize>,
+    /// Keys that were asked for.
     known: Vec<&'static str>,
 }
 
-/// What a TOML value can become. Whoever cannot, says so to the problems and is `None`.
+/// A type whose values can be read from TOML.
 pub(in crate::config) trait FromToml: Sized {
-    /// What the file should say: `a string`.
+    /// Expected value in messages, such as `a string`.
     const ONE: &'static str;
-    /// What it should say for several: `an array of strings`.
+    /// Expected value for an array of this type, such as `an array of strings`.
     const MANY: &'static str;
 
+    /// Reads a value. `None`: there is an error, which is reported.
     fn from_toml(value: &Spanned<DeValue<'_>>, problems: &mut Problems) -> Option<Self>;
 }
 
 impl<'a> TableReader<'a> {
+    /// Makes a reader of a table.
     pub(in crate::config) fn new(
         name: &'static str,
         entries: &'a DeTable<'a>,
-        place: Range<usize>,
+        span: Range<usize>,
     ) -> Self {
         Self {
             name,
             entries,
-            place,
+            span,
             known: Vec::new(),
         }
     }
 
-    /// The value of a key; `None` when it is absent, and when it is wrong, which is then reported.
+    /// Reads the value of a key. `None`: the key is absent, or there is an error, which is reported.
     pub(in crate::config) fn optional<T: FromToml>(
         &mut self,
         key: &'static str,
@@ -54,7 +58,8 @@ impl<'a> TableReader<'a> {
         T::from_toml(value, problems)
     }
 
-    /// The elements of a list; none where the key is absent, and `None` where it is wrong.
+    /// Reads the elements of an array, which is empty if the key is absent. `None`: there is an error, which
+    /// is reported.
     pub(in crate::config) fn list<T: FromToml>(
         &mut self,
         key: &'static str,
@@ -67,12 +72,12 @@ impl<'a> TableReader<'a> {
         Some(Vec::new())
     }
 
-    /// Whether a key is there, right or wrong.
+    /// Whether the table has a key, with a valid value or not.
     pub(in crate::config) fn has(&self, key: &str) -> bool {
         self.entries.contains_key(key)
     }
 
-    /// As [`TableReader::optional`], and a key that is absent is reported too.
+    /// Reads the value of a key as [`TableReader::optional`] does, and also reports an absent key.
     pub(in crate::config) fn required<T: FromToml>(
         &mut self,
         key: &'static str,
@@ -84,31 +89,31 @@ impl<'a> TableReader<'a> {
         self.optional(key, problems)
     }
 
-    /// Reports that something is absent.
+    /// Reports that the table lacks something.
     pub(in crate::config) fn lacks(&self, what: &str, problems: &mut Problems) {
-        problems.error(self.place.clone(), format!("{} without {what}", self.name));
+        problems.error(self.span.clone(), format!("{} without {what}", self.name));
     }
 
-    /// Reports a key that means nothing without another one, where that is absent.
+    /// Reports a key that needs another key, if the other key is absent.
     pub(in crate::config) fn belongs(&self, key: &str, to: &str, problems: &mut Problems) {
-        if let Some(place) = self.place_of(key).filter(|_| !self.has(to)) {
-            problems.error(place, format!("{key:?} without {to:?}"));
+        if let Some(span) = self.span_of(key).filter(|_| !self.has(to)) {
+            problems.error(span, format!("{key:?} without {to:?}"));
         }
     }
 
-    /// Where the value of a key stands; `None`: the key is absent.
-    pub(in crate::config) fn place_of(&self, key: &str) -> Option<Range<usize>> {
+    /// Position of the value of a key; `None`: the key is absent.
+    pub(in crate::config) fn span_of(&self, key: &str) -> Option<Range<usize>> {
         self.entries.get(key).map(Spanned::span)
     }
 
-    /// Reports every key that nobody asked for.
+    /// Reports all keys that the reader was not asked for.
     pub(in crate::config) fn finish(self, problems: &mut Problems) {
         for key in self.entries.keys() {
             let word: &str = key.get_ref();
             if self.known.contains(&word) {
                 continue;
             }
-            let hint = match self.known.iter().find(|known| is_slip(word, known)) {
+            let hint = match self.known.iter().find(|known| is_misspelling(word, known)) {
                 Some(known) => format!("did you mean {known:?}?"),
                 None => format!("known are {}", self.known.join(", ")),
             };
@@ -120,21 +125,21 @@ impl<'a> TableReader<'a> {
     }
 }
 
-/// The value as a table to read from.
+/// Makes a reader of a value, which must be a table. `None`: it is no table, which is reported.
 pub(in crate::config) fn open<'a>(
     name: &'static str,
     expected: &str,
     value: &'a Spanned<DeValue<'a>>,
     problems: &mut Problems,
 ) -> Option<TableReader<'a>> {
-    let place: Range<usize> = value.span();
+    let span: Range<usize> = value.span();
     match value.get_ref() {
-        DeValue::Table(entries) => Some(TableReader::new(name, entries, place)),
+        DeValue::Table(entries) => Some(TableReader::new(name, entries, span)),
         _ => wrong_type(value, expected, problems),
     }
 }
 
-/// Reports that a value is not of the type it should be.
+/// Reports a value of a wrong type.
 pub(in crate::config) fn wrong_type<T>(
     value: &Spanned<DeValue<'_>>,
     expected: &str,
@@ -153,7 +158,7 @@ pub(in crate::config) fn wrong_type<T>(
     None
 }
 
-/// A number that must be within these bounds; `None`: it was not given. A number out of bounds is reported.
+/// Checks that a number is within bounds, and reports it if not. `None`: the number was not given.
 pub(in crate::config) fn within(
     raw: Option<&Spanned<u64>>,
     least: u64,
@@ -171,7 +176,7 @@ pub(in crate::config) fn within(
     usize::try_from(number).ok()
 }
 
-/// The meaning of a string that must be one of a few words.
+/// Reads a string that must be one of a few words. `None`: there is an error, which is reported.
 pub(in crate::config) fn word<T: Copy>(
     value: &Spanned<DeValue<'_>>,
     words: &[(&str, T)],
@@ -207,6 +212,22 @@ impl FromToml for String {
     }
 }
 
+/// One string, or an array of strings.
+pub(in crate::config) struct OneOrMore(pub(in crate::config) Vec<Spanned<String>>);
+
+impl FromToml for OneOrMore {
+    const ONE: &'static str = "a string or an array of strings";
+    const MANY: &'static str = "an array of arrays";
+
+    fn from_toml(value: &Spanned<DeValue<'_>>, problems: &mut Problems) -> Option<Self> {
+        match value.get_ref() {
+            DeValue::String(_) => Spanned::from_toml(value, problems).map(|one| Self(vec![one])),
+            DeValue::Array(_) => Vec::from_toml(value, problems).map(Self),
+            _ => wrong_type(value, Self::ONE, problems),
+        }
+    }
+}
+
 impl FromToml for bool {
     const ONE: &'static str = "true or false";
     const MANY: &'static str = "an array of booleans";
@@ -219,7 +240,7 @@ impl FromToml for bool {
     }
 }
 
-/// Integers are counts here, never negative.
+/// All integers of a configuration are counts, which are not negative.
 impl FromToml for u64 {
     const ONE: &'static str = "an integer";
     const MANY: &'static str = "an array of integers";
@@ -236,7 +257,7 @@ impl FromToml for u64 {
     }
 }
 
-/// `10s`, `1m30s`; at most a year, which leaves clocks room to add it.
+/// A duration such as `10s` or `1m30s`. It is at most a year, so that adding it to a time cannot overflow.
 impl FromToml for Duration {
     const ONE: &'static str = r#"a duration, as "10s" or "1m30s""#;
     const MANY: &'static str = "an array of durations";
@@ -267,7 +288,7 @@ impl<T: FromToml> FromToml for Spanned<T> {
     }
 }
 
-/// Every element is read, so that all that are wrong are reported.
+/// All elements are read even if one has an error, so that all errors are reported.
 impl<T: FromToml> FromToml for Vec<T> {
     const ONE: &'static str = T::MANY;
     const MANY: &'static str = "an array of arrays";
@@ -284,7 +305,7 @@ impl<T: FromToml> FromToml for Vec<T> {
     }
 }
 
-/// A table whose keys are the operator's.
+/// A table with arbitrary keys.
 impl<T: FromToml> FromToml for BTreeMap<String, T> {
     const ONE: &'static str = "a table";
     const MANY: &'static str = "an array of tables";
@@ -296,14 +317,14 @@ impl<T: FromToml> FromToml for BTreeMap<String, T> {
         let entry = |(key, value): (&Spanned<DeString<'_>>, &Spanned<DeValue<'_>>)| {
             Some((key.get_ref().to_string(), T::from_toml(value, problems)?))
         };
-        // Entries mean something without the others, so that those which are right are looked at.
+        // Entries do not depend on each other, so entries without errors are checked further.
         Some(table.iter().filter_map(entry).collect())
     }
 }
 
-/// Whether a word looks like another one with a letter wrong, missing, added, or two swapped:
-/// at most two letters remain between what both begin and what both end with.
-fn is_slip(word: &str, known: &str) -> bool {
+/// Whether a word looks like a known one with a letter wrong, missing or added, or with two letters
+/// swapped: at most two letters remain between the common prefix and the common suffix.
+fn is_misspelling(word: &str, known: &str) -> bool {
     let (word, known) = (word.as_bytes(), known.as_bytes());
     let longer = word.len().max(known.len());
     let shorter = word.len().min(known.len());
@@ -318,23 +339,25 @@ fn is_slip(word: &str, known: &str) -> bool {
     longer > 3 && longer - shorter <= 1 && head + tail + 2 >= longer
 }
 
-/// More than a process may have descriptors (`fs.nr_open` as Linux has it).
+/// Maximum of all limits on connections, which is the default of `fs.nr_open`: the descriptors that a
+/// Linux process may have.
 pub(in crate::config) const MOST_CONNECTIONS: u64 = 1024 * 1024;
 
+/// Maximum of all durations.
 const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 #[cfg(test)]
 mod tests {
-    use super::is_slip;
+    use super::is_misspelling;
 
     #[test]
-    fn one_slip_of_the_finger_is_recognised() {
+    fn one_typing_mistake_is_recognised() {
         for word in ["engnies", "engine", "enginess", "engimes", "Engines"] {
-            assert!(is_slip(word, "engines"), "{word}");
+            assert!(is_misspelling(word, "engines"), "{word}");
         }
         for word in ["listen", "engine-user", "psk", ""] {
-            assert!(!is_slip(word, "engines"), "{word}");
+            assert!(!is_misspelling(word, "engines"), "{word}");
         }
-        assert!(!is_slip("key", "env"));
+        assert!(!is_misspelling("key", "env"));
     }
 }

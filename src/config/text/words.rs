@@ -1,4 +1,4 @@
-//! Values that are one of a few words.
+//! Values that are one of a few words, such as `"reject"` and `"default"`.
 #![forbid(unsafe_code)]
 
 use toml::Spanned;
@@ -15,7 +15,7 @@ use crate::tls::client::Demand;
 use crate::tls::profile::Version;
 use crate::types::{Stderr, Stdio};
 
-/// The words of an enum whose values are words.
+/// Implements [`FromToml`] for an enum, with the word for each variant.
 macro_rules! words {
     ($type:ty: $($word:literal => $meaning:ident),+) => {
         impl FromToml for $type {
