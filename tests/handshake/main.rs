@@ -17,5 +17,6 @@ mod profile;
 mod psk;
 mod staple;
 mod tickets;
+mod timeouts;
 mod tls;
 mod wire;

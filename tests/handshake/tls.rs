@@ -1,4 +1,4 @@
-//! Versions, groups, certificates, session resumption and ALPN.
+//! Versions, groups, certificates, session resumption, ALPN and key updates.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -250,4 +250,32 @@ fn connection_ids_are_never_reused() {
     let logged = server.wait_for_connections(5);
     let logged: HashSet<String> = logged.iter().map(|l| l.value("id").to_owned()).collect();
     assert_eq!(ids, logged);
+}
+
+#[test]
+fn a_flood_of_key_updates_gets_unexpected_message() {
+    let server = Server::of(&["cat"]);
+    let mut client = Dial::version(&TLS13).connect(server.address(), "a.example");
+    client.echoes();
+    for _ in 0..40 {
+        client.tls.refresh_traffic_keys().unwrap();
+        client.flush().unwrap();
+    }
+    let ended = client.read_to_end().ended;
+    assert_eq!(ended, Ended::Alert(AlertDescription::UnexpectedMessage));
+    drop(client);
+    let line = server.wait_for_connection();
+    assert!(line.value("end").starts_with("tls: "), "{line:?}");
+    assert_eq!(line.value("exit"), "0");
+}
+
+#[test]
+fn a_few_key_updates_are_answered() {
+    let server = Server::of(&["cat"]);
+    let mut client = Dial::version(&TLS13).connect(server.address(), "a.example");
+    for _ in 0..100 {
+        client.tls.refresh_traffic_keys().unwrap();
+        client.echoes();
+    }
+    client.close();
 }

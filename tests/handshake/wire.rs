@@ -4,7 +4,6 @@ use std::io::{Read, Write};
 use std::time::{Duration, Instant};
 
 use nix::unistd::Pid;
-use rustls::AlertDescription;
 use rustls::version::{TLS12, TLS13};
 
 use crate::hello::{Hello, record};
@@ -12,10 +11,10 @@ use tlssrv_testing::raw::codes::alert::{
     DECODE_ERROR, HANDSHAKE_FAILURE, ILLEGAL_PARAMETER, PROTOCOL_VERSION, RECORD_OVERFLOW,
     UNEXPECTED_MESSAGE,
 };
-use tlssrv_testing::{Dial, Ended, Host, Line, Server, Socket, eventually, proc};
+use tlssrv_testing::{Dial, Host, Line, Server, Socket, eventually, proc};
 
 /// A server with one engine, and the number of descriptors of that before the first connection.
-struct Wire {
+pub(crate) struct Wire {
     server: Server,
     engine: Pid,
     baseline: usize,
@@ -26,7 +25,7 @@ impl Wire {
         Self::with_limits("")
     }
 
-    fn with_limits(limits: &str) -> Self {
+    pub(crate) fn with_limits(limits: &str) -> Self {
         let server = Host {
             top: "engines = 1",
             limits,
@@ -47,7 +46,7 @@ impl Wire {
         }
     }
 
-    fn connect(&self) -> Socket {
+    pub(crate) fn connect(&self) -> Socket {
         Socket::connect(self.server.address())
     }
 
@@ -76,7 +75,7 @@ impl Wire {
     }
 
     /// The only log line; fails unless nothing is left of the connection.
-    fn one_line(&self) -> Line {
+    pub(crate) fn one_line(&self) -> Line {
         let line = self.server.wait_for_connection();
         assert_eq!(line.level, "info", "a stranger caused it");
         assert!(line.value("peer").starts_with("127.0.0.1:"));
@@ -334,96 +333,6 @@ fn nonsense_after_the_hello_gets_an_alert() {
         assert!(line.value("end").starts_with("handshake: "), "{line:?}");
         assert_eq!(line.value("sni"), "a.example");
     }
-}
-
-/// The handshake timeout: longer than a test needs to connect, and short.
-const SHORT: &str = r#"handshake = "1s""#;
-
-/// Fails unless the server closes the connection within its timeout, and sends nothing.
-fn hangs_up(wire: &Wire, mut socket: Socket, start: Instant) -> Line {
-    let _ = socket.read_to_end();
-    let elapsed = start.elapsed();
-    assert!(
-        elapsed >= Duration::from_millis(900),
-        "{elapsed:?} is too early"
-    );
-    assert!(elapsed < Duration::from_secs(8), "{elapsed:?} is too late");
-    let line = wire.one_line();
-    assert_eq!(line.value("end"), "timeout");
-    line
-}
-
-#[test]
-fn a_silent_client_meets_the_handshake_timeout() {
-    let wire = Wire::with_limits(SHORT);
-    let start = Instant::now();
-    hangs_up(&wire, wire.connect(), start);
-}
-
-#[test]
-fn a_hello_byte_by_byte_meets_the_handshake_timeout() {
-    let wire = Wire::with_limits(SHORT);
-    let start = Instant::now();
-    let mut socket = wire.connect();
-    for byte in Hello::GOOD.bytes() {
-        // The test depends on this pace of the client.
-        std::thread::sleep(Duration::from_millis(100));
-        if socket.write_all(&[byte]).is_err() {
-            break;
-        }
-    }
-    hangs_up(&wire, socket, start);
-}
-
-#[test]
-fn silence_after_the_hello_meets_the_handshake_timeout() {
-    for version in [&TLS13, &TLS12] {
-        let wire = Wire::with_limits(SHORT);
-        let start = Instant::now();
-        let mut client = Dial::version(version).start(wire.connect(), "a.example");
-        client.flush().unwrap();
-        let line = hangs_up(&wire, client.socket, start);
-        assert_eq!(line.value("sni"), "a.example");
-    }
-}
-
-#[test]
-fn a_client_that_stays_after_a_failed_handshake_meets_the_timeout() {
-    let wire = Wire::with_limits(SHORT);
-    let mut socket = wire.connect();
-    socket.write_all(b"GET / HTTP/1.0\r\n\r\n").unwrap();
-    assert_eq!(socket.read_to_end().0.len(), 7);
-    // The socket is still open, and the line is written all the same.
-    assert_eq!(wire.one_line().value("end"), "handshake: plain HTTP");
-    drop(socket);
-}
-
-#[test]
-fn a_flood_of_key_updates_gets_unexpected_message() {
-    let server = Server::of(&["cat"]);
-    let mut client = Dial::version(&TLS13).connect(server.address(), "a.example");
-    client.echoes();
-    for _ in 0..40 {
-        client.tls.refresh_traffic_keys().unwrap();
-        client.flush().unwrap();
-    }
-    let ended = client.read_to_end().ended;
-    assert_eq!(ended, Ended::Alert(AlertDescription::UnexpectedMessage));
-    drop(client);
-    let line = server.wait_for_connection();
-    assert!(line.value("end").starts_with("tls: "), "{line:?}");
-    assert_eq!(line.value("exit"), "0");
-}
-
-#[test]
-fn a_few_key_updates_are_answered() {
-    let server = Server::of(&["cat"]);
-    let mut client = Dial::version(&TLS13).connect(server.address(), "a.example");
-    for _ in 0..100 {
-        client.tls.refresh_traffic_keys().unwrap();
-        client.echoes();
-    }
-    client.close();
 }
 
 #[test]

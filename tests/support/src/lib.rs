@@ -13,6 +13,7 @@
 pub mod account;
 pub mod authority;
 pub mod client;
+pub mod dial;
 pub mod examples;
 pub mod host;
 pub mod line;
@@ -31,7 +32,8 @@ use std::env;
 use std::path::PathBuf;
 use std::sync::LazyLock;
 
-pub use client::{Client, Dial, Ended, Received};
+pub use client::{Client, Ended, Received};
+pub use dial::Dial;
 pub use host::Host;
 pub use line::Line;
 pub use server::Server;

@@ -51,7 +51,7 @@ pub fn response(
 }
 
 /// The response that a self-signed certificate is good, valid today and tomorrow. `key`: the file of its key.
-pub fn of_self_signed(directory: &Path, certificate: &str, key: &str) -> Vec<u8> {
+pub(crate) fn of_self_signed(directory: &Path, certificate: &str, key: &str) -> Vec<u8> {
     let serial = run(program("openssl").current_dir(directory).args([
         "x509",
         "-noout",

@@ -150,6 +150,6 @@ impl Drop for Daemon {
 }
 
 /// Writes to standard error what the test runner may not hide.
-pub fn aloud(message: &str) {
+pub(crate) fn aloud(message: &str) {
     let _ = writeln!(io::stderr(), "{message}");
 }

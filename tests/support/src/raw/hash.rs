@@ -23,7 +23,7 @@ impl Hash {
     }
 
     /// A digest.
-    pub fn digest(self, bytes: &[u8]) -> Vec<u8> {
+    pub(super) fn digest(self, bytes: &[u8]) -> Vec<u8> {
         let algorithm = match self {
             Self::Sha256 => &digest::SHA256,
             Self::Sha384 => &digest::SHA384,
@@ -32,7 +32,7 @@ impl Hash {
     }
 
     /// HMAC (RFC 2104).
-    pub fn hmac(self, key: &[u8], bytes: &[u8]) -> Vec<u8> {
+    pub(super) fn hmac(self, key: &[u8], bytes: &[u8]) -> Vec<u8> {
         let algorithm = match self {
             Self::Sha256 => hmac::HMAC_SHA256,
             Self::Sha384 => hmac::HMAC_SHA384,
@@ -43,12 +43,12 @@ impl Hash {
     }
 
     /// HKDF-Extract.
-    pub fn extract(self, salt: &[u8], secret: &[u8]) -> Vec<u8> {
+    pub(super) fn extract(self, salt: &[u8], secret: &[u8]) -> Vec<u8> {
         self.hmac(salt, secret)
     }
 
     /// HKDF-Expand-Label.
-    pub fn expand_label(
+    pub(super) fn expand_label(
         self,
         secret: &[u8],
         label: &str,
@@ -95,7 +95,7 @@ impl Hash {
 
 /// The premaster secret of the PSK suites (RFC 4279 §2): `other` is the (EC)DHE secret (RFC 5489 §2),
 /// or as many zeros as the key is long.
-pub fn premaster(other: Option<&[u8]>, psk: &[u8]) -> Vec<u8> {
+pub(super) fn premaster(other: Option<&[u8]>, psk: &[u8]) -> Vec<u8> {
     let zeros = vec![0; psk.len()];
     [vector16(other.unwrap_or(&zeros)), vector16(psk)].concat()
 }

@@ -199,7 +199,7 @@ impl Hello {
     }
 
     /// Whether TLS 1.3 is offered.
-    pub fn offers_tls13(&self) -> bool {
+    pub(super) fn offers_tls13(&self) -> bool {
         self.get(extension::SUPPORTED_VERSIONS)
             .is_some_and(|list| list[1..].chunks(2).any(|v| v == TLS13.to_be_bytes()))
     }

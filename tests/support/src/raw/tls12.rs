@@ -154,7 +154,7 @@ impl Client {
     }
 
     /// What it sends from now on is protected.
-    pub fn write_protected12(&mut self) {
+    pub(super) fn write_protected12(&mut self) {
         self.channel.write = self.tls12.write.take();
     }
 
