@@ -1,4 +1,4 @@
-//! One client of the reporter: a request, an answer, the end. Each step has its deadline.
+//! One client of the reporter: a request, a response, the end. Each step has a deadline.
 #![forbid(unsafe_code)]
 
 use std::os::fd::OwnedFd;
@@ -7,52 +7,57 @@ use std::time::{Duration, Instant};
 use nix::sys::epoll::{Epoll, EpollEvent, EpollFlags};
 
 use super::http::{Method, Status};
+use super::message::{Endpoint, Outcome, RequestId};
 use super::request::{self, Parsed};
 use super::response::response;
-use super::{Page, RequestId, Verdict};
 use crate::process::socket::{self, Fin, Read};
 use crate::types::Buffer;
 
-/// How long a client may take to ask, the monitor to answer, and a client to take the answer: of each so
-/// long.
+/// Time limit of each step: the client sends its request, the monitor answers, the client takes the response.
 const STEP: Duration = Duration::from_secs(10);
-/// How long it may take to notice the end, so that no RST eats the answer.
+/// Time limit for the client's FIN, so that no RST overtakes the response.
 const DRAIN: Duration = Duration::from_secs(2);
 /// Bytes read at a time.
 const CHUNK: usize = 4096;
 
-/// Somebody who wants to know something.
+/// A client of the reporter.
 pub(super) struct Client {
     socket: OwnedFd,
-    /// When it has to have moved on.
+    /// End of the time for the current step.
     pub(super) deadline: Instant,
     state: State,
-    /// What epoll waits for; empty: it does not know the socket.
+    /// Events that the socket is registered for; empty: the socket is not in the epoll set.
     registered: EpollFlags,
 }
 
 enum State {
-    /// The request is not complete; this much has come.
+    /// The request is not complete; its bytes so far.
     Reading(Vec<u8>),
-    /// The monitor is asked; this much of the answer has come.
-    Asking(Method, Page, String),
-    /// What is left of the answer.
+    /// The monitor has been asked.
+    Waiting {
+        method: Method,
+        endpoint: Endpoint,
+        /// Content of the response so far.
+        content: String,
+    },
+    /// The unsent rest of the response.
     Writing(Buffer),
-    /// All is sent, FIN too; what still comes is dropped.
+    /// Response and FIN are sent; more input is dropped.
     Draining,
 }
 
-/// What to do with a client after its turn.
-pub(super) enum Next {
+/// What the reporter has to do for a client.
+pub(super) enum Action {
+    /// Wait for the next event.
     Wait,
-    /// Ask the monitor for this.
-    Ask(Page),
-    /// Close it.
-    Gone,
+    /// Ask the monitor.
+    Request(Endpoint),
+    /// Close the client.
+    Close,
 }
 
 impl Client {
-    /// Somebody who has just connected; the socket is non-blocking.
+    /// A client that has just connected; the socket is non-blocking.
     pub(super) fn new(socket: OwnedFd, now: Instant) -> Self {
         Self {
             socket,
@@ -62,26 +67,31 @@ impl Client {
         }
     }
 
-    /// Whether its request has not come yet.
+    /// Whether the request is not complete.
     pub(super) fn is_silent(&self) -> bool {
         matches!(self.state, State::Reading(_))
     }
 
-    /// A piece of what it has asked for.
-    pub(super) fn hear(&mut self, text: &str) {
-        if let State::Asking(_, _, answer) = &mut self.state {
-            answer.push_str(text);
+    /// Appends a part of the content of the response.
+    pub(super) fn append_content(&mut self, text: &str) {
+        if let State::Waiting { content, .. } = &mut self.state {
+            content.push_str(text);
         }
     }
 
-    /// That was all of it.
-    pub(super) fn answer(&mut self, verdict: Verdict, now: Instant) {
-        if let State::Asking(method, page, answer) = &mut self.state {
-            let status = match verdict {
-                Verdict::Good => Status::Ok,
-                Verdict::Unavailable => Status::Unavailable,
+    /// Begins to send the response, whose content is complete.
+    pub(super) fn respond(&mut self, outcome: Outcome, now: Instant) {
+        if let State::Waiting {
+            method,
+            endpoint,
+            content,
+        } = &mut self.state
+        {
+            let status = match outcome {
+                Outcome::Ok => Status::Ok,
+                Outcome::Unavailable => Status::Unavailable,
             };
-            let response = response(status, *page, *method, answer);
+            let response = response(status, *endpoint, *method, content);
             self.write(&response, now);
         }
     }
@@ -94,39 +104,43 @@ impl Client {
     }
 
     /// Does what can be done without waiting.
-    pub(super) fn turn(&mut self, now: Instant) -> Next {
+    pub(super) fn advance(&mut self, now: Instant) -> Action {
         if let State::Reading(head) = &mut self.state {
             let mut chunk = [0; CHUNK];
             match socket::receive(&self.socket, &mut chunk) {
-                Read::WouldBlock => return Next::Wait,
-                Read::Eof | Read::Broken => return Next::Gone,
+                Read::WouldBlock => return Action::Wait,
+                Read::Eof | Read::Broken => return Action::Close,
                 Read::Bytes(length) => {
                     head.extend_from_slice(chunk.get(..length).unwrap_or_default());
                 }
             }
             match request::parse(head) {
-                Ok(Parsed::Partial) => return Next::Wait,
-                Ok(Parsed::Whole(request)) => {
-                    self.state = State::Asking(request.method, request.page, String::new());
+                Ok(Parsed::Partial) => return Action::Wait,
+                Ok(Parsed::Complete(request)) => {
+                    self.state = State::Waiting {
+                        method: request.method,
+                        endpoint: request.endpoint,
+                        content: String::new(),
+                    };
                     self.deadline = now + STEP;
-                    return Next::Ask(request.page);
+                    return Action::Request(request.endpoint);
                 }
-                Err(refusal) => {
-                    let text = refusal.text();
-                    let response = response(refusal, Page::Health, Method::Get, text);
+                Err(status) => {
+                    let text = status.text();
+                    let response = response(status, Endpoint::Health, Method::Get, text);
                     self.write(&response, now);
                 }
             }
         }
         if let State::Writing(buffer) = &mut self.state {
             if socket::flush(&self.socket, buffer, Fin::NotYet).is_err() {
-                return Next::Gone;
+                return Action::Close;
             }
             if !buffer.is_empty() {
-                return Next::Wait;
+                return Action::Wait;
             }
             if socket::shutdown_write(&self.socket).is_err() {
-                return Next::Gone;
+                return Action::Close;
             }
             self.state = State::Draining;
             self.deadline = now + DRAIN;
@@ -134,23 +148,23 @@ impl Client {
         if let State::Draining = self.state {
             let mut chunk = [0; CHUNK];
             return match socket::receive(&self.socket, &mut chunk) {
-                Read::Bytes(_) | Read::WouldBlock => Next::Wait,
-                Read::Eof | Read::Broken => Next::Gone,
+                Read::Bytes(_) | Read::WouldBlock => Action::Wait,
+                Read::Eof | Read::Broken => Action::Close,
             };
         }
-        Next::Wait
+        Action::Wait
     }
 
-    /// Makes epoll wait for what the state is waiting for. A socket that nothing is wanted from is taken
-    /// out: its end would keep us awake.
+    /// Registers the socket for the events that the state waits for. A socket without any is removed from the
+    /// epoll set, because a hang-up would be reported again and again.
     pub(super) fn register(&mut self, epoll: &Epoll, id: RequestId) -> nix::Result<()> {
         let wanted = match self.state {
             State::Reading(_) | State::Draining => EpollFlags::EPOLLIN,
-            State::Asking(..) => EpollFlags::empty(),
+            State::Waiting { .. } => EpollFlags::empty(),
             State::Writing(_) => EpollFlags::EPOLLOUT,
         };
         if wanted != self.registered {
-            let mut event = EpollEvent::new(wanted, id);
+            let mut event = EpollEvent::new(wanted, id.0);
             match (self.registered.is_empty(), wanted.is_empty()) {
                 (true, _) => epoll.add(&self.socket, event)?,
                 (false, true) => epoll.delete(&self.socket)?,

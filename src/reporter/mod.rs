@@ -1,9 +1,12 @@
-//! Who answers those who ask for metrics: a process of its own, jailed as an engine is, that speaks HTTP to
-//! strangers and asks the monitor what to tell them.
+//! The reporter: a process that serves metrics, health and readiness over HTTP.
+//!
+//! It is as unprivileged as an engine. It parses the requests of clients, and asks the monitor for the content
+//! of the responses.
 #![forbid(unsafe_code)]
 
 mod client;
 mod http;
+mod message;
 mod request;
 mod response;
 
@@ -13,84 +16,22 @@ use std::time::Instant;
 
 use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
-use serde::{Deserialize, Serialize};
 
 use crate::message::{decode, encode};
 use crate::process::{Channel, Received};
-use client::{Client, Next};
+use client::{Action, Client};
+pub use message::{Endpoint, FromReporter, MAX_PART, MAX_REQUESTS, Outcome, RequestId, ToReporter};
 
-/// Clients at a time; one more, and the oldest goes that has not even asked yet.
-const MOST_CLIENTS: usize = 32;
-/// Questions that the monitor has not answered yet, at most, those of clients that are gone among them.
-pub const MOST_QUESTIONS: usize = 64;
-/// Bytes of an answer in one message, at most.
-pub const PART: usize = 8 * 1024;
+/// Largest number of clients. One more replaces the oldest that has not sent its request.
+const MAX_CLIENTS: usize = 32;
 /// Events taken from the kernel at a time.
 const EVENTS: usize = 32;
-/// The channel's token; clients have their number.
+/// Token of the channel. The token of a client is its request id.
 const CHANNEL: u64 = u64::MAX;
 
-/// A client of the reporter, and its request, in messages.
-pub type RequestId = u64;
-
-/// Monitor → reporter.
-#[derive(Serialize, Deserialize)]
-pub enum ToReporter {
-    /// Somebody has connected. Carries the socket.
-    Accepted,
-    /// A piece of an answer: at most [`PART`] bytes.
-    Part {
-        /// Whose question it answers.
-        id: RequestId,
-        /// The text after what has come before.
-        text: String,
-    },
-    /// The answer is complete.
-    End {
-        /// Whose question it answers.
-        id: RequestId,
-        /// What it amounts to.
-        verdict: Verdict,
-    },
-}
-
-/// Reporter → monitor.
-#[derive(Serialize, Deserialize)]
-pub enum FromReporter {
-    /// A client has asked for a page.
-    Asked {
-        /// Which client.
-        id: RequestId,
-        /// What it wants.
-        page: Page,
-    },
-    /// It has to end, for this reason.
-    Failed(String),
-}
-
-/// What there is to ask for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Page {
-    /// `/metrics`: all numbers, as Prometheus reads them.
-    Metrics,
-    /// `/healthz`: whether the monitor still does its work.
-    Health,
-    /// `/readyz`: whether new clients are served.
-    Readiness,
-}
-
-/// What an answer amounts to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Verdict {
-    /// As wanted: 200.
-    Good,
-    /// Not now: 503.
-    Unavailable,
-}
-
-/// Answers until the monitor is gone.
+/// Serves clients until the monitor is gone.
 ///
-/// Errors: those of epoll(7), and a channel that broke or spoke nonsense.
+/// Errors: those of epoll(7), and a channel that is broken or carries an invalid message.
 pub fn run(channel: Channel) -> nix::Result<()> {
     let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
     epoll.add(&channel, EpollEvent::new(EpollFlags::EPOLLIN, CHANNEL))?;
@@ -99,7 +40,7 @@ pub fn run(channel: Channel) -> nix::Result<()> {
         channel_interest: EpollFlags::EPOLLIN,
         epoll,
         clients: BTreeMap::new(),
-        next_id: 0,
+        next_id: RequestId(0),
         unanswered: 0,
         now: Instant::now(),
     };
@@ -113,11 +54,11 @@ pub fn run(channel: Channel) -> nix::Result<()> {
         reporter.now = Instant::now();
         for event in events.get(..count).unwrap_or_default() {
             match event.data() {
-                CHANNEL => match reporter.messages()? {
-                    Monitor::Lives => {}
-                    Monitor::Gone => return Ok(()),
+                CHANNEL => match reporter.receive()? {
+                    ChannelState::Open => {}
+                    ChannelState::Closed => return Ok(()),
                 },
-                id => reporter.turn(id)?,
+                id => reporter.advance(RequestId(id))?,
             }
         }
         reporter.expire();
@@ -125,49 +66,49 @@ pub fn run(channel: Channel) -> nix::Result<()> {
     }
 }
 
-/// Whether there is anybody left to ask.
-enum Monitor {
-    Lives,
-    Gone,
+/// Whether the monitor is there.
+enum ChannelState {
+    Open,
+    Closed,
 }
 
 struct Reporter {
     channel: Channel,
     channel_interest: EpollFlags,
     epoll: Epoll,
-    /// The oldest first.
+    /// The clients by the ids of their requests, the oldest first.
     clients: BTreeMap<RequestId, Client>,
     next_id: RequestId,
-    /// Questions that the monitor has not answered yet.
+    /// Number of requests that the monitor has not answered.
     unanswered: usize,
-    /// The time of this turn of the loop.
+    /// Time at which this iteration of the loop began.
     now: Instant,
 }
 
 impl Reporter {
-    /// Takes messages from the monitor.
-    fn messages(&mut self) -> nix::Result<Monitor> {
+    /// Receives messages from the monitor.
+    fn receive(&mut self) -> nix::Result<ChannelState> {
         loop {
             let (message, descriptors) = match self.channel.receive()? {
-                Received::Empty => return Ok(Monitor::Lives),
-                Received::Closed => return Ok(Monitor::Gone),
+                Received::Empty => return Ok(ChannelState::Open),
+                Received::Closed => return Ok(ChannelState::Closed),
                 Received::Message(bytes, descriptors) => (decode::<ToReporter>(bytes), descriptors),
             };
             let mut descriptors = descriptors.into_iter();
             match (message, descriptors.next(), descriptors.next()) {
                 (Some(ToReporter::Accepted), Some(socket), None) => self.accept(socket)?,
-                // This process has as many descriptors as it may have.
+                // The descriptor is missing: this process has as many as it may have.
                 (Some(ToReporter::Accepted), None, None) => {}
                 (Some(ToReporter::Part { id, text }), None, None) => {
                     if let Some(client) = self.clients.get_mut(&id) {
-                        client.hear(&text);
+                        client.append_content(&text);
                     }
                 }
-                (Some(ToReporter::End { id, verdict }), None, None) => {
+                (Some(ToReporter::Complete { id, outcome }), None, None) => {
                     self.unanswered = self.unanswered.saturating_sub(1);
                     if let Some(client) = self.clients.get_mut(&id) {
-                        client.answer(verdict, self.now);
-                        self.turn(id)?;
+                        client.respond(outcome, self.now);
+                        self.advance(id)?;
                     }
                 }
                 _ => return Err(Errno::EPROTO),
@@ -175,9 +116,10 @@ impl Reporter {
         }
     }
 
+    /// Begins to serve a client.
     fn accept(&mut self, socket: OwnedFd) -> nix::Result<()> {
-        if self.clients.len() >= MOST_CLIENTS {
-            // Who is slow on purpose makes room for who asks at once.
+        if self.clients.len() >= MAX_CLIENTS {
+            // Clients that are slow on purpose make room for clients that send their request at once.
             let silent = self.clients.iter().find(|(_, client)| client.is_silent());
             let oldest = silent.or_else(|| self.clients.iter().next());
             if let Some(id) = oldest.map(|(id, _)| *id) {
@@ -185,30 +127,30 @@ impl Reporter {
             }
         }
         let id = self.next_id;
-        self.next_id += 1;
+        self.next_id.0 += 1;
         self.clients.insert(id, Client::new(socket, self.now));
         // The request is often there already.
-        self.turn(id)
+        self.advance(id)
     }
 
     /// Does for a client what can be done without waiting.
-    fn turn(&mut self, id: RequestId) -> nix::Result<()> {
+    fn advance(&mut self, id: RequestId) -> nix::Result<()> {
         let Some(client) = self.clients.get_mut(&id) else {
-            return Ok(()); // it went earlier in this turn of the loop
+            return Ok(()); // the client was closed earlier in this iteration of the loop
         };
-        match client.turn(self.now) {
-            Next::Wait => {}
-            Next::Ask(_) if self.unanswered >= MOST_QUESTIONS => {
-                client.hear("too many questions\n");
-                client.answer(Verdict::Unavailable, self.now);
+        match client.advance(self.now) {
+            Action::Wait => {}
+            Action::Request(_) if self.unanswered >= MAX_REQUESTS => {
+                client.append_content("too many questions\n");
+                client.respond(Outcome::Unavailable, self.now);
             }
-            Next::Ask(page) => {
+            Action::Request(endpoint) => {
                 self.unanswered += 1;
-                let message = encode(&FromReporter::Asked { id, page });
+                let message = encode(&FromReporter::Request { id, endpoint });
                 self.channel.send(message, Vec::new())?;
             }
-            Next::Gone => {
-                self.clients.remove(&id); // closes its socket, which leaves epoll by that
+            Action::Close => {
+                self.clients.remove(&id); // closes the socket, which removes it from the epoll set
                 return Ok(());
             }
         }
@@ -218,6 +160,7 @@ impl Reporter {
         Ok(())
     }
 
+    /// Time until the next deadline.
     fn timeout(&self) -> EpollTimeout {
         let Some(next) = self.clients.values().map(|client| client.deadline).min() else {
             return EpollTimeout::NONE;
@@ -226,12 +169,13 @@ impl Reporter {
         EpollTimeout::from(u16::try_from(wait.saturating_add(1)).unwrap_or(u16::MAX))
     }
 
+    /// Closes the clients whose deadline has passed.
     fn expire(&mut self) {
         let now = self.now;
         self.clients.retain(|_, client| client.deadline > now);
     }
 
-    /// Sends on what the monitor had no room for.
+    /// Sends queued messages, and registers the channel for writing while messages are queued.
     fn flush(&mut self) -> nix::Result<()> {
         if self.channel.wants_write() {
             self.channel.flush()?;

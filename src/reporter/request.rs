@@ -1,32 +1,33 @@
-//! Bytes → what a client of the reporter wants (RFC 9112).
+//! Parsing of HTTP requests (RFC 9112).
 #![forbid(unsafe_code)]
 
-use super::Page;
 use super::http::{Method, Status};
+use super::message::Endpoint;
 
-/// The longest request that is read, in bytes.
+/// Longest request, in bytes.
 const MAX_HEAD: usize = 8 * 1024;
-/// Header fields, at most.
+/// Largest number of header fields.
 const MAX_FIELDS: usize = 64;
 
-/// A request, as far as it matters.
+/// A request of a client.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Request {
     pub(super) method: Method,
-    pub(super) page: Page,
+    pub(super) endpoint: Endpoint,
 }
 
-/// What so many bytes are.
+/// Result of [`parse`].
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Parsed {
-    Whole(Request),
-    /// More has to come.
+    /// A complete request.
+    Complete(Request),
+    /// The request is not complete.
     Partial,
 }
 
-/// The request in these bytes; what comes after it is of no interest.
+/// Parses the request at the start of these bytes.
 ///
-/// Errors: the status to answer with.
+/// Errors: the status of the response.
 pub(super) fn parse(bytes: &[u8]) -> Result<Parsed, Status> {
     let mut fields = [httparse::EMPTY_HEADER; MAX_FIELDS];
     let mut request = httparse::Request::new(&mut fields);
@@ -48,13 +49,13 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Parsed, Status> {
         Some("HEAD") => Method::Head,
         _ => return Err(Status::MethodNotAllowed),
     };
-    let page = match path(request.path.unwrap_or_default()) {
-        "/metrics" => Page::Metrics,
-        "/healthz" => Page::Health,
-        "/readyz" => Page::Readiness,
+    let endpoint = match path(request.path.unwrap_or_default()) {
+        "/metrics" => Endpoint::Metrics,
+        "/healthz" => Endpoint::Health,
+        "/readyz" => Endpoint::Readiness,
         _ => return Err(Status::NotFound),
     };
-    Ok(Parsed::Whole(Request { method, page }))
+    Ok(Parsed::Complete(Request { method, endpoint }))
 }
 
 /// The path of a request target without its query. "a server MUST accept the absolute-form in requests even
@@ -70,10 +71,10 @@ fn path(target: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
-    use super::{MAX_HEAD, Method, Page, Parsed, Request, Status, parse};
+    use super::{Endpoint, MAX_HEAD, Method, Parsed, Request, Status, parse};
 
-    fn wants(text: &str, method: Method, page: Page) {
-        let wanted = Ok(Parsed::Whole(Request { method, page }));
+    fn assert_parsed(text: &str, method: Method, endpoint: Endpoint) {
+        let wanted = Ok(Parsed::Complete(Request { method, endpoint }));
         assert_eq!(parse(text.as_bytes()), wanted, "{text:?}");
         for length in 0..text.len() {
             let part = &text.as_bytes()[..length];
@@ -82,27 +83,31 @@ mod tests {
     }
 
     #[test]
-    fn get_and_head_of_each_page_are_understood_at_their_last_byte() {
-        wants(
+    fn get_and_head_of_each_endpoint_are_complete_at_their_last_byte() {
+        assert_parsed(
             "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n",
             Method::Get,
-            Page::Metrics,
+            Endpoint::Metrics,
         );
-        wants(
+        assert_parsed(
             "HEAD /healthz HTTP/1.1\r\nhost: x\r\nA: b\r\n\r\n",
             Method::Head,
-            Page::Health,
+            Endpoint::Health,
         );
-        wants("GET /readyz HTTP/1.0\r\n\r\n", Method::Get, Page::Readiness);
-        wants(
+        assert_parsed(
+            "GET /readyz HTTP/1.0\r\n\r\n",
+            Method::Get,
+            Endpoint::Readiness,
+        );
+        assert_parsed(
             "GET http://localhost:9464/metrics?a=b HTTP/1.1\r\nHost: localhost\r\n\r\n",
             Method::Get,
-            Page::Metrics,
+            Endpoint::Metrics,
         );
     }
 
     #[test]
-    fn anything_else_is_refused_with_the_status_that_says_why() {
+    fn other_requests_are_refused_with_the_status_of_their_error() {
         let refused = |text: &str| parse(text.as_bytes()).unwrap_err();
         let host = "HTTP/1.1\r\nHost: x\r\n\r\n";
         assert_eq!(

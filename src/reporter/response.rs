@@ -1,15 +1,20 @@
-//! What a client of the reporter is told (RFC 9112 §4).
+//! Composing of HTTP responses (RFC 9112 §4).
 #![forbid(unsafe_code)]
 
-use super::Page;
 use super::http::{Method, Status};
+use super::message::Endpoint;
 
-/// A response, whole.
-pub(super) fn response(status: Status, page: Page, method: Method, content: &str) -> Vec<u8> {
-    // Of Prometheus's "Exposition formats": the text format has a version of its own.
-    let kind = match page {
-        Page::Metrics => "text/plain; version=0.0.4; charset=utf-8",
-        Page::Health | Page::Readiness => "text/plain; charset=utf-8",
+/// The bytes of a response.
+pub(super) fn response(
+    status: Status,
+    endpoint: Endpoint,
+    method: Method,
+    content: &str,
+) -> Vec<u8> {
+    // The version of the text format, of Prometheus's "Exposition formats".
+    let content_type = match endpoint {
+        Endpoint::Metrics => "text/plain; version=0.0.4; charset=utf-8",
+        Endpoint::Health | Endpoint::Readiness => "text/plain; charset=utf-8",
     };
     // "The origin server MUST generate an Allow header field in a 405 response" (RFC 9110 §15.5.6).
     let allow = match status {
@@ -17,7 +22,7 @@ pub(super) fn response(status: Status, page: Page, method: Method, content: &str
         _ => "",
     };
     let head = format!(
-        "HTTP/1.1 {}\r\nContent-Type: {kind}\r\nContent-Length: {}\r\n{allow}Cache-Control: no-store\r\n\
+        "HTTP/1.1 {}\r\nContent-Type: {content_type}\r\nContent-Length: {}\r\n{allow}Cache-Control: no-store\r\n\
          Connection: close\r\n\r\n",
         status.line(),
         content.len(),

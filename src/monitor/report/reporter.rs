@@ -20,7 +20,7 @@ use crate::monitor::generation::Generation;
 use crate::monitor::listeners::{AcceptError, Listeners, Plan};
 use crate::monitor::token::Token;
 use crate::process::{Channel, Forked, Jail, Received, exit_now, fork_engine};
-use crate::reporter::{self, MOST_QUESTIONS, PART, Page, RequestId, ToReporter, Verdict};
+use crate::reporter::{self, Endpoint, MAX_PART, MAX_REQUESTS, Outcome, RequestId, ToReporter};
 
 /// Wait before the next start after a reporter has died.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -182,48 +182,44 @@ impl Reporter {
             Ok(Received::Message(..)) => None,
             Ok(Received::Closed) | Err(_) => return self.lose("it is gone"),
         };
-        let (id, page) = match message {
-            Some(reporter::FromReporter::Asked { id, page }) => (id, page),
+        let (id, endpoint) = match message {
+            Some(reporter::FromReporter::Request { id, endpoint }) => (id, endpoint),
             Some(reporter::FromReporter::Failed(why)) if why.len() <= MAX_TEXT => {
                 return self.lose(&why);
             }
             _ => return self.lose("it broke the protocol"),
         };
-        let (verdict, text) = match (page, unready) {
-            (Page::Metrics, _) if self.waiting >= MOST_QUESTIONS => {
+        let (outcome, text) = match (endpoint, unready) {
+            (Endpoint::Metrics, _) if self.waiting >= MAX_REQUESTS => {
                 return self.lose("it asks too much");
             }
-            (Page::Metrics, _) => {
+            (Endpoint::Metrics, _) => {
                 self.waiting += 1;
                 return ReporterEvent::Request(id);
             }
-            (Page::Health, _) => (Verdict::Good, "ok"),
-            (Page::Readiness, None) => (Verdict::Good, "ready"),
-            (Page::Readiness, Some(why)) => (Verdict::Unavailable, why),
+            (Endpoint::Health, _) => (Outcome::Ok, "ok"),
+            (Endpoint::Readiness, None) => (Outcome::Ok, "ready"),
+            (Endpoint::Readiness, Some(why)) => (Outcome::Unavailable, why),
         };
-        self.answer(id, verdict, &format!("{text}\n"), epoll);
+        self.answer(id, outcome, &format!("{text}\n"), epoll);
         ReporterEvent::Answered
     }
 
     /// Answers a request for the metrics.
     pub(in crate::monitor) fn answer_metrics(&mut self, id: RequestId, text: &str, epoll: &Epoll) {
         self.waiting = self.waiting.saturating_sub(1);
-        self.answer(id, Verdict::Good, text, epoll);
+        self.answer(id, Outcome::Ok, text, epoll);
     }
 
     /// Answers a request.
-    fn answer(&mut self, id: RequestId, verdict: Verdict, mut text: &str, epoll: &Epoll) {
-        while !text.is_empty() {
-            let (part, rest) = text.split_at(text.floor_char_boundary(PART));
-            let text_of_part = part.to_owned();
-            let message = ToReporter::Part {
-                id,
-                text: text_of_part,
-            };
-            self.send(&message, Vec::new(), epoll);
-            text = rest;
+    fn answer(&mut self, id: RequestId, outcome: Outcome, mut content: &str, epoll: &Epoll) {
+        while !content.is_empty() {
+            let (part, rest) = content.split_at(content.floor_char_boundary(MAX_PART));
+            let text = part.to_owned();
+            self.send(&ToReporter::Part { id, text }, Vec::new(), epoll);
+            content = rest;
         }
-        self.send(&ToReporter::End { id, verdict }, Vec::new(), epoll);
+        self.send(&ToReporter::Complete { id, outcome }, Vec::new(), epoll);
     }
 
     fn send(&mut self, message: &ToReporter, descriptors: Vec<OwnedFd>, epoll: &Epoll) {
