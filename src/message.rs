@@ -1,7 +1,7 @@
-//! What monitor and engine say to each other: one datagram a message, in postcard's encoding.
+//! Messages between monitor and engine: each is one datagram, in postcard's encoding.
 //!
-//! The monitor takes every message of an engine as hostile: it is decoded strictly, and an engine
-//! that breaks the protocol is ended.
+//! The monitor treats every message of an engine as hostile: it decodes the message strictly, and ends an
+//! engine that breaks the protocol.
 #![forbid(unsafe_code)]
 
 use std::net::SocketAddr;
@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 use crate::tls::tickets::TicketKeys;
 use crate::types::{ConnectionId, HandshakeInfo, HostId, ListenerId, Severity, Stdio};
 
-/// The longest text that an engine sends, in bytes: a reason, a line for the log.
+/// Longest text that an engine sends, in bytes: a reason or a line for the log.
 pub const MAX_TEXT: usize = 4096;
 
 /// Monitor → engine.
@@ -20,132 +20,133 @@ pub const MAX_TEXT: usize = 4096;
 pub enum ToEngine {
     /// A client has connected. Carries its socket.
     Accepted {
-        /// The connection from now on.
+        /// Id of the connection.
         id: ConnectionId,
-        /// The listener that accepted it.
+        /// Listener that accepted the connection.
         listener: ListenerId,
     },
-    /// A host has room for a client that has chosen it, or we for one whose PROXY header has come.
+    /// The connection is within the limits: those of its host after [`ToMonitor::HostChosen`], those of its source
+    /// after [`ToMonitor::ProxyHeader`].
     Admitted {
-        /// Which connection.
+        /// The connection.
         id: ConnectionId,
     },
-    /// The plaintext side is ready. Carries a socket, or two pipes: one to read, one to write.
+    /// The command has been started. Carries a socket, or two pipes: one to read, one to write.
     Opened {
-        /// Which connection.
+        /// The connection.
         id: ConnectionId,
-        /// Which of the two it is.
+        /// Kind of the descriptors.
         stdio: Stdio,
     },
-    /// A backend has accepted. Carries the socket.
+    /// A backend has accepted the connection. Carries the socket.
     Connected {
-        /// Which connection.
+        /// The connection.
         id: ConnectionId,
-        /// What kind of socket.
+        /// Kind of the socket.
         transport: Transport,
     },
-    /// There is no plaintext side, or no room at the host.
+    /// The program cannot be reached, or the connection is over a limit.
     Refused {
-        /// Which connection.
+        /// The connection.
         id: ConnectionId,
     },
-    /// Session ticket keys from now on. An engine is born with those of its day.
+    /// New session ticket keys. Those of the present are in an engine from its start.
     TicketKeys(TicketKeys),
-    /// Somebody wants to know how much each connection has moved: [`ToMonitor::Traffic`] and then
-    /// [`ToMonitor::TrafficReported`] is the answer.
+    /// Request for the traffic of each connection: [`ToMonitor::Traffic`], then [`ToMonitor::TrafficReported`]
+    /// is the answer.
     ReportTraffic,
-    /// No more connections come; leave when the last one has ended.
+    /// No more connections come. The engine ends after its last one.
     Drain,
 }
 
 /// Engine → monitor.
 #[derive(Serialize, Deserialize)]
 pub enum ToMonitor {
-    /// The engine has given up what it had to, and can serve.
+    /// The engine has given up its privileges, and can serve.
     Ready,
-    /// The PROXY header of a client has come.
+    /// A connection has begun with this PROXY header.
     ProxyHeader {
-        /// Which connection.
+        /// The connection.
         id: ConnectionId,
-        /// The client's address and the one that it connected to; `None`: it says nothing of them.
+        /// Address of the client, and the address that the client connected to; `None`: the header has none.
         addresses: Option<(SocketAddr, SocketAddr)>,
     },
-    /// A client has chosen a host that has a limit of its own: may it have it?
+    /// A client has chosen a host that has a limit of connections: a request for admission.
     HostChosen {
-        /// Which connection.
+        /// The connection.
         id: ConnectionId,
         /// The host.
         host: HostId,
     },
-    /// A handshake is complete: the host's program is wanted.
+    /// A handshake is complete: a request for the host's program.
     Open {
-        /// Which connection.
+        /// The connection.
         id: ConnectionId,
-        /// Its host.
+        /// The host.
         host: HostId,
-        /// What the handshake found out.
+        /// Facts that the handshake established.
         handshake: HandshakeInfo,
-        /// From accept to the end of the handshake, in microseconds.
+        /// Time from accept to the end of the handshake, in microseconds.
         handshake_us: u32,
     },
-    /// The client has vanished, from a host that wants the command killed then.
+    /// The client has vanished, and the host's command is to be killed in this case.
     Kill {
-        /// Which connection.
+        /// The connection.
         id: ConnectionId,
     },
     /// A connection has ended, and its socket is closed.
     Closed {
-        /// Which connection.
+        /// The connection.
         id: ConnectionId,
-        /// How it went.
+        /// Summary of the connection.
         summary: Summary,
     },
-    /// How much connections have moved so far; of many connections it takes several.
+    /// Traffic of at most [`TRAFFIC_PER_MESSAGE`] connections so far.
     Traffic(Vec<Traffic>),
-    /// Each connection has been in a [`ToMonitor::Traffic`] since the monitor has asked.
+    /// Each connection has been in a [`ToMonitor::Traffic`] since [`ToEngine::ReportTraffic`].
     TrafficReported,
-    /// Something for the log.
+    /// A line for the log.
     Log {
-        /// How much it matters.
+        /// Severity of the line.
         severity: Severity,
-        /// The connection that it is about.
+        /// Connection that the line is about.
         id: Option<ConnectionId>,
-        /// One line.
+        /// The line.
         line: String,
     },
 }
 
-/// How much a connection has moved so far, as its [`Summary`] will count it.
+/// Traffic of a connection so far, counted as in [`Summary`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Traffic {
-    /// Which connection.
+    /// The connection.
     pub id: ConnectionId,
-    /// Plaintext bytes from the client that the command's side took.
+    /// Plaintext bytes from the client that the program has taken.
     pub received: u64,
-    /// Plaintext bytes from the command that went to the client.
+    /// Plaintext bytes from the program that were sent to the client.
     pub sent: u64,
 }
 
-/// The most of them in one message: a number takes up to ten bytes.
+/// Largest number of [`Traffic`] in one message: a number takes up to ten bytes.
 pub const TRAFFIC_PER_MESSAGE: usize = 500;
 
-/// How a connection went.
+/// Summary of a connection that has ended.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Summary {
-    /// The host, where one was chosen.
+    /// The host, if one was chosen.
     pub host: Option<HostId>,
-    /// What is known of the client, unless [`ToMonitor::Open`] has said it.
+    /// Facts that the handshake established.
     pub handshake: Option<HandshakeInfo>,
-    /// Plaintext bytes from the client that the command's side took.
+    /// Plaintext bytes from the client that the program has taken.
     pub received: u64,
-    /// Plaintext bytes from the command that went to the client.
+    /// Plaintext bytes from the program that were sent to the client.
     pub sent: u64,
-    /// How it ended.
+    /// Reason of the end.
     pub end: End,
 }
 
 impl Summary {
-    /// Of a connection that nothing is known of.
+    /// Summary of a connection of which nothing is known but its end.
     pub fn unknown(end: End) -> Self {
         Self {
             host: None,
@@ -157,51 +158,51 @@ impl Summary {
     }
 }
 
-/// How a backend was reached.
+/// Transport of a connection to a backend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Transport {
-    /// By TCP.
+    /// TCP.
     Tcp,
-    /// Over a Unix-domain socket.
+    /// Unix-domain socket.
     Unix,
 }
 
-/// How a connection ended.
+/// Reason why a connection has ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum End {
-    /// In good order.
+    /// Both sides have closed the connection.
     Closed,
     /// The client vanished without `close_notify`.
     Truncated,
-    /// The client's side broke.
+    /// The client has reset the connection.
     Reset,
-    /// A deadline passed: handshake, idle or linger.
+    /// A time limit has passed: handshake, idle or linger.
     Timeout,
-    /// It was never served, for a reason of ours.
+    /// The connection was over a limit, or descriptors had run out.
     Refused,
-    /// The handshake failed; whose fault, and what.
+    /// The handshake has failed, for this reason.
     Handshake(String),
-    /// The client broke the protocol after the handshake.
+    /// The client has broken the TLS protocol after the handshake.
     Tls(String),
-    /// The backend broke its connection.
-    Backend,
-    /// The program did not start, or there was no backend; the monitor knows why.
-    Launch,
+    /// The backend has reset its connection.
+    BackendReset,
+    /// The command did not start, or no backend could be reached. The monitor knows the reason.
+    NoProgram,
 }
 
-/// A text of at most [`MAX_TEXT`] bytes: the front of this one.
+/// Shortens a text to at most [`MAX_TEXT`] bytes.
 pub fn bounded(mut text: String) -> String {
     text.truncate(text.floor_char_boundary(MAX_TEXT));
     text
 }
 
-/// A message as a datagram. It may hold ticket keys, so it is wiped in the end.
+/// Encodes a message as a datagram. It is wiped when it is dropped, because it may hold ticket keys.
 pub fn encode(message: &impl Serialize) -> Zeroizing<Vec<u8>> {
-    // Only types that postcard cannot represent (unsized sequences) make it fail; there are none here.
+    // Only types that postcard cannot represent (unsized sequences) make this fail; no message has one.
     Zeroizing::new(postcard::to_stdvec(message).unwrap_or_default())
 }
 
-/// A datagram as a message; `None`: it is not one, wholly.
+/// Decodes a datagram; `None`: it is not exactly one message.
 pub fn decode<T: DeserializeOwned>(datagram: &[u8]) -> Option<T> {
     match postcard::take_from_bytes(datagram) {
         Ok((message, [])) => Some(message),

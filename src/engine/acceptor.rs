@@ -1,4 +1,4 @@
-//! The virtual hosts as the TLS engines want them, and which engine a client gets.
+//! Acceptors: the TLS configuration of each host, and the choice of the session for a client.
 #![forbid(unsafe_code)]
 
 use std::sync::Arc;
@@ -20,7 +20,7 @@ use crate::tls::staple::Shown;
 use crate::tls::tickets::TicketKeyRing;
 use crate::types::NamePattern;
 
-/// A host as the engines want it: with certificates, pre-shared keys, or both.
+/// The TLS configuration of a host: certificates, pre-shared keys, or both.
 pub struct Acceptor {
     certificates: Option<Arc<ServerConfig>>,
     clients: Option<Arc<Verifier>>,
@@ -28,9 +28,9 @@ pub struct Acceptor {
 }
 
 impl Acceptor {
-    /// What answers the clients of a host. `form`: whether it is worth while to prepare for more than one.
+    /// The acceptor of a host. `form`: whether it serves one connection or many.
     ///
-    /// Errors: rustls's, when the provider lacks what TLS 1.2 and 1.3 need, or has no randomness.
+    /// Errors: those of rustls, if the provider lacks algorithms of TLS 1.2 and 1.3, or has no randomness.
     pub fn new(
         host: &Host,
         form: Form,
@@ -58,8 +58,8 @@ impl Acceptor {
         })
     }
 
-    /// The session that answers a client: with a key that the host knows, if it offers one; else with
-    /// the host's certificates, if it has any. Where there is only the engine for keys, that says no.
+    /// A session for a client: with a pre-shared key if the client offers one that the host knows, else with the
+    /// certificates of the host. A host without certificates refuses the client by a session for pre-shared keys.
     ///
     /// `None`: rustls cannot serve with this configuration.
     pub fn session(&self, hello: &hello::ClientHello) -> Option<Session> {
@@ -108,23 +108,24 @@ fn certificates(
     let mut config = config.with_cert_resolver(resolver);
     config.alpn_protocols = alpn(host);
     config.max_fragment_size = host.profile.max_fragment_size();
-    // Tickets carry the session: nothing is kept here for clients that come back.
+    // Tickets carry the session: the server stores nothing for a resumption.
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.ticketer = tickets.ticketer(binding(host));
-    // Whoever comes back gets the next one; OpenSSL's servers give no more then, either.
+    // A resumed session gets a new ticket. OpenSSL's servers send one too.
     config.send_tls13_tickets = 1;
     Ok(config)
 }
 
-/// Compresses the host's certificates (RFC 8879) where that pays: for several clients, of whom the first has
-/// it done for the others. It takes longer than the rest of a handshake.
+/// Enables compression of the host's certificates (RFC 8879), unless only one client is served: compression
+/// takes longer than the rest of a handshake, and its result is kept for the next clients.
 fn compress(config: &mut ServerConfig, host: &Host, form: Form) {
-    // Nothing of a stranger's is decompressed.
+    // Certificates of clients are never decompressed.
     config.cert_decompressors = Vec::new();
     if form == Form::OneConnection {
         config.cert_compressors = Vec::new();
     }
-    // Room for each chain, with its staple and without: nobody is to make us do it again and again.
+    // The cache has room for each chain, with its staple and without, so that clients cannot cause repeated
+    // compression.
     let forms = 2 * host.certificates.len() * config.cert_compressors.len();
     config.cert_compression_cache = Arc::new(CompressionCache::new(forms));
 }
@@ -134,24 +135,24 @@ fn alpn(host: &Host) -> Vec<Vec<u8>> {
     protocols.map(|name| name.clone().into_bytes()).collect()
 }
 
-/// The certificates of one host, side by side.
+/// The certificates of one host.
 #[derive(Debug)]
 struct Identities(Vec<Shown>);
 
 impl ResolvesServerCert for Identities {
-    /// The first one whose key can sign what the client can verify (RFC 8446 §4.4.2.2).
+    /// The first certificate whose key can sign with a scheme that the client offers (RFC 8446 §4.4.2.2).
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         let offered = hello.signature_schemes();
         let fits = |shown: &&Shown| shown.certified.key.choose_scheme(offered).is_some();
-        // Where none fits, rustls finds that out with the first, and sends the alert.
+        // If none fits, rustls finds that out with the first, and sends the alert.
         let shown = self.0.iter().find(fits).or(self.0.first())?;
         Some(Arc::clone(shown.at(SystemTime::now())))
     }
 }
 
-/// What a session ticket is bound to: a host is its names, its protocols, its certificates and what it asks of
-/// those of its clients, in whatever process and generation, and on whatever machine (RFC 6066 §3: no
-/// resumption under another name).
+/// Digest of a host that its session tickets are bound to (RFC 6066 §3: no resumption under another name). A host
+/// is its names, its protocols, its certificates and its policy for client certificates. It is the same in
+/// another process, generation or machine.
 fn binding(host: &Host) -> [u8; 32] {
     let mut context = digest::Context::new(&SHA256);
     let mut add = |bytes: &[u8]| {
@@ -159,7 +160,7 @@ fn binding(host: &Host) -> [u8; 32] {
         context.update(bytes);
     };
     add(host.label.as_bytes());
-    // How many there are of each comes first, lest one list be taken for the beginning of the next.
+    // The length of each list comes first, so that no list is taken for the beginning of the next.
     add(&(host.names.len() as u64).to_be_bytes());
     for name in &host.names {
         let (kind, name) = match name {

@@ -17,7 +17,7 @@ pub(super) enum ProgramStream {
 }
 
 impl ProgramStream {
-    /// The descriptor that is read, and the one that is written where that is another.
+    /// The descriptor that is read, and the one that is written if that is another.
     pub(super) fn descriptors(&self) -> (BorrowedFd<'_>, Option<BorrowedFd<'_>>) {
         match self {
             Self::Socket(socket) | Self::Backend(socket, _) => (socket.as_fd(), None),

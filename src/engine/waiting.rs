@@ -1,4 +1,4 @@
-//! What connections wait for: descriptors in the epoll set, and deadlines.
+//! Registrations in the epoll set, and timers.
 #![forbid(unsafe_code)]
 
 use std::cmp::Reverse;
@@ -6,21 +6,23 @@ use std::os::fd::{AsFd, BorrowedFd};
 
 use nix::sys::epoll::{EpollEvent, EpollFlags, EpollTimeout};
 
+use super::event_loop::{EventLoop, PROGRAM, PROGRAM_INPUT};
 use super::program::ProgramStream;
-use super::{COMMAND, COMMAND_INPUT, Running};
 use crate::types::ConnectionId;
 
-impl Running<'_> {
+impl EventLoop<'_> {
+    /// Time until the next timer.
     pub(super) fn timeout(&self) -> EpollTimeout {
         let Some(Reverse((when, _))) = self.timers.peek() else {
             return EpollTimeout::NONE;
         };
         let wait = when.saturating_duration_since(self.shared.now);
-        // A millisecond late rather than early, and at most a minute at a time.
+        // The wait ends a millisecond late rather than early, and lasts a minute at most.
         let milliseconds = u16::try_from(wait.as_millis().saturating_add(1)).unwrap_or(60_000);
         EpollTimeout::from(milliseconds)
     }
 
+    /// Handles the timers that have gone off.
     pub(super) fn expire(&mut self) {
         while let Some(&Reverse((when, id))) = self.timers.peek() {
             if when > self.shared.now {
@@ -32,53 +34,53 @@ impl Running<'_> {
                 .get_mut(&id)
                 .filter(|e| e.timer == Some(when))
             else {
-                continue; // it has ended, or has an earlier timer
+                continue; // the connection has ended, or has an earlier timer
             };
             entry.timer = None;
             match entry.connection.deadline {
                 Some(deadline) if deadline <= self.shared.now => {
-                    self.turn(id, |connection, shared| connection.expire(shared));
+                    self.advance(id, |connection, shared| connection.expire(shared));
                 }
-                _ => self.arm(id), // it has moved since
+                _ => self.arm(id), // the deadline has been put off since
             }
         }
     }
 
-    /// Tells epoll what a connection waits for, where that has changed. A descriptor that it waits for
-    /// nothing on leaves the set, because a hang-up cannot be masked.
+    /// Registers the descriptors of a connection for the events that it waits for, if those have changed. A
+    /// descriptor without any is removed from the epoll set, because a hang-up cannot be masked.
     pub(super) fn register(&mut self, id: ConnectionId) {
         let Some(entry) = self.connections.get_mut(&id) else {
             return;
         };
-        let wanted = entry.connection.wanted();
-        let flags = |reads, takes| {
+        let awaited = entry.connection.awaited();
+        let flags = |read, write| {
             let mut flags = EpollFlags::empty();
-            flags.set(EpollFlags::EPOLLIN, reads);
-            flags.set(EpollFlags::EPOLLOUT, takes);
+            flags.set(EpollFlags::EPOLLIN, read);
+            flags.set(EpollFlags::EPOLLOUT, write);
             flags
         };
-        let command = entry.connection.command().map(ProgramStream::descriptors);
+        let program = entry.connection.program().map(ProgramStream::descriptors);
         let mut sides: [Option<(BorrowedFd<'_>, EpollFlags)>; 3] = [
             Some((
                 entry.connection.socket().as_fd(),
-                flags(wanted.client, wanted.client_takes),
+                flags(awaited.client_read, awaited.client_write),
             )),
             None,
             None,
         ];
-        match command {
+        match program {
             None => {}
             Some((socket, None)) => {
-                sides[COMMAND] = Some((socket, flags(wanted.command, wanted.command_takes)));
+                sides[PROGRAM] = Some((socket, flags(awaited.program_read, awaited.program_write)));
             }
             Some((read, Some(write))) => {
-                sides[COMMAND] = Some((read, flags(wanted.command, false)));
-                sides[COMMAND_INPUT] = Some((write, flags(false, wanted.command_takes)));
+                sides[PROGRAM] = Some((read, flags(awaited.program_read, false)));
+                sides[PROGRAM_INPUT] = Some((write, flags(false, awaited.program_write)));
             }
         }
         for (side, (registered, wanted)) in entry.registered.iter_mut().zip(sides).enumerate() {
             let Some((descriptor, flags)) = wanted else {
-                *registered = EpollFlags::empty(); // closed, so out of the set
+                *registered = EpollFlags::empty(); // closing has removed the descriptor from the set
                 continue;
             };
             let mut event = EpollEvent::new(flags, id.0 << 2 | side as u64);
@@ -88,14 +90,14 @@ impl Running<'_> {
                 (false, true) => self.epoll.delete(descriptor),
                 (false, false) => self.epoll.modify(descriptor, &mut event),
             };
-            // Without memory for it the connection meets its deadline.
+            // If memory has run out, the connection meets its deadline.
             if result.is_ok() {
                 *registered = flags;
             }
         }
     }
 
-    /// Sets a timer, unless one goes off before the deadline anyway.
+    /// Sets a timer for the deadline of a connection, unless an earlier one is set.
     pub(super) fn arm(&mut self, id: ConnectionId) {
         let Some(entry) = self.connections.get_mut(&id) else {
             return;

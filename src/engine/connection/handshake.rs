@@ -1,48 +1,40 @@
-//! From a connection's first byte to the end of its handshake.
+//! `ClientHello`, choice of the host, and handshake.
 #![forbid(unsafe_code)]
 
 use rustls::AlertDescription;
 
-use super::{Asking, Connection, Handshake, Hello, Opening, State};
+use super::Connection;
+use super::state::{AwaitingHost, AwaitingProgram, Handshake, Hello, State};
 use crate::config::RouteError;
 use crate::engine::relay::CHUNK;
 use crate::engine::{Scratch, Shared};
 use crate::message::{End, bounded};
 use crate::process::socket::{self, Fin, Read};
-use crate::tls::hello::{ClientHello, HelloReader, Progress};
-use crate::tls::session::Stage;
+use crate::tls::alert;
+use crate::tls::hello::{ClientHello, Progress};
+use crate::tls::session::{Failure, Stage};
 use crate::types::{Buffer, HandshakeInfo, HostId};
 
-impl Hello {
-    /// One that begins with these bytes.
-    pub(super) fn with(bytes: Vec<u8>) -> Self {
-        Self {
-            reader: HelloReader::new(),
-            bytes,
-        }
-    }
-}
-
 impl Connection {
-    /// Reads the first flight, and chooses the host.
+    /// Reads bytes of the `ClientHello`.
     pub(super) fn hello(&mut self, mut hello: Hello, shared: &mut Shared<'_>) -> State {
         let input = &mut shared.scratch.input;
         input.clear();
         let room = input.room(CHUNK);
         match socket::receive(&self.socket, room) {
             Read::WouldBlock => return State::Hello(hello),
-            Read::Broken => return State::Over(End::Reset),
-            Read::Eof if hello.bytes.is_empty() => return State::Over(End::Closed),
-            Read::Eof => return State::Over(End::Truncated),
-            Read::Bytes(n) => hello
+            Read::Broken => return State::Ended(End::Reset),
+            Read::Eof if hello.bytes.is_empty() => return State::Ended(End::Closed),
+            Read::Eof => return State::Ended(End::Truncated),
+            Read::Bytes(length) => hello
                 .bytes
-                .extend_from_slice(room.get(..n).unwrap_or_default()),
+                .extend_from_slice(room.get(..length).unwrap_or_default()),
         }
-        self.greeted(hello, shared)
+        self.parse_hello(hello, shared)
     }
 
-    /// Sees whether the first flight is complete.
-    pub(super) fn greeted(&mut self, mut hello: Hello, shared: &mut Shared<'_>) -> State {
+    /// Parses the bytes of the `ClientHello` so far, and chooses the host once it is complete.
+    pub(super) fn parse_hello(&mut self, mut hello: Hello, shared: &mut Shared<'_>) -> State {
         let client_hello = match hello.reader.read(&hello.bytes) {
             Ok(Progress::NeedMore(reader)) => {
                 hello.reader = reader;
@@ -58,9 +50,11 @@ impl Connection {
         self.route(client_hello, hello.bytes, shared)
     }
 
-    /// Finds the host, and whether it has room.
+    /// Chooses the host.
     fn route(&mut self, hello: ClientHello, bytes: Vec<u8>, shared: &mut Shared<'_>) -> State {
-        self.facts.server_name.clone_from(&hello.server_name);
+        self.handshake_info
+            .server_name
+            .clone_from(&hello.server_name);
         let route =
             match shared
                 .config
@@ -88,17 +82,17 @@ impl Connection {
         self.host = Some(route.host);
         let host = shared.config.hosts.get(route.host);
         match host.is_some_and(|host| host.connections.is_some()) {
-            true => State::Asking(Box::new(Asking {
+            true => State::AwaitingHost(Box::new(AwaitingHost {
                 host: route.host,
                 hello,
                 bytes,
             })),
-            false => self.begin(route.host, &hello, &bytes, shared),
+            false => self.begin_handshake(route.host, &hello, &bytes, shared),
         }
     }
 
-    /// Lets the host's TLS see the hello.
-    pub(super) fn begin(
+    /// Begins the handshake of a host with a `ClientHello`.
+    pub(super) fn begin_handshake(
         &mut self,
         host: HostId,
         hello: &ClientHello,
@@ -121,31 +115,36 @@ impl Connection {
         let input = &mut shared.scratch.input;
         input.clear();
         input.append(bytes);
-        self.advance(&mut handshake, shared)
-            .map_or_else(|state| state, |stage| self.after(handshake, stage, shared))
+        self.process_input(&mut handshake, shared).map_or_else(
+            |state| state,
+            |stage| self.after_input(handshake, stage, shared),
+        )
     }
 
+    /// Continues the handshake.
     pub(super) fn handshake(&mut self, mut handshake: Handshake, shared: &mut Shared<'_>) -> State {
         if socket::flush(&self.socket, &mut handshake.to_client, Fin::NotYet).is_err() {
-            return State::Over(End::Reset);
+            return State::Ended(End::Reset);
         }
         let input = &mut shared.scratch.input;
         handshake.session.begin(input);
         let room = input.room(CHUNK);
         match socket::receive(&self.socket, room) {
             Read::WouldBlock => return State::Handshake(handshake),
-            Read::Broken => return State::Over(End::Reset),
-            Read::Eof => return State::Over(End::Truncated),
-            Read::Bytes(n) => input.filled_by(n),
+            Read::Broken => return State::Ended(End::Reset),
+            Read::Eof => return State::Ended(End::Truncated),
+            Read::Bytes(length) => input.filled_by(length),
         }
-        self.advance(&mut handshake, shared)
-            .map_or_else(|state| state, |stage| self.after(handshake, stage, shared))
+        self.process_input(&mut handshake, shared).map_or_else(
+            |state| state,
+            |stage| self.after_input(handshake, stage, shared),
+        )
     }
 
-    /// Gives the session what is in the input buffer, and the client what it answers.
+    /// Gives the session the bytes of the input buffer, and the client the answer of the session.
     ///
-    /// Errors: the state to go to instead.
-    fn advance(
+    /// Errors: the next state, as the connection has failed.
+    fn process_input(
         &mut self,
         handshake: &mut Handshake,
         shared: &mut Shared<'_>,
@@ -158,7 +157,7 @@ impl Connection {
         plaintext.clear();
         ciphertext.clear();
         let result = handshake.session.receive(input, plaintext, ciphertext);
-        handshake.session.tell(&mut self.facts);
+        handshake.session.tell(&mut self.handshake_info);
         handshake.to_client.append(ciphertext.filled());
         match result {
             Err(failure) => {
@@ -170,48 +169,79 @@ impl Connection {
             Ok(_)
                 if socket::flush(&self.socket, &mut handshake.to_client, Fin::NotYet).is_err() =>
             {
-                Err(State::Over(End::Reset))
+                Err(State::Ended(End::Reset))
             }
             Ok(stage) => Ok(stage),
         }
     }
 
-    fn after(&mut self, handshake: Handshake, stage: Stage, shared: &mut Shared<'_>) -> State {
+    /// The next state, after the session has reached this stage.
+    fn after_input(
+        &mut self,
+        handshake: Handshake,
+        stage: Stage,
+        shared: &mut Shared<'_>,
+    ) -> State {
         if stage == Stage::Handshake {
             return State::Handshake(handshake);
         }
-        shared.trace(self.id, || established(&self.facts));
-        // From here on it is the monitor's turn, and no fault of the client's.
+        shared.trace(self.id, || describe(&self.handshake_info));
+        // The time that the monitor takes is no fault of the client.
         self.deadline = None;
-        let mut to_command = Buffer::default();
-        to_command.append(shared.scratch.plaintext.filled());
-        State::Opening(Opening {
+        let mut to_program = Buffer::default();
+        to_program.append(shared.scratch.plaintext.filled());
+        State::AwaitingProgram(AwaitingProgram {
             host: handshake.host,
             session: handshake.session,
             stage,
-            to_command,
+            to_program,
             to_client: handshake.to_client,
         })
     }
+
+    /// Ends a connection that has no session, with an alert in plaintext.
+    pub(super) fn fail(
+        &mut self,
+        reason: String,
+        alert: Option<AlertDescription>,
+        shared: &mut Shared<'_>,
+    ) -> State {
+        let mut to_client = Buffer::default();
+        if let Some(description) = alert {
+            shared.trace(self.id, || {
+                format!("alert sent: {}", alert::name(description))
+            });
+            to_client.append(&alert::alert_record(description));
+        }
+        self.close(to_client, End::Handshake(bounded(reason)), shared)
+    }
+
+    /// Traces the failure of a session.
+    pub(super) fn trace_failure(&self, failure: &Failure, shared: &mut Shared<'_>) {
+        shared.trace(self.id, || match failure.alert {
+            Some(alert) => format!("alert sent: {}: {}", alert::name(alert), failure.reason),
+            None => failure.reason.clone(),
+        });
+    }
 }
 
-fn established(facts: &HandshakeInfo) -> String {
+/// The line of `-D` for a complete handshake.
+fn describe(info: &HandshakeInfo) -> String {
     use crate::tls::names::{group_name, suite_name, version_name};
     let or_none = |value: Option<&str>| value.unwrap_or("none").to_owned();
     format!(
         "handshake done: version {}, suite {}, group {}, server name {}, alpn {}, psk identity {}, resumed {}",
-        or_none(facts.version.and_then(version_name)),
-        or_none(facts.suite.and_then(suite_name).as_deref()),
-        or_none(facts.group.and_then(group_name)),
-        or_none(facts.server_name.as_ref().map(|name| name.as_str())),
-        or_none(facts.alpn.as_deref()),
+        or_none(info.version.and_then(version_name)),
+        or_none(info.suite.and_then(suite_name).as_deref()),
+        or_none(info.group.and_then(group_name)),
+        or_none(info.server_name.as_ref().map(|name| name.as_str())),
+        or_none(info.alpn.as_deref()),
         or_none(
-            facts
-                .psk_identity
+            info.psk_identity
                 .as_ref()
                 .map(ToString::to_string)
                 .as_deref()
         ),
-        facts.resumed.unwrap_or_default(),
+        info.resumed.unwrap_or_default(),
     )
 }

@@ -1,21 +1,22 @@
-//! The writing of a relay: what a side does not take waits, and a side that takes nothing more is known.
+//! The writing of a relay: bytes that a side does not take are kept.
 #![forbid(unsafe_code)]
 
 use std::os::fd::OwnedFd;
 
 use nix::errno::Errno;
 
-use super::{Down, Relay, Up};
+use super::{Inbound, Outbound, Relay};
 use crate::engine::program::ProgramStream;
 use crate::process::socket::{self, Fin, Written};
 
 impl Relay {
-    /// Writes plaintext to the command, and keeps what it does not take; `false`: it reads no more.
-    pub(super) fn deliver_up(&mut self, plaintext: &[u8]) -> bool {
-        if plaintext.is_empty() || self.up == Up::Deaf {
+    /// Writes plaintext to the program, and keeps the bytes that it does not take; `false`: the program reads no
+    /// more.
+    pub(super) fn deliver_to_program(&mut self, plaintext: &[u8]) -> bool {
+        if plaintext.is_empty() || self.inbound == Inbound::Discarding {
             return true;
         }
-        let to = match &self.command {
+        let to = match &self.program {
             ProgramStream::Socket(to)
             | ProgramStream::Backend(to, _)
             | ProgramStream::Pipes(_, Some(to)) => to,
@@ -23,21 +24,21 @@ impl Relay {
         };
         match socket::write(to, plaintext) {
             Written::Broken(e) => {
-                self.torn |= self.is_tear(e);
+                self.backend_reset |= self.is_backend_reset(e);
                 false
             }
-            Written::Bytes(n) => {
-                self.moved.up += n as u64;
-                self.to_command
-                    .append(plaintext.get(n..).unwrap_or_default());
+            Written::Bytes(length) => {
+                self.bytes.received += length as u64;
+                self.to_program
+                    .append(plaintext.get(length..).unwrap_or_default());
                 true
             }
         }
     }
 
-    /// Writes ciphertext to the client, after what waits, and keeps what it does not take; `false`:
-    /// the client is gone.
-    pub(super) fn deliver_down(&mut self, socket: &OwnedFd, ciphertext: &[u8]) -> bool {
+    /// Writes ciphertext to the client after unsent bytes, and keeps the bytes that it does not take; `false`: the
+    /// client is gone.
+    pub(super) fn deliver_to_client(&mut self, socket: &OwnedFd, ciphertext: &[u8]) -> bool {
         if !self.to_client.is_empty() {
             self.to_client.append(ciphertext);
             return true;
@@ -47,53 +48,55 @@ impl Relay {
         }
         match socket::send(socket, ciphertext) {
             Written::Broken(_) => false,
-            Written::Bytes(n) => {
+            Written::Bytes(length) => {
                 self.to_client
-                    .append(ciphertext.get(n..).unwrap_or_default());
+                    .append(ciphertext.get(length..).unwrap_or_default());
                 true
             }
         }
     }
 
+    /// Writes unsent bytes to the client; `false`: the client is gone.
     pub(super) fn flush_to_client(&mut self, socket: &OwnedFd) -> bool {
-        let fin = match self.down {
-            Down::Ending => Fin::Follows,
-            Down::Open | Down::Ended => Fin::NotYet,
+        let fin = match self.outbound {
+            Outbound::Ending => Fin::Follows,
+            Outbound::Open | Outbound::Ended => Fin::NotYet,
         };
         socket::flush(socket, &mut self.to_client, fin).is_ok()
     }
 
-    pub(super) fn flush_to_command(&mut self) {
-        if self.to_command.is_empty() {
-            return; // a write of nothing would tell that the command is gone; reading tells that in its time
+    /// Writes unsent bytes to the program.
+    pub(super) fn flush_to_program(&mut self) {
+        if self.to_program.is_empty() {
+            return; // a write of nothing would report the end of the program before its output is read
         }
-        let waiting = std::mem::take(&mut self.to_command);
-        let to = match &self.command {
+        let unsent = std::mem::take(&mut self.to_program);
+        let to = match &self.program {
             ProgramStream::Socket(to)
             | ProgramStream::Backend(to, _)
             | ProgramStream::Pipes(_, Some(to)) => to,
             ProgramStream::Pipes(_, None) => return,
         };
-        match socket::write(to, waiting.filled()) {
-            Written::Bytes(n) => {
-                self.moved.up += n as u64;
-                self.to_command = waiting;
-                self.to_command.consume_and_free(n);
+        match socket::write(to, unsent.filled()) {
+            Written::Bytes(length) => {
+                self.bytes.received += length as u64;
+                self.to_program = unsent;
+                self.to_program.consume_and_free(length);
             }
             Written::Broken(e) => {
-                self.torn |= self.is_tear(e);
-                self.up = if self.up == Up::Ending {
-                    Up::Ended
+                self.backend_reset |= self.is_backend_reset(e);
+                self.inbound = if self.inbound == Inbound::Ending {
+                    Inbound::Ended
                 } else {
-                    Up::Deaf
+                    Inbound::Discarding
                 }
             }
         }
     }
 
-    /// Whether what the kernel says when writing means that what the backend sent is not all of it. EPIPE
-    /// does not: then its end had come before.
-    fn is_tear(&self, e: Errno) -> bool {
-        self.is_tcp() && e != Errno::EPIPE
+    /// Whether the error of a write means that a backend has reset its connection. EPIPE does not: the backend's
+    /// end had come before.
+    fn is_backend_reset(&self, e: Errno) -> bool {
+        self.is_tcp_backend() && e != Errno::EPIPE
     }
 }
