@@ -1,4 +1,4 @@
-//! Arguments in, exit status out.
+//! The program: passes its arguments to the library, and exits with the status that the library returns.
 #![forbid(unsafe_code)]
 
 use std::process::ExitCode;

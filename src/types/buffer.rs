@@ -1,7 +1,7 @@
-//! A reusable stretch of bytes, filled at the end and emptied at the front.
+//! A byte buffer that is filled at the end and emptied at the front.
 #![forbid(unsafe_code)]
 
-/// Bytes between two marks in memory that is kept and never cleared in between.
+/// A byte buffer. Its memory is reused without being cleared.
 #[derive(Default)]
 pub struct Buffer {
     bytes: Vec<u8>,
@@ -10,8 +10,8 @@ pub struct Buffer {
 }
 
 impl Buffer {
-    /// An empty buffer that holds this many bytes before it has to grow. Memory of which nothing is
-    /// used is not there: the allocator gets it zeroed, so nobody touches it.
+    /// An empty buffer that holds this many bytes before it has to grow. Unused pages take no memory: the kernel
+    /// provides them zeroed at the first access.
     pub fn with_capacity(capacity: usize) -> Self {
         Self {
             bytes: vec![0; capacity],
@@ -20,17 +20,17 @@ impl Buffer {
         }
     }
 
-    /// The bytes in it.
+    /// The filled bytes.
     pub fn filled(&self) -> &[u8] {
         self.bytes.get(self.start..self.end).unwrap_or_default()
     }
 
-    /// The bytes in it, to work on.
+    /// The filled bytes, mutable.
     pub fn filled_mut(&mut self) -> &mut [u8] {
         self.bytes.get_mut(self.start..self.end).unwrap_or_default()
     }
 
-    /// Room for at least `length` bytes behind the filled ones; [`Buffer::filled_by`] says how much was used.
+    /// Room for at least `length` bytes after the filled ones. [`Buffer::filled_by`] has to follow.
     pub fn room(&mut self, length: usize) -> &mut [u8] {
         if self.bytes.len() - self.end < length {
             self.bytes.resize(self.end + length, 0);
@@ -38,19 +38,19 @@ impl Buffer {
         self.bytes.get_mut(self.end..).unwrap_or_default()
     }
 
-    /// This many bytes of [`Buffer::room`] are filled now.
+    /// Counts this many bytes of [`Buffer::room`] as filled.
     pub fn filled_by(&mut self, length: usize) {
         self.end = (self.end + length).min(self.bytes.len());
     }
 
-    /// Adds a copy of `bytes` at the end.
+    /// Appends a copy of `bytes`.
     pub fn append(&mut self, bytes: &[u8]) {
         let (room, _) = self.room(bytes.len()).split_at_mut(bytes.len());
         room.copy_from_slice(bytes);
         self.filled_by(bytes.len());
     }
 
-    /// Takes this many bytes from the front; an empty buffer keeps no memory.
+    /// Removes this many bytes from the front. A buffer that gets empty frees its memory.
     pub fn consume_and_free(&mut self, length: usize) {
         self.start = (self.start + length).min(self.end);
         if self.start == self.end {
@@ -58,13 +58,13 @@ impl Buffer {
         }
     }
 
-    /// Takes all.
+    /// Removes all bytes, and keeps the memory.
     pub fn clear(&mut self) {
         self.start = 0;
         self.end = 0;
     }
 
-    /// Whether nothing is in it.
+    /// Whether no bytes are filled.
     pub fn is_empty(&self) -> bool {
         self.start == self.end
     }
