@@ -46,7 +46,7 @@ impl Lifecycle {
         self.stage
     }
 
-    /// Whether nobody has told the server to stop.
+    /// Whether the server has not been told to stop.
     pub(super) fn is_serving(&self) -> bool {
         self.stage == Stage::Serving
     }

@@ -23,7 +23,7 @@ pub struct LoadArguments {
     pub options: Options,
 }
 
-/// The reload that is under way, and who waits for it.
+/// The reload that is under way, and the clients that wait for it.
 pub(super) struct Reload {
     /// `None`: the configuration is never loaded again.
     arguments: Option<LoadArguments>,
@@ -105,7 +105,7 @@ impl Reload {
         Requested::Now
     }
 
-    /// Loads and checks a new configuration, binds its sockets and opens its log. Nobody notices it.
+    /// Loads and checks a new configuration, binds its sockets and opens its log. Clients do not notice.
     pub(super) fn prepare(
         &self,
         lookups: NameLookup<'_>,

@@ -190,10 +190,10 @@ impl Monitor {
     pub(super) fn expire_dials(&mut self, now: Instant) {
         loop {
             let (epoll, logger) = (&self.epoll, &mut self.logger);
-            let Some((id, outcome)) = self.programs.expire_dial(epoll, logger, now) else {
-                break;
-            };
-            self.dialled(id, outcome);
+            match self.programs.expire_dial(epoll, logger, now) {
+                Some((id, outcome)) => self.dialled(id, outcome),
+                None => break,
+            }
         }
     }
 

@@ -110,7 +110,7 @@ pub fn inetd(mut config: Config) -> Exit {
     if standard.stderr_is_connection && config.log.to == LogTo::Stderr {
         config.log.to = LogTo::Syslog("tlssrv".to_owned());
         if Logger::open(&config.log).is_err() {
-            // Nobody asked for this log, and the client is not to suffer for its absence.
+            // The operator did not ask for this log, and the client is not to suffer for its absence.
             config.log.to = LogTo::File("/dev/null".into());
         }
     }

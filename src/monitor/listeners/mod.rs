@@ -165,7 +165,7 @@ impl Listeners {
 
     /// Closes the sockets, and those of the service manager.
     pub(super) fn close(&mut self, epoll: &Epoll) {
-        // Nobody is going to wait for them.
+        // The sockets are closed next, whatever this returns.
         let _ = self.unregister(epoll);
         self.sockets.clear();
         self.passed.clear();

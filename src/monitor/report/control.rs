@@ -81,7 +81,7 @@ impl Control {
         Ok(())
     }
 
-    /// The next client of any socket; `None`: nobody asks.
+    /// The next client of any socket; `None`: there is none.
     ///
     /// Errors: why descriptors or memory for it are missing.
     pub(in crate::monitor) fn accept(&self) -> Option<Result<(Question, AdminClient), String>> {

@@ -63,7 +63,7 @@ impl ReloadResult {
     }
 }
 
-/// Values that are looked up when somebody asks for the metrics or for the status.
+/// Values that are looked up for each request of the metrics or of the status.
 pub(in crate::monitor) struct Present<'a> {
     /// The current configuration.
     pub(in crate::monitor) config: &'a Config,
