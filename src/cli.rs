@@ -1,4 +1,4 @@
-//! The command line: one struct that says what may be on it, and what it asks for.
+//! The command line: its options, and the request that they make.
 #![forbid(unsafe_code)]
 
 mod completions;
@@ -17,48 +17,48 @@ use crate::config::{
 use crate::tls::hello::ProtocolNames;
 use crate::types::{ServerName, server_name};
 
-/// What a command line asks for.
+/// The request of a command line.
 pub enum Request {
-    /// What this shell needs to complete a command line.
+    /// To print the completion script for this shell.
     Completions(Shell),
-    /// To have the server that runs with this table read it anew.
+    /// To make the server that has this table reload it.
     Reload(PathBuf),
-    /// To say how the server goes that runs with this table.
+    /// To print the status of the server that has this table.
     Status(PathBuf),
-    /// To load a configuration, and to do something with it.
+    /// To load a configuration for a task.
     Load(Box<Load>),
 }
 
-/// What to do with which configuration.
+/// A configuration to load, and the task.
 pub struct Load {
-    /// What to do.
+    /// The task.
     pub task: Task,
-    /// Where the configuration is.
+    /// The file, or the command line itself.
     pub source: ConfigSource,
-    /// What it is for.
+    /// The form to run in.
     pub form: Form,
-    /// What holds beside it.
+    /// The options beside it.
     pub options: Options,
 }
 
-/// What to do with a configuration.
+/// A task for a configuration.
 pub enum Task {
-    /// Serve with it.
+    /// Serve.
     Run,
-    /// Say what is wrong with it.
+    /// Print its problems.
     Check,
-    /// Say which host a client gets.
+    /// Print which host a client gets.
     Explain {
-        /// The name that it asks for, if any.
+        /// The server name of the client; `None`: it sends none.
         name: Option<ServerName>,
-        /// The protocols that it offers.
+        /// The protocols that the client offers.
         offered: ProtocolNames,
     },
 }
 
-/// What these arguments ask for, the first being our own name.
+/// Parses the arguments; the first one is the name of the program.
 ///
-/// Errors: what clap prints, help and version among it.
+/// Errors: the text that clap prints, including help and version.
 pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Request, Error> {
     let matches = Cli::command().try_get_matches_from(args)?;
     let cli = Cli::from_arg_matches(&matches)?;
@@ -70,7 +70,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Request, Error>
     }
 }
 
-/// The script that makes a shell complete our command line.
+/// The script that makes a shell complete command lines of tlssrv.
 pub fn completions(shell: Shell) -> String {
     completions::script(shell, Cli::command())
 }
@@ -104,7 +104,7 @@ fn load(cli: Cli, matches: &ArgMatches) -> Result<Load, Error> {
         });
     }
     if cli.inetd {
-        // clap's `requires` gives way here, since a command rules a file out.
+        // clap's `requires` does not apply here, since a command rules out a file.
         let message = "--inetd needs --config: one connection is what a command serves by itself";
         return Err(usage(ErrorKind::MissingRequiredArgument, message));
     }
@@ -248,7 +248,7 @@ struct Cli {
     command: Vec<OsString>,
 }
 
-/// Each certificate with the key that follows it.
+/// Each certificate with the key after it.
 fn pairs(cli: &Cli, matches: &ArgMatches) -> Result<Vec<(PathBuf, Option<PathBuf>)>, Error> {
     let positions = |id| matches.indices_of(id).into_iter().flatten();
     let certs: Vec<usize> = positions("cert").collect();
@@ -274,9 +274,9 @@ fn pairs(cli: &Cli, matches: &ArgMatches) -> Result<Vec<(PathBuf, Option<PathBuf
     Ok(pairs)
 }
 
-/// What `-k`, `-a` and `-A` say.
+/// The meaning of `-k`, `-a` and `-A`.
 fn psk(cli: &Cli) -> Result<Option<PskOption>, Error> {
-    // Plan 9's forms; its clients know no other PSK suites.
+    // The forms of Plan 9, whose clients know no other PSK suites.
     let plan_9 = cli.run_as_psk || cli.stay;
     if plan_9 && (!cli.cert.is_empty() || cli.self_signed.is_some()) {
         let message =

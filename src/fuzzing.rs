@@ -1,5 +1,5 @@
-//! What the fuzz targets in `fuzz/` call, each with arbitrary bytes, and what calls it with the bytes that
-//! they have kept: nothing may panic. Those of the engine for pre-shared keys are [its own](crate::tls::psk).
+//! The entry points of the fuzz targets in `fuzz/`, and a replay of their corpora: nothing may panic, whatever the
+//! bytes are. The PSK engine has [entry points of its own](crate::tls::psk).
 #![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used, reason = "what fails here is a finding")]
 
@@ -8,8 +8,8 @@ use crate::proxy::{self, MAX_V2, Progress};
 use crate::tls::client::Certificate;
 use crate::types::ClientCertificate;
 
-/// What is decided about a PROXY header does not depend on how its bytes came, and it is no longer than
-/// they are.
+/// The result for a PROXY header does not depend on the pieces in which its bytes come, and the header is not
+/// longer than the bytes.
 pub fn proxy_header(data: &[u8]) {
     let whole = proxy::read(data);
     if let Ok(Progress::Complete(_, length)) = whole {
@@ -22,7 +22,7 @@ pub fn proxy_header(data: &[u8]) {
     assert_eq!(decided.unwrap_or(Ok(Progress::NeedMore)), whole);
 }
 
-/// What is told of a client's certificate that can be read, the monitor takes.
+/// The facts about a readable client certificate survive the way to the monitor.
 pub fn certificate(data: &[u8]) {
     if let Ok(certificate) = Certificate::parse(data) {
         let told: Option<ClientCertificate> = decode(&encode(&certificate.facts));
@@ -30,7 +30,7 @@ pub fn certificate(data: &[u8]) {
     }
 }
 
-/// Gives a target what its fuzzer has kept.
+/// Runs a target with its corpus.
 #[cfg(test)]
 pub(crate) fn replay(name: &str, target: fn(&[u8])) {
     let corpus = format!("{}/fuzz/corpus/{name}", env!("CARGO_MANIFEST_DIR"));

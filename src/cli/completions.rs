@@ -1,10 +1,10 @@
-//! `--completions`: what a shell needs to complete our command line.
+//! `--completions`: scripts that make shells complete command lines of tlssrv.
 #![forbid(unsafe_code)]
 
 use clap::{Command, ValueEnum};
 use clap_complete::{generate, shells};
 
-/// A shell that can be told what to complete.
+/// A shell that has completion scripts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Shell {
     /// bash(1).
@@ -29,5 +29,5 @@ pub(super) fn script(shell: Shell, mut cli: Command) -> String {
     String::from_utf8_lossy(&script).into_owned()
 }
 
-/// The program that they complete.
+/// The name of the program.
 const NAME: &str = "tlssrv";

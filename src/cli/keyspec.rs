@@ -7,15 +7,15 @@ use std::path::PathBuf;
 
 use crate::types::PskIdentity;
 
-/// A PSK file, and the one identity that is meant.
+/// A PSK file, and perhaps one of its identities.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct KeySpec {
     pub(super) file: PathBuf,
-    /// `None`: all of them.
+    /// `None`: all identities of the file.
     pub(super) identity: Option<PskIdentity>,
 }
 
-/// What an argument says. It is a path unless it begins with the name of an attribute and `=`.
+/// Parses an argument. It is a path unless it begins with the name of an attribute and `=`.
 ///
 /// Errors: the reason, without values: one of them may be a key.
 pub(super) fn parse(text: &OsStr) -> Result<KeySpec, String> {

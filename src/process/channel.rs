@@ -1,7 +1,7 @@
 //! One end of a `SOCK_SEQPACKET` socketpair: datagrams in order, each with up to two descriptors.
 //!
-//! Neither side ever waits for the other: what the socket does not take is queued here, and the
-//! queue is bounded by the connections that exist.
+//! Neither side ever waits for the other. Messages that the socket does not take are queued; the number of
+//! connections bounds the queue.
 
 use std::collections::VecDeque;
 use std::io::{IoSlice, IoSliceMut};
@@ -14,10 +14,10 @@ use nix::sys::socket::{
 };
 use zeroize::{Zeroize, Zeroizing};
 
-/// Descriptors that one message may carry: the two pipes of a command, or its one socket.
+/// Maximum number of descriptors in one message: the two pipes of a command, or its one socket.
 pub const MAX_DESCRIPTORS: usize = 2;
 
-/// The longest message, in bytes.
+/// Longest message, in bytes.
 const MAX_MESSAGE: usize = 16 * 1024;
 
 /// One end of the socketpair between monitor and engine.
@@ -27,10 +27,9 @@ pub struct Channel {
     buffer: Vec<u8>,
 }
 
-/// What [`Channel::receive`] found.
+/// Result of [`Channel::receive`].
 pub enum Received<'a> {
-    /// A message, and the descriptors that came with it: fewer than were sent where this process may
-    /// have no more.
+    /// A message and its descriptors: fewer than were sent if this process may have no more.
     Message(&'a [u8], Vec<OwnedFd>),
     /// Nothing for now.
     Empty,
@@ -48,12 +47,12 @@ impl Channel {
         Ok((Self::new(a), Self::new(b)))
     }
 
-    /// Sends one message past the queue, if there is room: for an end that nothing follows, as in the hook
-    /// of a panic, and for whoever cannot have the channel.
+    /// Returns a function that sends one message past the queue, if there is room. It is for the last message of
+    /// a process, as in a panic hook, where the channel itself is out of reach.
     pub fn last_words(&self) -> impl Fn(&[u8]) + Copy + Send + Sync + 'static {
         let socket = self.socket.as_raw_fd();
         move |message| {
-            // The process is about to end; there is nobody to tell if this fails.
+            // The process is about to end; a failure cannot be reported.
             let _ = send(
                 socket,
                 message,
@@ -73,7 +72,7 @@ impl Channel {
     /// Sends a message, or queues it when the other side is slow. The descriptors are closed here
     /// once they are on their way.
     ///
-    /// Errors: those of sendmsg(2) that waiting does not cure; the other side is gone, then.
+    /// Errors: those of sendmsg(2) after which the other side is gone.
     pub fn send(
         &mut self,
         message: Zeroizing<Vec<u8>>,
@@ -84,7 +83,7 @@ impl Channel {
         self.flush()
     }
 
-    /// Sends what is queued, as far as the socket takes it.
+    /// Sends queued messages, as far as the socket takes them.
     ///
     /// Errors: as [`Channel::send`].
     pub fn flush(&mut self) -> nix::Result<()> {
@@ -109,17 +108,17 @@ impl Channel {
         Ok(())
     }
 
-    /// Wipes the message that was received last: it had a secret in it.
+    /// Wipes the message that was received last, because it had a secret in it.
     pub fn wipe(&mut self) {
         self.buffer.zeroize();
     }
 
-    /// Whether a message waits for the socket to take it.
+    /// Whether messages are queued.
     pub fn wants_write(&self) -> bool {
         !self.unsent.is_empty()
     }
 
-    /// Takes the next message.
+    /// Receives the next message.
     ///
     /// Errors: those of recvmsg(2), and `EMSGSIZE` when a message was cut.
     pub fn receive(&mut self) -> nix::Result<Received<'_>> {
@@ -134,15 +133,15 @@ impl Channel {
                         if let ControlMessageOwned::ScmRights(raw) = part {
                             for fd in raw {
                                 // SAFETY: the kernel made this descriptor for us in this very call, and
-                                // nobody else has seen its number.
+                                // no other code has seen its number.
                                 descriptors.push(unsafe { OwnedFd::from_raw_fd(fd) });
                             }
                         }
                     }
                     break (message.bytes, message.flags, descriptors);
                 }
-                // ECONNRESET: the other side has ended without having read everything. That is said once, and
-                // ahead of what it had sent before.
+                // ECONNRESET: the other side has ended without having read everything. The kernel says
+                // so once, ahead of the messages that it had sent before.
                 Err(Errno::EINTR | Errno::ECONNRESET) => {}
                 Err(Errno::EAGAIN) => return Ok(Received::Empty),
                 Err(e) => return Err(e),

@@ -1,4 +1,4 @@
-//! Descriptors 0, 1 and 2, and how many others there may be.
+//! Standard input, output and error, and the limit of open descriptors.
 
 use std::fs::File;
 use std::io;
@@ -8,15 +8,15 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::stat::fstat;
 use nix::unistd::{dup2_stderr, dup2_stdin, dup2_stdout};
 
-/// What the one-connection form was started with.
+/// The standard descriptors that the one-connection form was started with.
 pub struct Standard {
     /// Descriptor 0, under another number.
     pub connection: OwnedFd,
-    /// Whether descriptor 2 is the connection, too (inetd does that): nothing may be written to it.
+    /// Whether standard error is the connection, too, as under inetd: nothing may be written to it then.
     pub stderr_is_connection: bool,
 }
 
-/// Opens `/dev/null` on those of 0, 1 and 2 that are closed, so that no other file ever gets such a number.
+/// Opens `/dev/null` on each of the descriptors 0, 1 and 2 that is closed, so that no other file gets its number.
 ///
 /// Errors: those of open(2).
 pub fn null_standard() -> io::Result<()> {
@@ -30,8 +30,8 @@ pub fn null_standard() -> io::Result<()> {
     }
 }
 
-/// Moves the connection away from descriptor 0, and puts `/dev/null` wherever it was: on 0 and 1,
-/// and on 2 where that is the connection as well. Otherwise our copies would keep it open.
+/// Moves the connection away from descriptor 0, and puts `/dev/null` in its place: on 0 and 1, and on 2 if that
+/// is the connection as well. Other copies would keep the connection open.
 ///
 /// Errors: those of dup(2) and open(2).
 pub fn take_standard() -> io::Result<Standard> {
@@ -50,7 +50,7 @@ pub fn take_standard() -> io::Result<Standard> {
     })
 }
 
-/// Raises the soft limit of open descriptors to the hard one, and says what both were.
+/// Raises the soft limit of open descriptors to the hard limit. Returns both limits as they were.
 ///
 /// Errors: those of getrlimit(2) and setrlimit(2).
 pub fn raise_descriptor_limit() -> nix::Result<(u64, u64)> {

@@ -1,4 +1,4 @@
-//! A new engine process.
+//! Fork of an engine process.
 
 use std::os::fd::{AsRawFd, RawFd};
 
@@ -6,7 +6,7 @@ use nix::unistd::{ForkResult, Pid, fork};
 
 use super::Channel;
 
-/// In which process [`fork_engine`] returned.
+/// The process in which [`fork_engine`] returns.
 pub enum Forked {
     /// In the monitor: the engine's process id.
     Monitor(Pid),
@@ -15,12 +15,12 @@ pub enum Forked {
     Engine(Channel),
 }
 
-/// Forks an engine, which keeps nothing but `channel`.
+/// Forks an engine, which keeps no descriptor but `channel`.
 ///
-/// What the monitor had open is closed in the engine behind the back of the values that own it: the
-/// caller must, in the engine, neither drop nor use any of them, and leave by `_exit`.
+/// The descriptors of the monitor are closed in the engine, while the values that own them live on: in the
+/// engine, the caller must neither drop nor use any of these values, and must leave by `_exit`.
 ///
-/// Errors: those of fork(2); what fails in the engine ends it.
+/// Errors: those of fork(2). A failure in the engine ends the engine.
 pub fn fork_engine(channel: Channel) -> nix::Result<Forked> {
     // SAFETY: every process here has one thread, so the child finds no lock held by another.
     let forked = unsafe { fork() };
@@ -35,7 +35,7 @@ pub fn fork_engine(channel: Channel) -> nix::Result<Forked> {
     }
 }
 
-/// Leaves without running anything that the parent had registered.
+/// Ends the process without running any exit handler of the parent.
 pub fn exit_now(status: i32) -> ! {
     // SAFETY: _exit(2) only ends the process.
     unsafe { libc::_exit(status) }
@@ -65,7 +65,7 @@ fn close_range(first: RawFd, last: RawFd) -> nix::Result<()> {
     }
     let (first, last) = (first.unsigned_abs(), last.unsigned_abs());
     // SAFETY: closing descriptors touches no memory. Values that own them live on in this process's
-    // copy of the monitor's memory, and `fork_engine`'s contract says that nobody uses or drops them.
+    // copy of the monitor's memory, and the contract of `fork_engine` forbids to use or drop them.
     let result = unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) };
     nix::errno::Errno::result(result).map(drop)
 }

@@ -1,7 +1,7 @@
-//! What an engine gives up before its first connection, for good.
+//! The jail of an engine: the privileges that it gives up for good before its first connection.
 //!
-//! The order matters: what needs privileges comes before they go, and nothing that must be opened is
-//! opened afterwards. Started by an ordinary user, an engine does all of it that such a user can.
+//! The order matters: each step that needs privileges comes before they go, and nothing is opened afterwards. An
+//! engine of an ordinary user takes the steps that such a user may take.
 #![forbid(unsafe_code)]
 
 use std::fmt::Display;
@@ -20,9 +20,9 @@ use crate::types::Credentials;
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
 compile_error!("the system call filter is written for x86_64 and aarch64");
 
-/// What an engine becomes.
+/// The jail of a process.
 pub struct Jail<'a> {
-    /// Whom; `None`: it stays who started tlssrv, which was not root.
+    /// User and groups to change to; `None`: the process keeps those that tlssrv was started with.
     pub credentials: Option<&'a Credentials>,
 }
 
@@ -37,7 +37,7 @@ impl Display for JailError {
 }
 
 impl Jail<'_> {
-    /// Gives everything up. Without landlock or seccomp in the kernel the rest holds.
+    /// Gives up all privileges. On a kernel without landlock or seccomp, the other steps still hold.
     ///
     /// Errors: the step that failed; the engine must not serve then.
     pub fn enter(&self) -> Result<(), JailError> {
@@ -46,7 +46,7 @@ impl Jail<'_> {
             enter_empty_root()?;
             become_user(credentials)?;
         }
-        // The monitor was undumpable, too; a change of user sets that anew.
+        // The monitor is undumpable, too, but a change of user resets that.
         prctl::set_dumpable(false).map_err(unable("become undumpable"))?;
         prctl::set_no_new_privs().map_err(unable("set no_new_privs"))?;
         for resource in [
@@ -81,7 +81,7 @@ fn unable<E: Display>(what: &'static str) -> impl FnOnce(E) -> JailError {
     move |e| JailError(format!("{what}: {e}"))
 }
 
-/// A root directory that is empty and stays so: it is already deleted.
+/// An empty root directory that stays empty, because it is already deleted.
 fn enter_empty_root() -> Result<(), JailError> {
     let enter = || -> std::io::Result<()> {
         let directory = nix::unistd::mkdtemp(&std::env::temp_dir().join("tlssrv.XXXXXX"))?;
@@ -112,8 +112,8 @@ fn become_user(credentials: &Credentials) -> Result<(), JailError> {
     Ok(())
 }
 
-/// Not one file, not one TCP port, no signal and no abstract socket outside. Best effort: an older
-/// kernel enforces what it knows.
+/// Forbids all files, all TCP ports, signals to other processes and their abstract sockets. An older kernel
+/// enforces what it knows of this.
 fn landlock_everything() -> Result<(), JailError> {
     let abi = ABI::V6;
     let restrict = || -> Result<_, landlock::RulesetError> {
@@ -130,7 +130,7 @@ fn landlock_everything() -> Result<(), JailError> {
         .map_err(unable("restrict itself with landlock"))
 }
 
-/// The system calls of an engine. Anything else ends it: something is very wrong then.
+/// The system calls that an engine may use. Any other one ends it.
 ///
 /// seccompiler's own programs are four times as long, and when a program is installed the kernel runs
 /// it once for each system call there is: that was 0.1 ms for every connection of the one-connection

@@ -1,7 +1,7 @@
-//! What the kernel does for us: new processes, given-up privileges, descriptors that travel.
+//! System calls: new processes, privileges that are given up, descriptors that are passed on, sockets.
 //!
-//! The only room with `unsafe`; it knows no TLS and no configuration file. Every process has one
-//! thread, so `fork` and `clone` leave no lock behind that somebody else held.
+//! This is the only room with `unsafe` code. It knows no TLS and no configuration file. Every process has one
+//! thread, so `fork` and `clone` leave no lock behind that another thread held.
 #![expect(unsafe_code, reason = "system calls that no safe interface covers")]
 
 mod channel;

@@ -1,4 +1,4 @@
-//! What whoever started us has left for us: variables, and descriptors from 3 on.
+//! Variables and descriptors that the service manager passes to this process.
 
 use std::env;
 use std::ffi::OsString;
@@ -6,23 +6,23 @@ use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 
 use nix::errno::Errno;
 
-/// The first descriptor that is passed (`SD_LISTEN_FDS_START`).
+/// First descriptor that is passed (`SD_LISTEN_FDS_START`).
 const FIRST_PASSED: RawFd = 3;
 
-/// Takes a variable out of our environment, so that nobody whom we start gets it.
+/// Removes a variable from the environment and returns its value, so that no child inherits it.
 pub fn take_variable(name: &str) -> Option<OsString> {
     let value = env::var_os(name);
-    // SAFETY: every process here has one thread, so nobody else looks at the environment meanwhile.
+    // SAFETY: every process here has one thread, so no other thread looks at the environment meanwhile.
     unsafe { env::remove_var(name) };
     value
 }
 
-/// Takes the descriptors that we were started with by the protocol of `sd_listen_fds(3)`, each with its
-/// name; none where the variables are for another process. They are closed on exec from now on.
+/// Takes the descriptors that were passed by the protocol of `sd_listen_fds(3)`, each with its name; none if the
+/// variables are for another process. They are close-on-exec from now on.
 ///
-/// To be called before this process has opened anything. A second call finds no variables, and takes none.
+/// This has to be called before the process opens anything. A second call finds no variables, and takes none.
 ///
-/// Errors: what is wrong with the variables, or with the descriptors that they speak of.
+/// Errors: what is wrong with the variables, or with the descriptors that they name.
 pub fn take_passed() -> Result<Vec<(String, OwnedFd)>, String> {
     let names = [
         "LISTEN_PID",
@@ -62,8 +62,8 @@ pub fn take_passed() -> Result<Vec<(String, OwnedFd)>, String> {
         let result = unsafe { libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC) };
         Errno::result(result)
             .map_err(|e| format!("descriptor {number} ({name:?}): {}", e.desc()))?;
-        // SAFETY: it is open, and opened for us: so say the variables, which are gone now, and nothing in
-        // this process has opened anything yet.
+        // SAFETY: the descriptor is open, as fcntl(2) says, and it was passed to this process, as the variables
+        // say, which are gone now. Nothing in this process has opened anything yet.
         Ok((name, unsafe { OwnedFd::from_raw_fd(number) }))
     };
     names.into_iter().zip(numbers).map(adopt).collect()

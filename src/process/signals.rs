@@ -1,4 +1,4 @@
-//! Signals as something to read: blocked, and taken from a `signalfd(2)`. No handler ever runs.
+//! Signals, blocked and read from a `signalfd(2)`. No handler ever runs.
 #![forbid(unsafe_code)]
 
 use std::os::fd::{AsFd, BorrowedFd};
@@ -10,7 +10,7 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 pub struct Signals(SignalFd);
 
 impl Signals {
-    /// Takes these signals from now on.
+    /// Blocks these signals, and receives them from now on.
     ///
     /// Errors: those of `sigprocmask(2)` and `signalfd(2)`.
     pub fn catch(signals: &[Signal]) -> nix::Result<Self> {
@@ -20,7 +20,7 @@ impl Signals {
         SignalFd::with_flags(&set, flags).map(Self)
     }
 
-    /// The next one that has come.
+    /// The next signal that has come.
     pub fn take(&self) -> Option<Signal> {
         let taken = self.0.read_signal().ok().flatten()?;
         Signal::try_from(i32::try_from(taken.ssi_signo).ok()?).ok()

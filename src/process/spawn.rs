@@ -1,8 +1,8 @@
 //! A command: from prepared data to a running program, or the errno of the step that failed.
 //!
-//! The child shares our memory until it execs (`CLONE_VM | CLONE_VFORK`, as `posix_spawn(3)` does it):
-//! a plain fork would copy the page tables of all certificates and hosts for every connection. We
-//! stand still meanwhile, so what the child writes into [`Attempt`] is what we read afterwards.
+//! The child shares the memory of its parent until it execs (`CLONE_VM | CLONE_VFORK`, as in `posix_spawn(3)`):
+//! a plain fork would copy the page tables of all certificates and hosts for every connection. The parent
+//! stands still meanwhile, and then reads what the child has written into [`Attempt`].
 
 use std::ffi::{CStr, CString, c_char, c_int, c_long, c_void};
 use std::fmt;
@@ -33,26 +33,26 @@ pub struct Launcher {
 
 /// One command to start.
 pub struct Launch<'a> {
-    /// What.
+    /// The program.
     pub program: &'a Program,
-    /// As whom; `None`: as ourselves.
+    /// User and groups; `None`: those of tlssrv.
     pub credentials: Option<&'a Credentials>,
-    /// Its environment, whole: `NAME=value` each.
+    /// The whole environment: `NAME=value` each.
     pub environment: &'a [CString],
-    /// Its descriptor 0; a number above 2.
+    /// Standard input; a number above 2.
     pub stdin: BorrowedFd<'a>,
-    /// Its descriptor 1; a number above 2.
+    /// Standard output; a number above 2.
     pub stdout: BorrowedFd<'a>,
-    /// Its descriptor 2; a number above 2; `None`: ours.
+    /// Standard error; a number above 2; `None`: that of tlssrv.
     pub stderr: Option<BorrowedFd<'a>>,
 }
 
 /// Why a command did not start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LaunchError {
-    /// What was tried.
+    /// The step that failed.
     pub step: Step,
-    /// What the kernel said.
+    /// The error of the system call.
     pub errno: Errno,
 }
 
@@ -74,7 +74,7 @@ pub enum Step {
     Group,
     /// setresuid(2).
     User,
-    /// The user could be taken back.
+    /// The proof that the old user cannot be taken back.
     Proof,
     /// prctl(2): ambient capabilities, `no_new_privs`.
     Privileges,
@@ -107,7 +107,7 @@ impl fmt::Display for LaunchError {
 }
 
 impl Launcher {
-    /// A launcher whose commands get back this soft and hard limit of open descriptors.
+    /// A launcher whose commands get this soft and hard limit of open descriptors.
     pub fn new(descriptor_limit: (u64, u64)) -> Self {
         Self {
             descriptor_limit,
@@ -115,9 +115,9 @@ impl Launcher {
         }
     }
 
-    /// Starts a command; it is ours to wait for.
+    /// Starts a command. The caller has to wait for it.
     ///
-    /// Errors: the step that failed in the child, which is gone then.
+    /// Errors: the step that failed in the child. The child is gone then.
     pub fn start(&mut self, launch: &Launch<'_>) -> Result<Pid, LaunchError> {
         let failed = |step| move |errno| LaunchError { step, errno };
         let program = launch.program;
@@ -140,7 +140,7 @@ impl Launcher {
 
         let mut before = SigSet::empty();
         let all = SigSet::all();
-        // No handler of ours may run in the child while it shares our memory.
+        // No signal handler may run in the child while it shares this memory.
         nix::sys::signal::sigprocmask(SigmaskHow::SIG_SETMASK, Some(&all), Some(&mut before))
             .map_err(failed(Step::Signals))?;
         let top = self.stack.as_mut_ptr_range().end;
@@ -158,7 +158,7 @@ impl Launcher {
         match (failure, restored) {
             (None, Ok(())) => Ok(pid),
             (failure, _) => {
-                // It has left by _exit, so this doesn't wait.
+                // The child has left by _exit, so this does not block.
                 let _ = waitpid(pid, None);
                 Err(failure.unwrap_or(LaunchError {
                     step: Step::Signals,
@@ -169,12 +169,12 @@ impl Launcher {
     }
 }
 
-/// All that the child needs, prepared; it allocates nothing and looks nothing up.
+/// Everything that the child needs, prepared: the child allocates nothing and looks nothing up.
 struct Attempt<'a> {
     path: &'a CStr,
     argv: &'a [*const c_char],
     envp: &'a [*const c_char],
-    /// Where 0, 1 and 2 come from.
+    /// The descriptors that become 0, 1 and 2.
     stdio: [Option<RawFd>; 3],
     descriptor_limit: (u64, u64),
     program: &'a Program,
@@ -194,7 +194,7 @@ extern "C" fn child(attempt: *mut c_void) -> c_int {
     let attempt = unsafe { &mut *attempt };
     let Err(failure) = become_command(attempt);
     attempt.failure = Some(failure);
-    // The failure must be in memory before we are gone.
+    // The failure must be in memory before the child is gone.
     std::sync::atomic::compiler_fence(std::sync::atomic::Ordering::SeqCst);
     super::fork::exit_now(127)
 }
@@ -212,7 +212,7 @@ fn become_command(attempt: &Attempt<'_>) -> Result<std::convert::Infallible, Lau
     // Descriptors of a command:
     //   0  its end of the socketpair, or of the pipe that it reads
     //   1  the same socketpair end, or the end of the pipe that it writes
-    //   2  the pipe into our log, /dev/null, or ours
+    //   2  the pipe into the log, /dev/null, or tlssrv's own
     // All sources have numbers above 2, so dup2 makes a new descriptor, without close-on-exec.
     for (to, from) in (0..).zip(attempt.stdio) {
         if let Some(from) = from {

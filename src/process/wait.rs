@@ -20,7 +20,7 @@ pub fn reap() -> Option<(Pid, WaitStatus)> {
     }
 }
 
-/// How a process has ended: an exit status as a number, a signal by its name.
+/// The exit status of a process as text: a number, or the name of a signal.
 pub fn exit_text(status: WaitStatus) -> Option<String> {
     match status {
         WaitStatus::Exited(_, status) => Some(status.to_string()),

@@ -1,4 +1,4 @@
-//! The first bytes of a connection → the addresses that a load balancer says are its client's.
+//! First bytes of a connection → the addresses of the client, as the load balancer tells them.
 #![forbid(unsafe_code)]
 
 use std::fmt;
@@ -7,39 +7,38 @@ use std::str::FromStr;
 
 use super::SIGNATURE;
 
-/// The longest header of version 1, in bytes, its CRLF included (§2.1).
+/// Longest header of version 1, in bytes, its CRLF included (§2.1).
 pub const MAX_V1: usize = 107;
-/// The longest header of version 2 that is taken, in bytes; the standard has no limit below 64 KiB, and
-/// those that are sent have less than 4, a client's certificate included.
+/// Longest header of version 2 that is accepted, in bytes. The standard has no limit below 64 KiB; real headers
+/// have less than 4 KiB, including a client's certificate.
 pub const MAX_V2: usize = 16 * 1024;
 
-/// What a header says.
+/// The content of a header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Header {
-    /// Nothing of use (`UNKNOWN`, `LOCAL`, a client over a Unix-domain socket): the connection's own
-    /// addresses hold.
+    /// No addresses (`UNKNOWN`, `LOCAL`, a client of a Unix-domain socket): those of the connection hold.
     Own,
-    /// The client's address, and the one that it connected to.
+    /// The client's address, and the address that the client connected to.
     Proxied(SocketAddr, SocketAddr),
 }
 
-/// How far reading has come.
+/// Progress of reading.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Progress {
     /// The header is not complete.
     NeedMore,
-    /// It is, and has so many bytes; the client's own begin after them.
+    /// The header and its length in bytes; the bytes of the client follow it.
     Complete(Header, usize),
 }
 
-/// Why bytes are no header.
+/// Why bytes are not a header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Malformed {
-    /// They begin with something else.
+    /// The first bytes are not those of a header.
     Missing,
-    /// Longer than [`MAX_V1`] or [`MAX_V2`].
+    /// The header is longer than [`MAX_V1`] or [`MAX_V2`].
     TooLong,
-    /// What it says makes no sense; the part.
+    /// This part of the header is invalid.
     Invalid(&'static str),
 }
 
@@ -55,7 +54,7 @@ impl fmt::Display for Malformed {
 
 /// Reads a header of either version from all bytes that have come so far.
 ///
-/// Errors: what is wrong; more bytes don't make it right.
+/// Errors: what is wrong with the header. More bytes do not change that.
 pub fn read(bytes: &[u8]) -> Result<Progress, Malformed> {
     match (begins(bytes, V1), begins(bytes, SIGNATURE)) {
         (Begins::Wholly, _) => version_1(bytes),
@@ -173,7 +172,7 @@ fn version_2(bytes: &[u8]) -> Result<Progress, Malformed> {
         (false, 0x21) => proxied::<16>(block),
         _ => Some(Header::Own),
     };
-    // What follows the addresses is of no use here (§2.2.1 ff.: TLVs).
+    // The TLVs after the addresses (§2.2.1 ff.) are ignored.
     header.map_or(Err(Malformed::Invalid("length")), |header| {
         Ok(Progress::Complete(header, whole))
     })
@@ -215,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn both_versions_say_who_the_client_is() {
+    fn both_versions_tell_the_address_of_the_client() {
         let v4 = addresses("192.0.2.1:65535", "198.51.100.2:0");
         assert_eq!(whole(b"PROXY TCP4 192.0.2.1 198.51.100.2 65535 0\r\n"), v4);
         let block = b"\xc0\0\x02\x01\xc6\x33\x64\x02\xff\xff\0\0";
@@ -225,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn a_header_that_names_nobody_leaves_the_connections_own_addresses() {
+    fn a_header_without_addresses_leaves_those_of_the_connection() {
         for header in [
             b"PROXY UNKNOWN\r\n".to_vec(),
             b"PROXY UNKNOWN ffff::1 junk \xff\r\n".to_vec(),

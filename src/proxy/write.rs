@@ -1,4 +1,4 @@
-//! What is known of a client → the header that tells a backend.
+//! Facts about a client → the header for a backend.
 #![forbid(unsafe_code)]
 
 use std::fmt;
@@ -6,12 +6,12 @@ use std::net::{IpAddr, SocketAddr};
 
 use super::SIGNATURE;
 
-/// Which header a backend wants.
+/// The version of a header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Version {
-    /// One line: the addresses.
+    /// A line of text with the addresses.
     V1,
-    /// In binary: the addresses, and what the handshake found out.
+    /// A binary header with the addresses, and facts that the handshake established.
     V2,
 }
 
@@ -24,42 +24,42 @@ impl fmt::Display for Version {
     }
 }
 
-/// What a header of version 2 says of a client; one of version 1 has room for the addresses.
+/// Facts about a client for a header of version 2; a header of version 1 has the addresses only.
 pub struct About<'a> {
-    /// Its address and the one that it connected to; `None`: over a Unix-domain socket.
+    /// The client's address and the address that it connected to; `None` for a Unix-domain socket.
     pub addresses: Option<(SocketAddr, SocketAddr)>,
-    /// The protocol agreed on (`PP2_TYPE_ALPN`).
+    /// The negotiated protocol (`PP2_TYPE_ALPN`).
     pub alpn: Option<&'a str>,
-    /// The name that it asked for (`PP2_TYPE_AUTHORITY`).
+    /// The server name (`PP2_TYPE_AUTHORITY`).
     pub authority: Option<&'a str>,
-    /// The connection, as the log has it (`PP2_TYPE_UNIQUE_ID`).
+    /// The id of the connection, as in the log (`PP2_TYPE_UNIQUE_ID`).
     pub unique_id: &'a str,
     /// `TLSv1.3` (`PP2_SUBTYPE_SSL_VERSION`).
     pub version: Option<&'a str>,
-    /// The suite's IANA name (`PP2_SUBTYPE_SSL_CIPHER`).
+    /// The IANA name of the suite (`PP2_SUBTYPE_SSL_CIPHER`).
     pub cipher: Option<&'a str>,
-    /// Its certificate, where it has shown one that was verified.
+    /// The verified certificate of the client.
     pub certificate: Option<Certificate<'a>>,
 }
 
 /// The certificate of a client.
 pub struct Certificate<'a> {
-    /// When it was shown.
+    /// The connection in which it was shown.
     pub shown: Shown,
-    /// The common name in it (`PP2_SUBTYPE_SSL_CN`).
+    /// The common name (`PP2_SUBTYPE_SSL_CN`).
     pub common_name: Option<&'a str>,
 }
 
-/// When a client has shown its certificate.
+/// The connection in which a client has shown its certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shown {
-    /// In this connection.
+    /// This connection.
     Now,
-    /// In the one whose session this connection resumes.
+    /// The connection whose session this one resumes.
     Earlier,
 }
 
-/// The header, whole: less than 1500 bytes.
+/// The whole header: less than 1500 bytes.
 pub fn header(version: Version, about: &About<'_>) -> Vec<u8> {
     match version {
         Version::V1 => version_1(about.addresses).into_bytes(),
@@ -147,7 +147,7 @@ fn tlv(block: &mut Vec<u8>, kind: u8, value: Option<&[u8]>) {
     block.extend(value);
 }
 
-/// Both as IPv4 addresses if they can be, else both as those of IPv6.
+/// Both addresses as IPv4 if possible, else both as IPv6.
 fn of_one_family((peer, local): (SocketAddr, SocketAddr)) -> (SocketAddr, SocketAddr) {
     let canonical = |a: SocketAddr| SocketAddr::new(a.ip().to_canonical(), a.port());
     let mapped = |a: SocketAddr| match a.ip() {
@@ -168,7 +168,7 @@ const SSL_VERSION: u8 = 0x21;
 const SSL_CN: u8 = 0x22;
 const SSL_CIPHER: u8 = 0x23;
 
-/// The longest value of a TLV, in bytes: that of a name, or of three in one.
+/// Longest value of a TLV, in bytes: a name, or three names in one.
 const LONGEST: usize = 768;
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
-//! What systemd gives to a service, and what a service tells systemd: a few lines of our own, no libsystemd.
+//! The protocols between systemd and a service: passed sockets and notifications, without libsystemd.
 //!
-//! Everything is taken once, when the process starts, and its variables with it: no command and no later
-//! program of ours can take it for its own.
+//! Everything is taken once, when the process starts, together with its variables, so that no command and no other
+//! process of tlssrv can take it.
 #![forbid(unsafe_code)]
 
 mod notify;
@@ -14,18 +14,18 @@ use std::rc::Rc;
 
 use crate::process::take_passed;
 
-/// What we were started with.
+/// What systemd passes to a service.
 pub struct Systemd {
     /// The sockets to listen on, in their order.
     ///
-    /// Errors: which of them we cannot listen on, why, and what to do.
+    /// Errors: the socket that cannot be listened on, why, and what to do.
     pub sockets: Result<Vec<Rc<Passed>>, String>,
-    /// Where to say how it goes.
+    /// The way to the service manager.
     pub notifier: Notifier,
 }
 
 impl Systemd {
-    /// Takes it; to be called once, before this process has opened anything.
+    /// Takes everything. This has to be called once, before the process opens anything.
     pub fn take() -> Self {
         let sockets = take_passed().and_then(|passed| {
             let sockets = passed

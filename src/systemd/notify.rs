@@ -11,29 +11,29 @@ use std::time::{Duration, Instant};
 
 use crate::process::take_variable;
 
-/// When to send again what was not taken.
+/// Time before a message that was not taken is sent again.
 const RETRY: Duration = Duration::from_millis(100);
-/// Messages that wait at the same time; there are as many only when nobody reads them at all.
+/// Maximum number of messages that wait; there are as many only if the manager reads none at all.
 const MOST: usize = 16;
 
-/// Where a service says how it goes; by default nobody listens. Nothing here ever fails or waits: who does not listen is not told.
+/// The way to the service manager; by default there is none. Nothing here ever fails or waits.
 #[derive(Default)]
 pub struct Notifier {
     recipient: Option<Recipient>,
     watchdog: Option<Watchdog>,
 }
 
-/// Who listens.
+/// A service manager that listens.
 struct Recipient {
     socket: UnixDatagram,
-    /// Each message goes to whoever has it then: a manager may have begun anew.
+    /// The address of the manager. Each message looks it up, since the manager may have been restarted.
     address: SocketAddr,
-    /// Messages that it had no room for.
+    /// Messages that the manager had no room for.
     waiting: VecDeque<String>,
     again: Option<Instant>,
 }
 
-/// Who restarts a service that says nothing for too long.
+/// The watchdog: systemd restarts a service that sends no sign of life for too long.
 struct Watchdog {
     every: Duration,
     next: Instant,
@@ -59,15 +59,15 @@ impl Notifier {
         }
     }
 
-    /// Whether anybody listens.
+    /// Whether a service manager listens.
     pub fn is_heard(&self) -> bool {
         self.recipient.is_some()
     }
 
-    /// Says something: `NAME=value` lines.
+    /// Sends a message: `NAME=value` lines.
     pub fn notify(&mut self, message: String) {
         if let Some(recipient) = &mut self.recipient {
-            // What counts in the end is said last.
+            // The last message counts.
             if recipient.waiting.len() >= MOST {
                 recipient.waiting.pop_front();
             }
@@ -76,8 +76,8 @@ impl Notifier {
         }
     }
 
-    /// Does what is due. To be called from the loop that does the work, so that nobody is told that a loop
-    /// lives which is stuck.
+    /// Sends what is due. The loop that does the work has to call this, so that the watchdog notices a loop that
+    /// is stuck.
     pub fn tick(&mut self, now: Instant) {
         if let Some(watchdog) = self.watchdog.as_mut().filter(|dog| dog.next <= now) {
             watchdog.next = now + watchdog.every;
@@ -90,7 +90,7 @@ impl Notifier {
         }
     }
 
-    /// When [`Notifier::tick`] is due.
+    /// Time of the next [`Notifier::tick`].
     pub fn next_tick(&self) -> Option<Instant> {
         let recipient = self.recipient.as_ref()?;
         let watchdog = self.watchdog.as_ref().map(|watchdog| watchdog.next);
@@ -116,7 +116,7 @@ impl Recipient {
         })
     }
 
-    /// Sends what waits, as far as there is room for it.
+    /// Sends the messages that wait, as far as there is room for them.
     fn send(&mut self) {
         self.again = None;
         while let Some(message) = self.waiting.front() {
@@ -125,7 +125,7 @@ impl Recipient {
                 self.again = Instant::now().checked_add(RETRY);
                 return;
             }
-            // Nobody is there to take it: that is no reason to serve nobody either.
+            // There is no manager to take it. The server goes on without one.
             self.waiting.pop_front();
         }
     }

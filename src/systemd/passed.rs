@@ -1,4 +1,4 @@
-//! A listening socket that somebody else has bound for us (`sd_listen_fds(3)`).
+//! A listening socket of the service manager (`sd_listen_fds(3)`).
 #![forbid(unsafe_code)]
 
 use std::fmt;
@@ -13,9 +13,9 @@ use nix::sys::socket::{
     AddressFamily, SockType, SockaddrLike, SockaddrStorage, getsockname, getsockopt, setsockopt,
 };
 
-/// A socket that we were started with. It is open for as long as this is, whoever accepts from it.
+/// A listening socket that was passed to this process. It stays open as long as this value lives.
 pub struct Passed {
-    /// `FileDescriptorName=`; several may have the same one.
+    /// `FileDescriptorName=`; several sockets may have the same name.
     pub name: String,
     socket: Socket,
 }
@@ -27,16 +27,16 @@ enum Socket {
 
 /// A client of a passed socket.
 pub enum PassedClient {
-    /// With its address.
+    /// A TCP client and its address.
     Tcp(TcpStream, SocketAddr),
-    /// Without.
+    /// A client of a Unix-domain socket.
     Unix(UnixStream),
 }
 
 impl Passed {
     /// Takes a descriptor.
     ///
-    /// Errors: why nobody can be accepted from it, and what to do.
+    /// Errors: why the socket cannot be used, and what to do.
     pub(super) fn new(name: String, descriptor: OwnedFd) -> Result<Self, String> {
         let number = descriptor.as_raw_fd();
         let refuse = |reason: &str| Err(format!("descriptor {number} ({name:?}) {reason}"));
@@ -67,11 +67,11 @@ impl Passed {
         Ok(Self { name, socket })
     }
 
-    /// Takes the next client; never waits for one.
+    /// Accepts the next client, without waiting.
     ///
     /// `O_NONBLOCK` belongs to the file description, which systemd shares: each time that it starts a
-    /// service with this socket it sets or clears it (`NonBlocking=`), whoever else is at work. So it is
-    /// set anew for each client. Nobody minds: systemd itself only polls a socket with `Accept=no`.
+    /// service with this socket it sets or clears it (`NonBlocking=`), whatever other processes do. So it is set
+    /// again for each client. That harms no other process: systemd only polls a socket with `Accept=no`.
     ///
     /// Errors: those of accept(2).
     pub fn accept(&self) -> io::Result<PassedClient> {
@@ -90,7 +90,7 @@ impl Passed {
     }
 }
 
-/// Two are the same when they are one descriptor of this process.
+/// Two values are equal if they are one descriptor of this process.
 impl PartialEq for Passed {
     fn eq(&self, other: &Self) -> bool {
         self.as_fd().as_raw_fd() == other.as_fd().as_raw_fd()
@@ -99,7 +99,7 @@ impl PartialEq for Passed {
 
 impl Eq for Passed {}
 
-/// Its address, as for a socket of our own.
+/// The address, as for any other socket.
 impl fmt::Display for Passed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.socket {
