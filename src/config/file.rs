@@ -210,9 +210,9 @@ fn limits(raw: &RawLimits, problems: &mut Problems) -> Limits {
     }
 }
 
-/// Size of a kernel buffer in bytes; `None`: no limit.
+/// Size of a socket buffer in bytes; `None`: sized by the kernel.
 fn buffer(raw: Option<&Spanned<u64>>, problems: &mut Problems) -> Option<usize> {
-    // 0 means no limit.
+    // 0 leaves the size to the kernel.
     let raw = raw.filter(|bytes| *bytes.get_ref() != 0);
     within(raw, 4096, 1 << 30, problems)
 }

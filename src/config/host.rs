@@ -21,7 +21,8 @@ pub struct Host {
     pub certificates: Vec<Shown>,
     /// Pre-shared keys. `None` only with `certificates`.
     pub psk: Option<Psk>,
-    /// Requirements on client certificates; `None`: no certificate is requested. Needs `certificates`.
+    /// Requirements on client certificates; `None`: no certificate is requested.
+    /// Only with `certificates`.
     pub client_auth: Option<Policy>,
     /// ALPN protocols, most preferred first; empty: no ALPN.
     pub alpn: Vec<String>,

@@ -34,7 +34,7 @@ pub enum UserFrom {
     Host,
     /// The PSK file, by the client's identity.
     Psk,
-    /// The host, by the common name in the client's certificate.
+    /// `users` of the host, by the common name in the client's certificate.
     CommonName,
 }
 

@@ -6,7 +6,7 @@ use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit};
 use crate::config::sources::accounts::Invoker;
 use crate::types::Rlimit;
 
-/// Checks a limit that this process has to set.
+/// Makes a resource limit, and checks that tlssrv can set it.
 ///
 /// Errors: the reason, for `unable to limit "NAME": REASON`.
 pub(in crate::config) fn parse(

@@ -1,4 +1,4 @@
-//! Checks the users that commands run as if each PSK identity or common name has its own.
+//! Checks the users of PSK identities and common names, and makes the role of each.
 #![forbid(unsafe_code)]
 
 use std::collections::{BTreeMap, HashMap};

@@ -42,7 +42,8 @@ impl Certificates {
     }
 }
 
-/// Reads a chain and its key, and warns about doubtful ones. `None`: there is an error, which is reported.
+/// Reads a chain and its key, and warns of a key that everybody can read and of a chain that is not valid
+/// now. `None`: there is an error, which is reported.
 fn read(
     cert: &NamedFile,
     key: Option<&NamedFile>,

@@ -225,7 +225,7 @@ fn duplicate(entries: &[Entry], identity: &PskIdentity) -> String {
     format!("unable to use identity: line {line} has it already")
 }
 
-/// Decodes pairs of hexadecimal digits. `None`: the text is no such pairs.
+/// Decodes pairs of hexadecimal digits. `None`: the text is anything else.
 fn decode_hex(text: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
     let (pairs, []) = text.as_chunks() else {
         return None;
