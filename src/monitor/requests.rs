@@ -143,12 +143,9 @@ impl Monitor {
         let begun = Instant::now();
         match (self.programs).start(program, role, client.variables()) {
             Ok(launched) => {
-                let metrics = &self.report.metrics;
+                let (metrics, event) = (&self.report.metrics, Token::Stderr(id).readable());
                 metrics.launched(client.host_label(), begun.elapsed());
-                let registered = |pipe: &_| {
-                    let event = Token::Stderr(id).readable();
-                    self.epoll.add(pipe, event).is_ok()
-                };
+                let registered = |pipe: &_| self.epoll.add(pipe, event).is_ok();
                 let stderr = launched.stderr.filter(registered);
                 self.clients.command_started(id, launched.pid, stderr);
                 let stdio = program.stdio;
