@@ -33,8 +33,8 @@ pub(super) struct EventLoop<'a> {
     pub(super) tickets: &'a TicketKeyRing,
     /// `None`: the monitor is gone, and the present connections are finished.
     pub(super) channel: Option<Channel>,
-    /// Whether the channel is registered for writing.
-    channel_write: bool,
+    /// Events that the channel is registered for.
+    channel_interest: EpollFlags,
     pub(super) epoll: Epoll,
     pub(super) connections: HashMap<ConnectionId, Entry>,
     pub(super) timers: BinaryHeap<Reverse<(Instant, ConnectionId)>>,
@@ -80,7 +80,7 @@ impl<'a> EventLoop<'a> {
             },
             tickets: engine.tickets,
             channel: Some(engine.channel),
-            channel_write: false,
+            channel_interest: EpollFlags::EPOLLIN,
             epoll,
             connections: HashMap::new(),
             timers: BinaryHeap::new(),
@@ -198,8 +198,8 @@ impl<'a> EventLoop<'a> {
         }
     }
 
-    /// Drains the engine: nobody is left to start a command or to write the log, but the present connections
-    /// may end by themselves.
+    /// Drains the engine: without the monitor no command is started and no log is written, but the present
+    /// connections may end by themselves.
     pub(super) fn monitor_gone(&mut self) {
         self.channel = None;
         self.draining = true;
@@ -213,13 +213,11 @@ impl<'a> EventLoop<'a> {
         if channel.wants_write() && channel.flush().is_err() {
             return self.monitor_gone();
         }
-        let write = channel.wants_write();
-        if write != self.channel_write {
-            let mut flags = EpollFlags::EPOLLIN;
-            flags.set(EpollFlags::EPOLLOUT, write);
-            let mut event = EpollEvent::new(flags, CHANNEL);
+        let interest = channel.interest();
+        if interest != self.channel_interest {
+            let mut event = EpollEvent::new(interest, CHANNEL);
             if self.epoll.modify(channel, &mut event).is_ok() {
-                self.channel_write = write;
+                self.channel_interest = interest;
             }
         }
     }

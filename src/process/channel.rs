@@ -8,6 +8,7 @@ use std::io::{IoSlice, IoSliceMut};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use nix::errno::Errno;
+use nix::sys::epoll::EpollFlags;
 use nix::sys::socket::{
     AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, recvmsg,
     send, sendmsg, socketpair,
@@ -116,6 +117,13 @@ impl Channel {
     /// Whether messages are queued.
     pub fn wants_write(&self) -> bool {
         !self.unsent.is_empty()
+    }
+
+    /// The events to register the channel for: input, and output while a message is queued.
+    pub fn interest(&self) -> EpollFlags {
+        let mut interest = EpollFlags::EPOLLIN;
+        interest.set(EpollFlags::EPOLLOUT, self.wants_write());
+        interest
     }
 
     /// Receives the next message.

@@ -34,7 +34,7 @@ impl Status {
         }
     }
 
-    /// Content of an error response, for a person who looks.
+    /// Content of an error response, for a person who reads it.
     pub(super) fn text(self) -> &'static str {
         match self {
             Self::NotFound => "there are /metrics, /healthz and /readyz\n",

@@ -180,12 +180,11 @@ impl Reporter {
         if self.channel.wants_write() {
             self.channel.flush()?;
         }
-        let mut flags = EpollFlags::EPOLLIN;
-        flags.set(EpollFlags::EPOLLOUT, self.channel.wants_write());
-        if flags != self.channel_interest {
-            let mut event = EpollEvent::new(flags, CHANNEL);
+        let interest = self.channel.interest();
+        if interest != self.channel_interest {
+            let mut event = EpollEvent::new(interest, CHANNEL);
             self.epoll.modify(&self.channel, &mut event)?;
-            self.channel_interest = flags;
+            self.channel_interest = interest;
         }
         Ok(())
     }

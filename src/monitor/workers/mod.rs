@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use nix::errno::Errno;
-use nix::sys::epoll::{Epoll, EpollFlags};
+use nix::sys::epoll::Epoll;
 use nix::sys::wait::WaitStatus;
 use nix::unistd::Pid;
 
@@ -230,8 +230,7 @@ impl Engines {
         if engine.channel.wants_write() {
             let _ = engine.channel.flush();
         }
-        let mut interest = EpollFlags::EPOLLIN;
-        interest.set(EpollFlags::EPOLLOUT, engine.channel.wants_write());
+        let interest = engine.channel.interest();
         if engine.interest != interest {
             engine.interest = interest;
             let mut event = Token::Engine(id).event(interest);
