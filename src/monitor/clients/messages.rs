@@ -159,3 +159,139 @@ impl Clients {
         Ok(client.deadline(now))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixStream;
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::config::{self, CertificateSource, CommandLine, ConfigSource, Form, Options, Trace};
+    use crate::message::End;
+    use crate::monitor::generation::{Generations, TicketRotation};
+    use crate::monitor::listeners::Incoming;
+    use crate::types::ListenerId;
+
+    const ENGINE: EngineId = EngineId(7);
+    const OTHER_ENGINE: EngineId = EngineId(8);
+
+    fn first_host() -> HostId {
+        HostId::new(0)
+    }
+
+    /// One client of [`ENGINE`], at a server whose one host has a certificate and no limit of its own.
+    fn one_client() -> (Clients, ConnectionId) {
+        let line = CommandLine {
+            listen: vec!["127.0.0.1:0".into()],
+            certificates: CertificateSource::SelfSigned("localhost".into()),
+            psk: None,
+            command: vec!["/bin/true".into()],
+        };
+        let options = Options {
+            log: None,
+            remote_name: None,
+            trace: Trace::Off,
+            passed: None,
+        };
+        let source = ConfigSource::CommandLine(line);
+        let loaded = config::load(&source, Form::Server, &options);
+        let config = loaded.map_err(|refusal| refusal.problems).unwrap().config;
+        let now = Instant::now();
+        let generations = Generations::new(config, TicketRotation::new(now).unwrap()).unwrap();
+        let (socket, _) = UnixStream::pair().unwrap();
+        let incoming = Incoming {
+            socket: socket.into(),
+            addresses: None,
+        };
+        let (mut clients, generation) = (Clients::new(10), Arc::clone(generations.current()));
+        let listener = ListenerId::new(0);
+        let id = clients.admit(listener, &incoming, ENGINE, &generation, now);
+        (clients, id.unwrap())
+    }
+
+    fn open(clients: &mut Clients, id: ConnectionId) -> Result<(), Violation> {
+        let opened = clients.open(ENGINE, id, first_host(), HandshakeInfo::default(), 1000);
+        opened.map(drop)
+    }
+
+    #[test]
+    fn an_engine_may_not_speak_of_a_connection_that_it_does_not_serve() {
+        let (mut clients, id) = one_client();
+        let unknown = ConnectionId(99);
+        assert_eq!(clients.check(ENGINE, id), Ok(()));
+        for (engine, id, violation) in [
+            (ENGINE, unknown, Violation::UnknownConnection(unknown)),
+            (OTHER_ENGINE, id, Violation::ForeignConnection(id)),
+        ] {
+            let now = Instant::now();
+            assert_eq!(clients.check(engine, id), Err(violation));
+            assert_eq!(clients.kill(engine, id), Err(violation));
+            assert_eq!(clients.proxy_header(engine, id, None, now), Err(violation));
+            assert_eq!(
+                clients.host_chosen(engine, id, first_host()),
+                Err(violation)
+            );
+            let info = HandshakeInfo::default();
+            let opened = clients.open(engine, id, first_host(), info, 0).map(drop);
+            assert_eq!(opened, Err(violation));
+            let mut summary = Summary::unknown(End::Closed);
+            let closed = clients.closed(engine, id, &mut summary, now).map(drop);
+            assert_eq!(closed, Err(violation));
+        }
+    }
+
+    #[test]
+    fn an_engine_may_not_speak_of_a_connection_that_has_ended() {
+        let (mut clients, id) = one_client();
+        assert_eq!(open(&mut clients, id), Ok(()));
+        let pid = nix::unistd::Pid::from_raw(i32::MAX);
+        clients.command_started(id, pid, None);
+        clients.end(id, Summary::unknown(End::Closed), Instant::now());
+        assert_eq!(
+            clients.check(ENGINE, id),
+            Err(Violation::EndedConnection(id))
+        );
+        let mut summary = Summary::unknown(End::Closed);
+        let closed = clients.closed(ENGINE, id, &mut summary, Instant::now());
+        assert_eq!(closed.map(drop), Err(Violation::EndedConnection(id)));
+    }
+
+    #[test]
+    fn an_engine_may_not_ask_for_what_the_configuration_does_not_have() {
+        let (mut clients, id) = one_client();
+        let no_host = HostId::new(1);
+        let now = Instant::now();
+        assert_eq!(
+            clients.proxy_header(ENGINE, id, None, now),
+            Err(Violation::UnexpectedHeader(id))
+        );
+        assert_eq!(
+            clients.host_chosen(ENGINE, id, no_host),
+            Err(Violation::UnknownHost(id, no_host))
+        );
+        assert_eq!(
+            clients.host_chosen(ENGINE, id, first_host()),
+            Err(Violation::UnexpectedHost(id, first_host()))
+        );
+        assert_eq!(clients.kill(ENGINE, id), Err(Violation::UnexpectedKill(id)));
+        let info = HandshakeInfo::default();
+        let opened = clients.open(ENGINE, id, no_host, info, 0).map(drop);
+        assert_eq!(opened, Err(Violation::UnknownHost(id, no_host)));
+        let info = HandshakeInfo {
+            psk_identity: Some(b"root".to_vec().try_into().unwrap()),
+            ..HandshakeInfo::default()
+        };
+        let opened = clients.open(ENGINE, id, first_host(), info, 0).map(drop);
+        assert_eq!(opened, Err(Violation::ImpossibleIdentity(id, first_host())));
+    }
+
+    #[test]
+    fn an_engine_may_not_open_a_connection_twice() {
+        let (mut clients, id) = one_client();
+        assert_eq!(open(&mut clients, id), Ok(()));
+        clients.set_plaintext(id, PlaintextSide::Dialling);
+        assert_eq!(open(&mut clients, id), Err(Violation::OpenedTwice(id)));
+        let violation = Violation::ImpossibleIdentity(id, first_host()).to_string();
+        assert!(violation.contains("identity that host 0 cannot verify"));
+    }
+}
