@@ -4,6 +4,7 @@
 
 use std::fmt;
 
+use base64ct::{Base64, Encoding};
 use serde::{Deserialize, Serialize};
 
 /// Text of a stranger that is safe in a variable and in a log line: no control characters, at most
@@ -90,9 +91,7 @@ impl ClientCertificate {
 
     /// `SHA256:` and the hash in hexadecimal digits.
     pub fn hash(&self) -> String {
-        self.sha256.iter().fold("SHA256:".to_owned(), |hash, byte| {
-            format!("{hash}{byte:02x}")
-        })
+        format!("SHA256:{}", base16ct::lower::encode_string(&self.sha256))
     }
 
     /// Identity of the client for the log: the subject, or the hash where the subject is empty or left out.
@@ -105,14 +104,7 @@ impl ClientCertificate {
 
     /// The certificate in PEM (RFC 7468), lines of 64 characters.
     pub fn pem(&self) -> Option<String> {
-        let base64 = base64(self.der.as_ref()?);
-        let mut pem = "-----BEGIN CERTIFICATE-----\n".to_owned();
-        for line in base64.as_bytes().chunks(64) {
-            pem.extend(line.iter().map(|byte| char::from(*byte)));
-            pem.push('\n');
-        }
-        pem.push_str("-----END CERTIFICATE-----\n");
-        Some(pem)
+        self.der.as_deref().map(pem)
     }
 
     /// Lines for the log about variables that are left out.
@@ -137,23 +129,16 @@ impl ClientCertificate {
     }
 }
 
-/// RFC 4648 §4.
-fn base64(bytes: &[u8]) -> String {
-    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
-    for chunk in bytes.chunks(3) {
-        let byte = |place: usize| u32::from(chunk.get(place).copied().unwrap_or(0));
-        let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
-        for place in 0..4 {
-            let digit = (bits >> (18 - 6 * place)) as usize & 63;
-            let letter = ALPHABET.get(digit).copied().unwrap_or(b'=');
-            text.push(match place <= chunk.len() {
-                true => char::from(letter),
-                false => '=',
-            });
-        }
+/// A certificate in PEM, from DER.
+fn pem(der: &[u8]) -> String {
+    let base64 = Base64::encode_string(der);
+    let mut pem = "-----BEGIN CERTIFICATE-----\n".to_owned();
+    for line in base64.as_bytes().chunks(64) {
+        pem.extend(line.iter().map(|byte| char::from(*byte)));
+        pem.push('\n');
     }
-    text
+    pem.push_str("-----END CERTIFICATE-----\n");
+    pem
 }
 
 #[cfg(test)]
@@ -161,19 +146,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn base64_is_that_of_rfc_4648() {
-        for (bytes, text) in [
-            ("", ""),
-            ("f", "Zg=="),
-            ("fo", "Zm8="),
-            ("foo", "Zm9v"),
-            ("foob", "Zm9vYg=="),
-            ("fooba", "Zm9vYmE="),
-            ("foobar", "Zm9vYmFy"),
+    fn pem_has_lines_of_64_characters_with_padding_at_the_end() {
+        let full = "A".repeat(64);
+        for (bytes, lines) in [
+            (Vec::new(), String::new()),
+            (b"foob".to_vec(), "Zm9vYg==\n".to_owned()),
+            (vec![0xfb, 0xff, 0xfe], "+//+\n".to_owned()),
+            (vec![0; 48], format!("{full}\n")),
+            (vec![0; 49], format!("{full}\nAA==\n")),
+            (vec![0; 98], format!("{full}\n{full}\nAAA=\n")),
         ] {
-            assert_eq!(base64(bytes.as_bytes()), text);
+            let expected =
+                format!("-----BEGIN CERTIFICATE-----\n{lines}-----END CERTIFICATE-----\n");
+            assert_eq!(pem(&bytes), expected);
         }
-        assert_eq!(base64(&[0xfb, 0xff, 0xfe]), "+//+");
     }
 
     #[test]

@@ -239,18 +239,6 @@ fn one_allowed(kind: Kind, value: &str) -> Result<Allowed, String> {
 fn spki(text: &str) -> Option<[u8; 32]> {
     let digits = text.strip_prefix("sha256:")?.replace(':', "");
     let mut hash = [0; digest::SHA256_OUTPUT_LEN];
-    let (pairs, []) = digits.as_bytes().as_chunks::<2>() else {
-        return None;
-    };
-    if pairs.len() != hash.len() {
-        return None;
-    }
-    for (byte, pair) in hash.iter_mut().zip(pairs) {
-        let pair = std::str::from_utf8(pair).ok()?;
-        if !pair.bytes().all(|digit| digit.is_ascii_hexdigit()) {
-            return None;
-        }
-        *byte = u8::from_str_radix(pair, 16).ok()?;
-    }
-    Some(hash)
+    let decoded = base16ct::mixed::decode(digits, &mut hash).ok()?.len();
+    (decoded == hash.len()).then_some(hash)
 }

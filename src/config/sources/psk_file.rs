@@ -227,21 +227,11 @@ fn duplicate(entries: &[Entry], identity: &PskIdentity) -> String {
 
 /// Decodes pairs of hexadecimal digits. `None`: the text is anything else.
 fn decode_hex(text: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
-    let (pairs, []) = text.as_chunks() else {
-        return None;
-    };
-    // The vector has its full capacity from the start, because growing would leave a copy of the key in
-    // freed memory.
-    let mut bytes = Zeroizing::new(Vec::with_capacity(pairs.len()));
-    for [high, low] in pairs {
-        bytes.push(digit(*high)? << 4 | digit(*low)?);
-    }
+    // The vector has its full length from the start, because growing would leave a copy of the key in freed
+    // memory.
+    let mut bytes = Zeroizing::new(vec![0; text.len() / 2]);
+    base16ct::mixed::decode(text, &mut bytes).ok()?;
     Some(bytes)
-}
-
-fn digit(byte: u8) -> Option<u8> {
-    let digit = char::from(byte).to_digit(16)?;
-    u8::try_from(digit).ok()
 }
 
 #[cfg(test)]

@@ -206,11 +206,7 @@ fn address(table: &Path, question: Question) -> io::Result<SocketAddr> {
     let directory = directory.unwrap_or(Path::new(".")).canonicalize()?;
     let table = directory.join(table.file_name().unwrap_or_default());
     let hash = digest(&SHA256, table.as_os_str().as_bytes());
-    let hash: String = hash
-        .as_ref()
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
+    let hash = base16ct::lower::encode_string(hash.as_ref());
     let name = match question {
         Question::Reload => format!("tlssrv/{hash}"),
         Question::Status => format!("tlssrv/{hash}/status"),

@@ -105,8 +105,7 @@ fn serial(bytes: &[u8]) -> Result<Text, Unreadable> {
         [0, rest @ ..] if !rest.is_empty() => rest,
         all => all,
     };
-    let digits = significant.iter();
-    let digits = digits.fold(String::new(), |digits, byte| format!("{digits}{byte:02X}"));
+    let digits = base16ct::upper::encode_string(significant);
     digits.try_into().map_err(|_| Unreadable)
 }
 

@@ -36,9 +36,8 @@ fn attribute(attribute: &AttributeTypeAndValue) -> String {
         // encoding of the X.500 AttributeValue" (§2.4)
         _ => {
             let der = attribute.value.to_der().unwrap_or_default();
-            let start = format!("{}=#", attribute.oid);
-            der.iter()
-                .fold(start, |text, byte| format!("{text}{byte:02x}"))
+            let digits = base16ct::lower::encode_string(&der);
+            format!("{}=#{digits}", attribute.oid)
         }
     }
 }

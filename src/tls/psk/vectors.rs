@@ -1,18 +1,12 @@
 //! The test vectors of `tests/vectors/`, by name.
 #![forbid(unsafe_code)]
-#![allow(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    reason = "the files are ours"
-)]
+#![allow(clippy::unwrap_used, reason = "the files are ours")]
 
 /// Reads `name = hex`, a line of one of these files.
 pub(super) fn hex(file: &str, name: &str) -> Vec<u8> {
     let mut lines = file.lines().filter_map(|line| line.split_once(" = "));
     let (_, digits) = lines.find(|(key, _)| *key == name).unwrap();
-    (0..digits.len() / 2)
-        .map(|byte| u8::from_str_radix(&digits[2 * byte..2 * byte + 2], 16).unwrap())
-        .collect()
+    base16ct::lower::decode_vec(digits).unwrap()
 }
 
 #[cfg(test)]
