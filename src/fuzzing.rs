@@ -25,8 +25,8 @@ pub fn proxy_header(data: &[u8]) {
 /// The facts about a readable client certificate survive the way to the monitor.
 pub fn certificate(data: &[u8]) {
     if let Ok(certificate) = Certificate::parse(data) {
-        let told: Option<ClientCertificate> = decode(&encode(&certificate.facts));
-        assert_eq!(told.unwrap(), certificate.facts);
+        let decoded: Option<ClientCertificate> = decode(&encode(&certificate.info));
+        assert_eq!(decoded.unwrap(), certificate.info);
     }
 }
 

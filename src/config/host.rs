@@ -8,7 +8,7 @@ use super::run_as::RunAs;
 use crate::tls::client::Policy;
 use crate::tls::profile::Profile;
 use crate::tls::psk::Keys;
-use crate::tls::staple::Shown;
+use crate::tls::staple::StapledCertificate;
 use crate::types::{HandshakeInfo, NamePattern, Program};
 
 /// One `[[host]]`.
@@ -18,7 +18,7 @@ pub struct Host {
     /// Server names that the host answers to. A default host may have none.
     pub names: Vec<NamePattern>,
     /// Certificate chains with their keys, in the order of the file. Empty only with a `psk`.
-    pub certificates: Vec<Shown>,
+    pub certificates: Vec<StapledCertificate>,
     /// Pre-shared keys. `None` only with `certificates`.
     pub psk: Option<Psk>,
     /// Requirements on client certificates; `None`: no certificate is requested.

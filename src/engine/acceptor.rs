@@ -16,7 +16,7 @@ use crate::tls::client::Verifier;
 use crate::tls::hello;
 use crate::tls::psk::{self, Modes};
 use crate::tls::session::Session;
-use crate::tls::staple::Shown;
+use crate::tls::staple::StapledCertificate;
 use crate::tls::tickets::TicketKeyRing;
 use crate::types::NamePattern;
 
@@ -65,7 +65,7 @@ impl Acceptor {
     pub fn session(&self, hello: &hello::ClientHello) -> Option<Session> {
         match (&self.psk, &self.certificates) {
             (Some(psk), None) => Some(Session::psk(Arc::clone(psk))),
-            (Some(psk), Some(_)) if psk.suits(hello) => Some(Session::psk(Arc::clone(psk))),
+            (Some(psk), Some(_)) if psk.accepts(hello) => Some(Session::psk(Arc::clone(psk))),
             (_, Some(certificates)) => {
                 Session::certificates(Arc::clone(certificates), self.clients.clone()).ok()
             }
@@ -98,7 +98,7 @@ fn certificates(
     provider: &Arc<CryptoProvider>,
     tickets: &TicketKeyRing,
 ) -> Result<ServerConfig, rustls::Error> {
-    let resolver = Arc::new(Identities(host.certificates.clone()));
+    let resolver = Arc::new(CertificateResolver(host.certificates.clone()));
     let config = ServerConfig::builder_with_provider(Arc::clone(provider))
         .with_protocol_versions(host.profile.versions())?;
     let config = match clients {
@@ -137,16 +137,18 @@ fn alpn(host: &Host) -> Vec<Vec<u8>> {
 
 /// The certificates of one host.
 #[derive(Debug)]
-struct Identities(Vec<Shown>);
+struct CertificateResolver(Vec<StapledCertificate>);
 
-impl ResolvesServerCert for Identities {
+impl ResolvesServerCert for CertificateResolver {
     /// The first certificate whose key can sign with a scheme that the client offers (RFC 8446 §4.4.2.2).
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         let offered = hello.signature_schemes();
-        let fits = |shown: &&Shown| shown.certified.key.choose_scheme(offered).is_some();
+        let fits = |certificate: &&StapledCertificate| {
+            certificate.certified.key.choose_scheme(offered).is_some()
+        };
         // If none fits, rustls finds that out with the first, and sends the alert.
-        let shown = self.0.iter().find(fits).or(self.0.first())?;
-        Some(Arc::clone(shown.at(SystemTime::now())))
+        let certificate = self.0.iter().find(fits).or(self.0.first())?;
+        Some(Arc::clone(certificate.at(SystemTime::now())))
     }
 }
 

@@ -14,7 +14,7 @@ use crate::process::take_variable;
 /// Time before a message that was not taken is sent again.
 const RETRY: Duration = Duration::from_millis(100);
 /// Maximum number of messages that wait; there are as many only if the manager reads none at all.
-const MOST: usize = 16;
+const MAX_WAITING: usize = 16;
 
 /// The way to the service manager; by default there is none. Nothing here ever fails or waits.
 #[derive(Default)]
@@ -30,7 +30,7 @@ struct Recipient {
     address: SocketAddr,
     /// Messages that the manager had no room for.
     waiting: VecDeque<String>,
-    again: Option<Instant>,
+    retry_at: Option<Instant>,
 }
 
 /// The watchdog: systemd restarts a service that sends no sign of life for too long.
@@ -68,7 +68,7 @@ impl Notifier {
     pub fn notify(&mut self, message: String) {
         if let Some(recipient) = &mut self.recipient {
             // The last message counts.
-            if recipient.waiting.len() >= MOST {
+            if recipient.waiting.len() >= MAX_WAITING {
                 recipient.waiting.pop_front();
             }
             recipient.waiting.push_back(message);
@@ -84,7 +84,7 @@ impl Notifier {
             self.notify("WATCHDOG=1".to_owned());
         }
         if let Some(recipient) = &mut self.recipient
-            && recipient.again.is_some_and(|when| when <= now)
+            && recipient.retry_at.is_some_and(|when| when <= now)
         {
             recipient.send();
         }
@@ -94,7 +94,7 @@ impl Notifier {
     pub fn next_tick(&self) -> Option<Instant> {
         let recipient = self.recipient.as_ref()?;
         let watchdog = self.watchdog.as_ref().map(|watchdog| watchdog.next);
-        recipient.again.into_iter().chain(watchdog).min()
+        recipient.retry_at.into_iter().chain(watchdog).min()
     }
 }
 
@@ -112,17 +112,17 @@ impl Recipient {
             socket,
             address,
             waiting: VecDeque::new(),
-            again: None,
+            retry_at: None,
         })
     }
 
     /// Sends the messages that wait, as far as there is room for them.
     fn send(&mut self) {
-        self.again = None;
+        self.retry_at = None;
         while let Some(message) = self.waiting.front() {
             let sent = self.socket.send_to_addr(message.as_bytes(), &self.address);
             if sent.is_err_and(|e| e.kind() == io::ErrorKind::WouldBlock) {
-                self.again = Instant::now().checked_add(RETRY);
+                self.retry_at = Instant::now().checked_add(RETRY);
                 return;
             }
             // There is no manager to take it. The server goes on without one.

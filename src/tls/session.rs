@@ -36,8 +36,8 @@ pub struct Session {
     seen: usize,
     /// Whether `close_notify` is sent. No alert may follow it.
     closed: bool,
-    /// What verifies the client once more, where the session is a resumed one.
-    again: Option<Arc<Verifier>>,
+    /// Verifier of the client's certificate, for when the session is a resumed one.
+    resumption_verifier: Option<Arc<Verifier>>,
 }
 
 /// Who speaks TLS.
@@ -47,7 +47,7 @@ pub struct Session {
 )]
 enum Engine {
     Certificates(UnbufferedServerConnection),
-    Psk(psk::Connection),
+    Psk(psk::ServerConnection),
 }
 
 /// Why a session is over, other than in good order.
@@ -70,14 +70,14 @@ impl Session {
     ) -> Result<Self, rustls::Error> {
         let tls = UnbufferedServerConnection::new(config)?;
         Ok(Self {
-            again: clients,
+            resumption_verifier: clients,
             ..Self::with(Engine::Certificates(tls))
         })
     }
 
     /// A session in which both sides authenticate themselves with a pre-shared key.
     pub fn psk(config: Arc<psk::Config>) -> Self {
-        Self::with(Engine::Psk(psk::Connection::new(config)))
+        Self::with(Engine::Psk(psk::ServerConnection::new(config)))
     }
 
     fn with(engine: Engine) -> Self {
@@ -86,7 +86,7 @@ impl Session {
             pending: Vec::new(),
             seen: 0,
             closed: false,
-            again: None,
+            resumption_verifier: None,
         }
     }
 
@@ -124,7 +124,7 @@ impl Session {
         let result = turn().and_then(|stage| {
             match stage {
                 Stage::Handshake => {}
-                Stage::Traffic | Stage::PeerClosed => self.verify_again()?,
+                Stage::Traffic | Stage::PeerClosed => self.verify_resumed()?,
             }
             Ok(stage)
         });
@@ -141,7 +141,7 @@ impl Session {
                 Ok(stage)
             }
             Err(error) => {
-                let reason = Verifier::take_refusal().unwrap_or_else(|| error.to_string());
+                let reason = Verifier::take_refusal_reason().unwrap_or_else(|| error.to_string());
                 let alert = match self.closed {
                     true => None,
                     false => self.alert(&error, rest.get(..whole - start), ciphertext),
@@ -153,15 +153,17 @@ impl Session {
 
     /// A session that is resumed brings the client's certificate with it. Meanwhile it may have expired, or
     /// its CRL: it is verified as of now, before anything comes of the session.
-    fn verify_again(&mut self) -> Result<(), Error> {
-        let (Some(clients), Engine::Certificates(tls)) = (self.again.take(), &self.engine) else {
+    fn verify_resumed(&mut self) -> Result<(), Error> {
+        let (Some(clients), Engine::Certificates(tls)) =
+            (self.resumption_verifier.take(), &self.engine)
+        else {
             return Ok(());
         };
         if tls.handshake_kind() != Some(HandshakeKind::Resumed) {
             return Ok(());
         }
         let chain = tls.peer_certificates().unwrap_or_default();
-        clients.verify_again(chain).map_err(Error::Certificates)
+        clients.verify_resumed(chain).map_err(Error::Certificates)
     }
 
     /// Tells the client what was wrong. `rest`: what the engine has not discarded.
@@ -264,23 +266,23 @@ impl Session {
         }
     }
 
-    /// Adds what the handshake has found out so far to `facts`.
-    pub fn tell(&self, facts: &mut HandshakeInfo) {
+    /// Copies the results of the handshake so far to `info`.
+    pub fn update_info(&self, info: &mut HandshakeInfo) {
         let tls = match &self.engine {
             Engine::Certificates(tls) => tls,
-            Engine::Psk(connection) => return connection.tell(facts),
+            Engine::Psk(connection) => return connection.update_info(info),
         };
-        facts.version = tls.protocol_version().map(Into::into);
-        facts.suite = tls.negotiated_cipher_suite().map(|s| s.suite().into());
-        facts.group = tls.negotiated_key_exchange_group().map(|g| g.name().into());
-        facts.resumed = tls.handshake_kind().map(|k| k == HandshakeKind::Resumed);
+        info.version = tls.protocol_version().map(Into::into);
+        info.suite = tls.negotiated_cipher_suite().map(|s| s.suite().into());
+        info.group = tls.negotiated_key_exchange_group().map(|g| g.name().into());
+        info.resumed = tls.handshake_kind().map(|k| k == HandshakeKind::Resumed);
         let alpn = tls.alpn_protocol();
-        facts.alpn = alpn.and_then(|p| String::from_utf8(p.to_vec()).ok());
+        info.alpn = alpn.and_then(|p| String::from_utf8(p.to_vec()).ok());
         let leaf = tls.peer_certificates().and_then(<[_]>::first);
-        if facts.client.is_none() {
+        if info.client.is_none() {
             // One that cannot be parsed is not verified either.
             let certificate = leaf.and_then(|leaf| Certificate::parse(leaf).ok());
-            facts.client = certificate.map(|certificate| Box::new(certificate.facts));
+            info.client = certificate.map(|certificate| Box::new(certificate.info));
         }
     }
 }
@@ -333,7 +335,7 @@ fn step(
 
 /// One record for the engine of pre-shared keys: as [`step`].
 fn step_psk(
-    connection: &mut psk::Connection,
+    connection: &mut psk::ServerConnection,
     records: &mut [u8],
     plaintext: &mut Buffer,
     ciphertext: &mut Buffer,

@@ -1,4 +1,5 @@
-//! OCSP responses (RFC 6960) for our own certificates: what they say, and until when they are stapled.
+//! OCSP responses (RFC 6960) for the server's certificates: their contents, and the time until which they are
+//! stapled.
 #![forbid(unsafe_code)]
 
 use std::fmt;
@@ -12,30 +13,30 @@ use rustls::pki_types::CertificateDer;
 use rustls::sign::CertifiedKey;
 use x509_cert::Certificate;
 
-/// A certificate as clients are shown it, with an OCSP response stapled to it or without one.
+/// A server certificate, with or without an OCSP response stapled to it.
 #[derive(Clone, Debug)]
-pub struct Shown {
-    /// The certificate by itself.
+pub struct StapledCertificate {
+    /// The certificate without a response.
     pub certified: Arc<CertifiedKey>,
-    /// The same with a response, if there is one.
+    /// The certificate with a response, if one is stapled.
     stapled: Option<Stapled>,
 }
 
-/// A certificate with an OCSP response, which clients believe until then.
+/// A certificate with an OCSP response, and the time until which clients accept the response.
 #[derive(Clone, Debug)]
 struct Stapled {
     certified: Arc<CertifiedKey>,
     until: SystemTime,
 }
 
-impl Shown {
-    /// What a client is shown at this time: no response that it would not believe.
+impl StapledCertificate {
+    /// The certificate to send at `now`: with the response until its `nextUpdate`, without it afterwards.
     pub fn at(&self, now: SystemTime) -> &Arc<CertifiedKey> {
         let stapled = self.stapled.as_ref().filter(|stapled| now < stapled.until);
         stapled.map_or(&self.certified, |stapled| &stapled.certified)
     }
 
-    /// Until when a response is stapled to it; `None`: there is none.
+    /// The time until which a response is stapled; `None`: no response is stapled.
     pub fn until(&self) -> Option<SystemTime> {
         self.stapled.as_ref().map(|stapled| stapled.until)
     }
@@ -49,7 +50,7 @@ impl Shown {
     }
 }
 
-impl From<Arc<CertifiedKey>> for Shown {
+impl From<Arc<CertifiedKey>> for StapledCertificate {
     fn from(certified: Arc<CertifiedKey>) -> Self {
         Self {
             certified,
@@ -65,7 +66,7 @@ pub struct Response<'a> {
     about: Vec<SingleResponse<'a>>,
 }
 
-/// Why a response is none that could ever be stapled.
+/// The reason why a response can never be stapled.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum InvalidResponse {
     /// It is not DER of a response.
@@ -76,9 +77,9 @@ pub enum InvalidResponse {
     Type,
 }
 
-/// What a response says of one certificate.
+/// The status of one certificate, from a response: the fields of a `SingleResponse` (RFC 6960 §4.2.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Said {
+pub struct CertificateStatus {
     /// Whether the certificate is good.
     pub status: Status,
     /// "The most recent time at which the status being indicated is known by the responder to have been
@@ -92,9 +93,9 @@ pub struct Said {
 /// `CertStatus` (RFC 6960 §4.2.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Status {
-    /// It is not revoked.
+    /// The certificate is not revoked.
     Good,
-    /// It is.
+    /// The certificate is revoked.
     Revoked,
     /// The responder does not know the certificate.
     Unknown,
@@ -120,8 +121,8 @@ impl<'a> Response<'a> {
         })
     }
 
-    /// What it says of the first certificate of a chain; `None`: nothing.
-    pub fn says_of(&self, chain: &[CertificateDer<'_>]) -> Option<Said> {
+    /// The status of the first certificate of a chain; `None`: the response is not about it.
+    pub fn status_of(&self, chain: &[CertificateDer<'_>]) -> Option<CertificateStatus> {
         let parse = |der: &CertificateDer<'_>| Certificate::from_der(der).ok();
         let leaf = parse(chain.first()?)?;
         // In a chain that is out of order it may be anywhere; the leaf itself, if that is self-signed.
@@ -131,7 +132,7 @@ impl<'a> Response<'a> {
         let issuer = chain.iter().filter_map(parse).find(issued);
         let mut about = self.about.iter();
         let single = about.find(|single| single.about.is(&leaf, issuer.as_ref()))?;
-        Some(Said {
+        Some(CertificateStatus {
             status: single.status()?,
             this_update: single.this_update.to_system_time(),
             next_update: single.next_update.map(|time| time.to_system_time()),

@@ -90,7 +90,7 @@ impl Server {
     /// What the server knows of the handshake.
     pub(crate) fn info(&self) -> HandshakeInfo {
         let mut info = HandshakeInfo::default();
-        self.session.tell(&mut info);
+        self.session.update_info(&mut info);
         info
     }
 }

@@ -10,7 +10,7 @@ use rustls::sign::CertifiedKey;
 use crate::config::sources::files::NamedFile;
 use crate::config::text::problems::{Problems, cause};
 use crate::config::text::raw_host::RawHost;
-use crate::tls::staple::{Response, Said, Shown, Status};
+use crate::tls::staple::{CertificateStatus, Response, StapledCertificate, Status};
 
 /// Certificates of a host with their OCSP responses. `None`: there is an error, which is reported.
 ///
@@ -20,14 +20,17 @@ pub(in crate::config) fn staples(
     base: &Path,
     certificates: Vec<Arc<CertifiedKey>>,
     problems: &mut Problems,
-) -> Option<Vec<Shown>> {
-    let mut shown: Vec<_> = certificates.into_iter().map(Shown::from).collect();
+) -> Option<Vec<StapledCertificate>> {
+    let mut certificates: Vec<_> = certificates
+        .into_iter()
+        .map(StapledCertificate::from)
+        .collect();
     let mut correct = true;
     let files = raw.ocsp.iter().flat_map(|files| &files.get_ref().0);
     for file in files.map(|file| NamedFile::spanned(base, file)) {
         let read = file.read().map_err(|error| ("read", cause(&error)));
-        let stapled =
-            read.and_then(|(der, _)| staple(&der, &mut shown).map_err(|reason| ("use", reason)));
+        let stapled = read
+            .and_then(|(der, _)| staple(&der, &mut certificates).map_err(|reason| ("use", reason)));
         let response = file.quoted();
         match stapled {
             Ok(doubts) => doubts.into_iter().for_each(|doubt| {
@@ -41,22 +44,22 @@ pub(in crate::config) fn staples(
             }
         }
     }
-    correct.then_some(shown)
+    correct.then_some(certificates)
 }
 
 /// Staples a response to the certificates that it is for. Returns the reasons why it was not stapled to
 /// some of them.
 ///
 /// Errors: the response is unusable at any time.
-fn staple(der: &[u8], certificates: &mut [Shown]) -> Result<Vec<String>, String> {
+fn staple(der: &[u8], certificates: &mut [StapledCertificate]) -> Result<Vec<String>, String> {
     let response = Response::parse(der).map_err(|reason| reason.to_string())?;
     let (mut doubts, mut found) = (Vec::new(), false);
     for certificate in certificates {
-        let Some(said) = response.says_of(&certificate.certified.cert) else {
+        let Some(status) = response.status_of(&certificate.certified.cert) else {
             continue;
         };
         found = true;
-        match until(&said) {
+        match until(&status) {
             Ok(_) if certificate.until().is_some() => {
                 return Err("another one is for the same certificate".into());
             }
@@ -71,17 +74,17 @@ fn staple(der: &[u8], certificates: &mut [Shown]) -> Result<Vec<String>, String>
 }
 
 /// Time until which clients accept a response. Errors: clients would not accept it now.
-fn until(said: &Said) -> Result<SystemTime, String> {
+fn until(status: &CertificateStatus) -> Result<SystemTime, String> {
     let (now, date) = (SystemTime::now(), humantime::format_rfc3339_seconds);
-    match said.status {
+    match status.status {
         Status::Good => {}
         Status::Revoked => return Err("says that the certificate is revoked".into()),
         Status::Unknown => return Err("says that the responder does not know it".into()),
     }
-    if said.this_update > now + CLOCK_SKEW {
-        return Err(format!("is not valid before {}", date(said.this_update)));
+    if status.this_update > now + CLOCK_SKEW {
+        return Err(format!("is not valid before {}", date(status.this_update)));
     }
-    match said.next_update {
+    match status.next_update {
         None => Err("has no nextUpdate, after which it would be too old".into()),
         Some(until) if until <= now => Err(format!("expired at {}", date(until))),
         Some(until) => Ok(until),

@@ -157,7 +157,7 @@ impl Connection {
         plaintext.clear();
         ciphertext.clear();
         let result = handshake.session.receive(input, plaintext, ciphertext);
-        handshake.session.tell(&mut self.handshake_info);
+        handshake.session.update_info(&mut self.handshake_info);
         handshake.to_client.append(ciphertext.filled());
         match result {
             Err(failure) => {

@@ -1,4 +1,4 @@
-//! A client's certificate, parsed: what it is told by, and what it is allowed by.
+//! A parsed client certificate: fields for the log and the command, and fields that rules compare.
 #![forbid(unsafe_code)]
 
 use std::fmt;
@@ -12,11 +12,11 @@ use x509_cert::name::Name;
 use super::name;
 use crate::types::{ClientCertificate, Text};
 
-/// A client's certificate, parsed. It is not verified by that.
+/// A client's certificate, parsed but not verified.
 #[derive(Clone, Debug)]
 pub struct Certificate {
-    /// What the log and the command are told.
-    pub facts: ClientCertificate,
+    /// The fields for the log and for the command.
+    pub info: ClientCertificate,
     /// The subject's common name, if it has one and no other.
     pub(super) common_name: Option<String>,
     /// The entries of subjectAltName, by their kinds.
@@ -55,7 +55,7 @@ impl Certificate {
         }
         let common_name = name::common_name(tbs.subject());
         let validity = tbs.validity();
-        let facts = ClientCertificate {
+        let info = ClientCertificate {
             sha256: sha256(der),
             subject: distinguished(tbs.subject()),
             issuer: distinguished(tbs.issuer()),
@@ -63,11 +63,11 @@ impl Certificate {
             serial: serial(tbs.serial_number().as_bytes())?,
             not_before: date(validity.not_before.to_date_time())?,
             not_after: date(validity.not_after.to_date_time())?,
-            dns_names: told(&dns_names),
+            dns_names: within_limits(&dns_names),
             der: (der.len() <= ClientCertificate::MAX_DER).then(|| der.to_vec()),
         };
         Ok(Self {
-            facts,
+            info,
             common_name,
             dns_names,
             uris,
@@ -85,8 +85,8 @@ impl fmt::Display for Unreadable {
 
 impl std::error::Error for Unreadable {}
 
-/// The names, where there are not too many.
-fn told(names: &[String]) -> Option<Vec<Text>> {
+/// The dNSName entries. `None`: they exceed a limit, or one is not a [`Text`].
+fn within_limits(names: &[String]) -> Option<Vec<Text>> {
     let bytes: usize = names.iter().map(String::len).sum();
     let few = names.len() <= ClientCertificate::MAX_DNS_NAMES
         && bytes <= ClientCertificate::MAX_DNS_BYTES;
@@ -165,19 +165,19 @@ mod tests {
             ];
         });
         let certificate = Certificate::parse(&der).unwrap();
-        let facts = &certificate.facts;
+        let info = &certificate.info;
         let text = |text: &Option<Text>| text.as_ref().unwrap().as_str().to_owned();
-        assert_eq!(text(&facts.subject), "CN=alice,O=Example\\, Inc.");
-        assert_eq!(text(&facts.issuer), "CN=alice,O=Example\\, Inc.");
-        assert_eq!(text(&facts.common_name), "alice");
-        assert_eq!(facts.serial.as_str(), "A102");
-        assert_eq!(facts.not_before.as_str(), "Nov  1 00:00:00 2026 GMT");
-        assert_eq!(facts.not_after.as_str(), "Feb 28 00:00:00 2051 GMT");
+        assert_eq!(text(&info.subject), "CN=alice,O=Example\\, Inc.");
+        assert_eq!(text(&info.issuer), "CN=alice,O=Example\\, Inc.");
+        assert_eq!(text(&info.common_name), "alice");
+        assert_eq!(info.serial.as_str(), "A102");
+        assert_eq!(info.not_before.as_str(), "Nov  1 00:00:00 2026 GMT");
+        assert_eq!(info.not_after.as_str(), "Feb 28 00:00:00 2051 GMT");
         assert_eq!(certificate.dns_names, ["a.example", "b.example"]);
         assert_eq!(certificate.emails, ["alice@example.com"]);
-        assert_eq!(facts.dns_names.as_ref().unwrap().len(), 2);
-        assert_eq!(facts.left_out(), Vec::<String>::new());
-        assert_eq!(facts.hash().len(), "SHA256:".len() + 64);
+        assert_eq!(info.dns_names.as_ref().unwrap().len(), 2);
+        assert_eq!(info.left_out(), Vec::<String>::new());
+        assert_eq!(info.hash().len(), "SHA256:".len() + 64);
     }
 
     #[test]
@@ -191,12 +191,12 @@ mod tests {
                 .map(|n| SanType::DnsName(format!("n{n}.example").try_into().unwrap()))
                 .collect();
         });
-        let facts = Certificate::parse(&der).unwrap().facts;
-        assert_eq!(facts.subject, None);
-        assert_eq!(facts.common_name, None);
-        assert_eq!(facts.dns_names, None);
-        assert_eq!(facts.identity(), facts.hash());
-        let left_out = facts.left_out();
+        let info = Certificate::parse(&der).unwrap().info;
+        assert_eq!(info.subject, None);
+        assert_eq!(info.common_name, None);
+        assert_eq!(info.dns_names, None);
+        assert_eq!(info.identity(), info.hash());
+        let left_out = info.left_out();
         assert_eq!(left_out.len(), 3, "{left_out:?}");
         assert!(left_out[0].starts_with("SSL_CLIENT_S_DN is left out: it is longer than"));
     }
@@ -217,9 +217,9 @@ mod tests {
                 *place.get_mut(&mut der) = byte;
             }
             if let Ok(certificate) = Certificate::parse(&der) {
-                let facts = postcard::to_stdvec(&certificate.facts).unwrap();
-                let same: ClientCertificate = postcard::from_bytes(&facts).unwrap();
-                prop_assert_eq!(same, certificate.facts);
+                let info = postcard::to_stdvec(&certificate.info).unwrap();
+                let same: ClientCertificate = postcard::from_bytes(&info).unwrap();
+                prop_assert_eq!(same, certificate.info);
             }
             let cut = cut.index(whole.len());
             prop_assert!(Certificate::parse(&whole[..cut]).is_err());

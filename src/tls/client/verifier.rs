@@ -48,10 +48,10 @@ impl Verifier {
         }))
     }
 
-    /// Verifies a chain anew, leaf first: that of a session which is resumed.
+    /// Verifies the chain of a resumed session, leaf first, as of now.
     ///
-    /// Errors: as at the first time, and as of now; [`Verifier::take_refusal`] says more.
-    pub fn verify_again(&self, chain: &[CertificateDer<'_>]) -> Result<(), Error> {
+    /// Errors: as at the first time, and as of now; [`Verifier::take_refusal_reason`] says more.
+    pub fn verify_resumed(&self, chain: &[CertificateDer<'_>]) -> Result<(), Error> {
         let Some((leaf, intermediates)) = chain.split_first() else {
             return match self.policy.takes_anonymous() {
                 true => Ok(()),
@@ -62,8 +62,8 @@ impl Verifier {
             .map(drop)
     }
 
-    /// Why the last certificate that was refused on this thread was, and whose it says that it is.
-    pub fn take_refusal() -> Option<String> {
+    /// Takes the reason of the last refusal on this thread, with the subject of the refused certificate.
+    pub fn take_refusal_reason() -> Option<String> {
         REFUSAL.take()
     }
 }
@@ -90,7 +90,7 @@ impl ClientCertVerifier for Verifier {
             refuse("unreadable", "it is not as RFC 5280 has it");
             return Err(CertificateError::BadEncoding.into());
         };
-        let whose = certificate.facts.identity();
+        let whose = certificate.info.identity();
         let verified = self
             .chains
             .verify_client_cert(end_entity, intermediates, now)

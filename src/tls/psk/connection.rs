@@ -25,7 +25,7 @@ use crate::types::{Buffer, HandshakeInfo};
 const IDLE_LIMIT: u8 = 32;
 
 /// One connection with a client that has, or says that it has, a pre-shared key.
-pub struct Connection {
+pub struct ServerConnection {
     config: Arc<Config>,
     pub(super) records: Records,
     joiner: Joiner,
@@ -57,7 +57,7 @@ pub(super) enum Sends {
     Tls12,
 }
 
-impl Connection {
+impl ServerConnection {
     /// A connection that nothing has been received of.
     pub fn new(config: Arc<Config>) -> Self {
         let mut records = Records::new();
@@ -84,7 +84,7 @@ impl Connection {
     /// Takes one whole record, which is decrypted in place. Plaintext is added to `plaintext`, answers
     /// to `ciphertext`.
     ///
-    /// Errors: what the client did wrong, or we; the connection is over then, and [`Connection::fail`]
+    /// Errors: what the client did wrong, or we; the connection is over then, and [`ServerConnection::fail`]
     /// tells the client.
     pub fn receive(
         &mut self,
@@ -164,16 +164,16 @@ impl Connection {
         Some(alert)
     }
 
-    /// Adds what was agreed on so far to `facts`.
-    pub fn tell(&self, facts: &mut HandshakeInfo) {
+    /// Copies the negotiated parameters to `info`.
+    pub fn update_info(&self, info: &mut HandshakeInfo) {
         let negotiated = &self.negotiated;
-        facts.version = negotiated.version;
-        facts.suite = negotiated.suite;
-        facts.group = negotiated.group;
+        info.version = negotiated.version;
+        info.suite = negotiated.suite;
+        info.group = negotiated.group;
         let alpn = negotiated.alpn.clone();
-        facts.alpn = alpn.and_then(|protocol| String::from_utf8(protocol).ok());
-        facts.psk_identity.clone_from(&negotiated.identity);
-        facts.resumed = negotiated.identity.as_ref().map(|_| false);
+        info.alpn = alpn.and_then(|protocol| String::from_utf8(protocol).ok());
+        info.psk_identity.clone_from(&negotiated.identity);
+        info.resumed = negotiated.identity.as_ref().map(|_| false);
     }
 
     fn handshake(&mut self, content: &[u8], ciphertext: &mut Buffer) -> Result<(), Error> {

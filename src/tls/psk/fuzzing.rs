@@ -17,7 +17,7 @@ use super::schedule::TrafficSecret;
 use super::suites::{self, Aead, Exchange, Suite};
 use super::traffic::Traffic;
 use super::vectors::{OPENSSL, hex};
-use super::{Config, Connection, Hash, Key, Keys, Modes};
+use super::{Config, Hash, Key, Keys, Modes, ServerConnection};
 use crate::tls::hello::{HelloReader, Progress};
 use crate::tls::provider::provider;
 use crate::tls::stage::Stage;
@@ -43,7 +43,7 @@ pub fn client_hello(data: &[u8]) {
             record.extend_from_slice(fragment);
         }
         match HelloReader::new().read(&record) {
-            Ok(Progress::Complete(facts)) => drop(config().suits(&facts)),
+            Ok(Progress::Complete(hello)) => drop(config().accepts(&hello)),
             Ok(Progress::NeedMore(_)) => panic!("the same bytes are no whole hello"),
             // It reads other extensions, too.
             Err(_) => {}
@@ -130,7 +130,7 @@ pub fn server(data: &[u8]) {
     let Some((which, data)) = data.split_first() else {
         return;
     };
-    let mut connection = Connection::new(config());
+    let mut connection = ServerConnection::new(config());
     match which % 3 {
         0 => {}
         1 => {
@@ -157,7 +157,7 @@ pub fn server(data: &[u8]) {
 }
 
 /// `data`: records of `type`, `length` and content.
-fn traffic(mut connection: Connection, data: &[u8]) {
+fn traffic(mut connection: ServerConnection, data: &[u8]) {
     let suite = suites::tls13(0x1301).unwrap();
     let secret = |byte| TrafficSecret::of(suite.hash, byte);
     connection.records.read_with(secret(1).keys(suite).unwrap());
@@ -180,7 +180,7 @@ fn traffic(mut connection: Connection, data: &[u8]) {
 }
 
 /// Gives the connection a record; whether it goes on.
-fn feed(connection: &mut Connection, record: &mut [u8]) -> bool {
+fn feed(connection: &mut ServerConnection, record: &mut [u8]) -> bool {
     let (mut plaintext, mut ciphertext) = (Buffer::default(), Buffer::default());
     match connection.receive(record, &mut plaintext, &mut ciphertext) {
         Ok(()) => {

@@ -55,7 +55,7 @@ use rustls::ProtocolVersion;
 use rustls::crypto::{CryptoProvider, GetRandomFailed, SupportedKxGroup};
 use zeroize::Zeroizing;
 
-pub use connection::Connection;
+pub use connection::ServerConnection;
 pub use error::Error;
 pub use hash::Hash;
 pub use keys::{InvalidKey, Key, Keys};
@@ -72,9 +72,9 @@ pub struct Config {
     modes: Modes,
     provider: Arc<CryptoProvider>,
     profile: Profile,
-    /// What stands in for the key of an unknown identity, for each hash: whoever offers one is to see
-    /// the same, in the same time, as with a wrong key.
-    stand_ins: [Key; 2],
+    /// Random keys used for unknown identities, one for each hash, so that a client with an unknown
+    /// identity sees the same answer after the same time as a client with a wrong key.
+    substitute_keys: [Key; 2],
 }
 
 /// What a host allows without (EC)DHE, and so without forward secrecy.
@@ -97,19 +97,19 @@ impl Config {
         modes: Modes,
         provider: Arc<CryptoProvider>,
     ) -> Result<Self, GetRandomFailed> {
-        let stand_in = |hash| {
+        let substitute_key = |hash| {
             let mut secret = Zeroizing::new(vec![0; 32]);
             provider.secure_random.fill(&mut secret)?;
             Key::new(secret, hash).map_err(|_| GetRandomFailed)
         };
-        let stand_ins = [stand_in(Hash::Sha256)?, stand_in(Hash::Sha384)?];
+        let substitute_keys = [substitute_key(Hash::Sha256)?, substitute_key(Hash::Sha384)?];
         Ok(Self {
             keys,
             alpn,
             modes,
             provider,
             profile: Profile::default(),
-            stand_ins,
+            substitute_keys,
         })
     }
 
@@ -121,7 +121,7 @@ impl Config {
 
     /// Whether this engine is the one for a client, at a host that has certificates, too: the client
     /// offers an identity that the host knows, or with TLS 1.2, where identities come later, a suite.
-    pub fn suits(&self, hello: &ClientHello) -> bool {
+    pub fn accepts(&self, hello: &ClientHello) -> bool {
         let mut offered = hello.cipher_suites.iter().map(|suite| u16::from(*suite));
         if hello.supported_versions.contains(&ProtocolVersion::TLSv1_3)
             && self.speaks(Version::Tls13)
@@ -157,8 +157,8 @@ impl Config {
         offer::Suites::of(&offered.filter(|id| self.profile.has_suite(*id)))
     }
 
-    fn stand_in(&self, hash: Hash) -> &Key {
-        match (hash, &self.stand_ins) {
+    fn substitute_key(&self, hash: Hash) -> &Key {
+        match (hash, &self.substitute_keys) {
             (Hash::Sha256, [key, _]) | (Hash::Sha384, [_, key]) => key,
         }
     }

@@ -156,7 +156,7 @@ pub(super) fn choose_key<'a>(
     });
     Ok(known.unwrap_or(Offer {
         suite: any,
-        key: config.stand_in(any.hash),
+        key: config.substitute_key(any.hash),
         identity: None,
         place: 0,
     }))

@@ -43,7 +43,7 @@ pub(super) struct ExpectFinished {
     server: Keys,
     fragment_limit: Option<usize>,
     transcript: Transcript,
-    /// `None`: it is unknown, and the keys are those of a stand-in.
+    /// `None`: the identity is unknown, and the keys come from the substitute key.
     identity: Option<PskIdentity>,
 }
 
@@ -194,7 +194,10 @@ impl ExpectClientKeyExchange {
             _ => None,
         };
         let known = context.config.keys.get_key_value(sent.identity);
-        let key = known.map_or(context.config.stand_in(self.suite.hash), |(_, key)| key);
+        let key = known.map_or(
+            context.config.substitute_key(self.suite.hash),
+            |(_, key)| key,
+        );
 
         self.transcript.add(message);
         let (hash, shared) = (
