@@ -99,6 +99,15 @@ pub(super) fn extension(typ: u16, out: &mut Vec<u8>, data: impl FnOnce(&mut Vec<
     vector16(out, data);
 }
 
+/// Adds the server's ALPN extension to `out`: a list of one protocol name (RFC 7301 §3.1).
+pub(super) fn alpn_extension(protocol: &[u8], out: &mut Vec<u8>) {
+    extension(ALPN, out, |out| {
+        vector16(out, |out| {
+            vector8(out, |out| out.extend_from_slice(protocol));
+        });
+    });
+}
+
 /// Both versions' ServerHello.
 ///
 /// ```text

@@ -8,9 +8,9 @@ use super::context::Context;
 use super::error::{Error, decode_error, handshake_failure, illegal_parameter};
 use super::hello::ClientHello;
 use super::message::{
-    ALPN, ClientKeyExchange, EC_POINT_FORMATS, EXTENDED_MASTER_SECRET, RECORD_SIZE_LIMIT,
-    RENEGOTIATION_INFO, SERVER_NAME, ServerHello, body, extension, read_finished, write_finished,
-    write_server_hello_done, write_server_key_exchange,
+    ClientKeyExchange, EC_POINT_FORMATS, EXTENDED_MASTER_SECRET, RECORD_SIZE_LIMIT,
+    RENEGOTIATION_INFO, SERVER_NAME, ServerHello, alpn_extension, body, extension, read_finished,
+    write_finished, write_server_hello_done, write_server_key_exchange,
 };
 use super::prf::{MasterSecret, Randoms, Sender, VERIFY_DATA};
 use super::record::{CHANGE_CIPHER_SPEC, HANDSHAKE, Keys, MAX_FRAGMENT};
@@ -18,7 +18,7 @@ use super::suites::{self, Exchange, Suite};
 use super::transcript::Transcript;
 use super::{Config, number};
 use crate::tls::profile::Version;
-use crate::tls::wire::{vector8, vector16};
+use crate::tls::wire::vector8;
 use crate::types::PskIdentity;
 
 /// Waits for the client's identity, and its part of the key exchange.
@@ -168,11 +168,7 @@ fn extensions(hello: &ClientHello<'_>, with_points: bool, alpn: Option<&[u8]>) -
         });
     }
     if let Some(protocol) = alpn {
-        extension(ALPN, &mut extensions, |out| {
-            vector16(out, |out| {
-                vector8(out, |out| out.extend_from_slice(protocol));
-            });
-        });
+        alpn_extension(protocol, &mut extensions);
     }
     if hello.record_size_limit.is_some() {
         extension(RECORD_SIZE_LIMIT, &mut extensions, |out| {

@@ -9,8 +9,8 @@ use super::context::Context;
 use super::error::{Error, illegal_parameter};
 use super::hello::{ClientHello, fixed_part};
 use super::message::{
-    ALPN, HELLO_RETRY_REQUEST, KEY_SHARE, PRE_SHARED_KEY, RECORD_SIZE_LIMIT, SERVER_NAME,
-    SUPPORTED_VERSIONS, ServerHello, TLS13, body, extension, read_finished,
+    HELLO_RETRY_REQUEST, KEY_SHARE, PRE_SHARED_KEY, RECORD_SIZE_LIMIT, SERVER_NAME,
+    SUPPORTED_VERSIONS, ServerHello, TLS13, alpn_extension, body, extension, read_finished,
     write_encrypted_extensions, write_finished,
 };
 use super::number;
@@ -21,7 +21,7 @@ use super::suites::Suite;
 use super::traffic::Traffic;
 use super::transcript::Transcript;
 use crate::tls::profile::Version;
-use crate::tls::wire::{vector8, vector16};
+use crate::tls::wire::vector16;
 use crate::types::PskIdentity;
 
 /// Bytes of early data that are skipped: what a client that has never met us can have sent in good
@@ -280,11 +280,7 @@ fn encrypted_extensions(hello: &ClientHello<'_>, alpn: Option<&[u8]>) -> Vec<u8>
         extension(SERVER_NAME, &mut extensions, |_| {});
     }
     if let Some(protocol) = alpn {
-        extension(ALPN, &mut extensions, |out| {
-            vector16(out, |out| {
-                vector8(out, |out| out.extend_from_slice(protocol));
-            });
-        });
+        alpn_extension(protocol, &mut extensions);
     }
     if hello.record_size_limit.is_some() {
         // "In TLS 1.3, the server sends the "record_size_limit" extension in the EncryptedExtensions
