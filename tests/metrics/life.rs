@@ -78,6 +78,12 @@ fn a_reload_moves_metrics_to_another_address_and_another_one_ends_them() {
     };
     eventually("the reporter is gone", reporter);
     assert_eq!(reload(&server, &one), Some(0));
+    // The line with the address may come after the end of the reload.
+    eventually("metrics have a TCP address again", || {
+        let lines = server.lines();
+        let tcp = |line: &&String| line.contains("notice metrics at 127.0.0.1:");
+        (lines.iter().filter(tcp).count() == 2).then_some(())
+    });
     assert_eq!(
         scrape(&server).value("tlssrv_reloads_total{result=\"ok\"}"),
         3.0
