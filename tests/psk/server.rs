@@ -14,7 +14,7 @@ use tlssrv_testing::raw::{Client, Step};
 pub(crate) struct Server {
     session: Session,
     input: Buffer,
-    /// What it has read.
+    /// The plaintext received.
     pub(crate) plaintext: Vec<u8>,
     pub(crate) stage: Stage,
     pub(crate) failure: Option<Failure>,

@@ -1,6 +1,6 @@
 //! Vectors and numbers of the presentation language (RFC 8446 §3): put together and taken apart.
 
-/// What is wrong with what the server has sent.
+/// A result whose error says what is wrong with bytes of the server.
 pub type Result<T> = std::result::Result<T, String>;
 
 /// `opaque bytes<0..2^8-1>`.

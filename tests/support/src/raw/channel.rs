@@ -1,4 +1,4 @@
-//! Records both ways, under whatever keys each direction has just now.
+//! Records in both directions, under the current keys of each.
 
 use super::bytes::{Reader, Result, record};
 use super::codes::{TLS12, record as typ};
@@ -12,9 +12,9 @@ pub struct Channel {
     pub(super) write: Option<Protection>,
     /// The keys of records from the server.
     pub(super) read: Option<Protection>,
-    /// What the server has sent, and nobody has read.
+    /// Bytes of the server that have not been read.
     input: Vec<u8>,
-    /// Outer type and fragment's length of each record that was read.
+    /// Outer type and length of the fragment of each record that was read.
     pub seen: Vec<(u8, usize)>,
 }
 
@@ -81,7 +81,7 @@ impl Channel {
         }
     }
 
-    /// Whether nothing is left of what the server has sent.
+    /// Whether all bytes of the server have been read.
     pub fn is_drained(&self) -> bool {
         self.input.is_empty()
     }

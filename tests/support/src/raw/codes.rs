@@ -89,7 +89,7 @@ pub mod group {
     pub const SECP384R1: u16 = 24;
     pub const X25519: u16 = 29;
     pub const X25519MLKEM768: u16 = 0x11ec;
-    /// One that the server does not have.
+    /// A group that the server does not have.
     pub const SECP521R1: u16 = 25;
 }
 
@@ -110,7 +110,7 @@ pub mod suite {
     pub const ECDHE_PSK_CHACHA20: u16 = 0xccac;
     pub const ECDHE_PSK_AES_128_GCM: u16 = 0xd001;
     pub const ECDHE_PSK_AES_256_GCM: u16 = 0xd002;
-    /// `TLS_PSK_WITH_AES_128_CBC_SHA`, and its fellow with SHA-256: not AEAD.
+    /// `TLS_PSK_WITH_AES_128_CBC_SHA` and its variant with SHA-256 are not AEAD.
     pub const PSK_AES_128_CBC_SHA: u16 = 0x008c;
     pub const PSK_AES_128_CBC_SHA256: u16 = 0x00ae;
     /// `TLS_EMPTY_RENEGOTIATION_INFO_SCSV` (RFC 5746 §3.3).

@@ -12,14 +12,14 @@ use super::codes::group;
 pub struct Share {
     /// The `NamedGroup`.
     pub group: u16,
-    /// What the server gets to see.
+    /// The public part.
     pub public: Vec<u8>,
     curve: PrivateKey,
     kem: Option<DecapsulationKey>,
 }
 
 impl Share {
-    /// A new one.
+    /// A new share.
     pub fn new(group: u16) -> Self {
         let (algorithm, _) = shape(group);
         let curve = PrivateKey::generate(algorithm).unwrap();
@@ -38,7 +38,7 @@ impl Share {
         }
     }
 
-    /// The secret that comes of the server's share.
+    /// The shared secret with a share of the server.
     pub fn agree(&self, peer: &[u8]) -> Result<Vec<u8>> {
         let (algorithm, length) = shape(self.group);
         if peer.len() != length {

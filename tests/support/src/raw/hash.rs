@@ -1,4 +1,4 @@
-//! Hashes, and what both versions make of them: HKDF (RFC 5869, RFC 8446 §7.1) and the PRF (RFC 5246 §5).
+//! Hashes, HKDF (RFC 5869, RFC 8446 §7.1) and the PRF of TLS 1.2 (RFC 5246 §5).
 
 use aws_lc_rs::{digest, hmac};
 

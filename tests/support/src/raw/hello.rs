@@ -1,4 +1,4 @@
-//! A ClientHello in the making: every field of it can be set, to what is right and to what is not.
+//! A builder of ClientHello messages: every field can be set to right and wrong values.
 
 use super::bytes::{list8, list16, message, numbers, vector8, vector16};
 use super::codes::{TLS12, TLS13, extension, handshake};
@@ -21,7 +21,7 @@ pub struct Hello {
     pub compressions: Vec<u8>,
     /// Type and body, in this order. `None`: as a client of SSL 3.0, not even their length.
     pub extensions: Option<Vec<(u16, Vec<u8>)>>,
-    /// What `pre_shared_key` says, if it is there.
+    /// The contents of `pre_shared_key`.
     pub offer: Option<Offer>,
     /// Extensions behind `pre_shared_key`, where none may be.
     pub behind: Vec<(u16, Vec<u8>)>,

@@ -1,8 +1,8 @@
 //! A TLS client with pre-shared keys that can do everything right and every single thing wrong.
 //!
 //! It shares no line with the engine that it tests, only the primitives of AWS-LC. It moves one step
-//! at a time: [`Client::take`] reads what the server says, strictly, and [`Client::answer`] is what a
-//! good client says then; what a bad one says, the tests put together from the parts.
+//! at a time: [`Client::take`] strictly reads what the server sends, and [`Client::answer`] returns what a
+//! good client sends next. Tests build wrong messages from the parts.
 
 pub mod bytes;
 pub mod channel;
@@ -25,13 +25,13 @@ use hello::{Hello, Psk};
 use suite::Suite;
 use transcript::Transcript;
 
-/// One connection, from the client's side.
+/// The client side of a connection.
 pub struct Client {
-    /// What it offers.
+    /// Its ClientHello.
     pub hello: Hello,
     /// The secrets of the shares in it.
     pub shares: Vec<Share>,
-    /// The keys that it has. In TLS 1.2 it uses the first.
+    /// Its keys. In TLS 1.2 it uses the first.
     pub keys: Vec<Psk>,
     /// The record layer.
     pub channel: Channel,
@@ -39,17 +39,17 @@ pub struct Client {
     pub transcript: Transcript,
     /// What the server has chosen.
     pub agreed: Agreed,
-    /// Level and description of the alerts that it got.
+    /// Level and description of the alerts received.
     pub alerts: Vec<(u8, u8)>,
-    /// What it has read.
+    /// The plaintext received.
     pub plaintext: Vec<u8>,
-    /// The largest `TLSInnerPlaintext` that it got.
+    /// The size of the largest `TLSInnerPlaintext` received.
     pub largest: usize,
     /// What it waits for.
     pub step: Step,
     tls13: tls13::Secrets,
     tls12: tls12::Secrets,
-    /// Handshake bytes that are no whole message yet.
+    /// Handshake bytes that are not a whole message yet.
     partial: Vec<u8>,
     /// Whether the next record may be a `change_cipher_spec` for middleboxes.
     ccs_place: bool,
@@ -69,7 +69,7 @@ pub enum Step {
     KeyExchange,
     /// `ServerHelloDone`, of TLS 1.2.
     ServerHelloDone,
-    /// It is the client's turn: see [`Client::answer`].
+    /// Nothing; the client must send next: see [`Client::answer`].
     Answer,
     /// `change_cipher_spec`, of TLS 1.2.
     ChangeCipherSpec,
@@ -81,7 +81,7 @@ pub enum Step {
     Closed,
 }
 
-/// What the server has said so far.
+/// What the server has chosen and sent so far.
 #[derive(Debug, Default)]
 pub struct Agreed {
     /// The version of the handshake.
@@ -109,7 +109,7 @@ pub struct Agreed {
 }
 
 impl Client {
-    /// A client of this hello. `shares` are those that the hello says, `keys` those that it has.
+    /// A client with this hello, the shares in it, and these keys.
     pub fn new(hello: Hello, shares: Vec<Share>, keys: &[Psk]) -> Self {
         Self {
             hello,
@@ -150,7 +150,7 @@ impl Client {
         self.channel.plain(record::HANDSHAKE, &message)
     }
 
-    /// Reads what the server has sent. Errors: what is wrong with it.
+    /// Reads bytes of the server. The error says what is wrong with them.
     pub fn take(&mut self, bytes: &[u8]) -> Result<()> {
         self.channel.take(bytes);
         while let Some(opened) = self.channel.next_record()? {
@@ -171,7 +171,7 @@ impl Client {
     }
 
     /// The server's `change_cipher_spec` for middleboxes comes "immediately after its first handshake
-    /// message" (RFC 8446 §D.4): it has to where we have a session id, and may where we have none.
+    /// message" (RFC 8446 §D.4). It is required where the client sent a session id, and allowed otherwise.
     fn check_middlebox_ccs(&mut self, typ: u8) -> Result<()> {
         let place = std::mem::take(&mut self.ccs_place);
         let is_ccs = typ == record::CHANGE_CIPHER_SPEC;
@@ -246,7 +246,7 @@ impl Client {
             (Step::Traffic, handshake::KEY_UPDATE) if self.agreed.version == TLS13 => {
                 self.server_key_update(body)
             }
-            // OpenSSL sends them whatever one says.
+            // OpenSSL always sends tickets.
             (Step::Traffic, handshake::NEW_SESSION_TICKET) if self.agreed.version == TLS13 => {
                 Ok(())
             }
@@ -254,7 +254,7 @@ impl Client {
         }
     }
 
-    /// What a good client sends at this point: nothing, where it is not its turn.
+    /// What a good client sends next, which may be nothing.
     pub fn answer(&mut self) -> Vec<u8> {
         if self.step != Step::Answer {
             return Vec::new();
@@ -306,7 +306,7 @@ impl Client {
         let session_id = reader.vector8()?;
         let suite = Suite::of(reader.u16()?)?;
         let compression = reader.u8()?;
-        // With nothing to say, TLS 1.2 may leave out even their length.
+        // A ServerHello of TLS 1.2 without extensions may omit even their length.
         let extensions = match reader.0.is_empty() {
             true => Vec::new(),
             false => reader.extensions()?,
@@ -330,12 +330,12 @@ impl Client {
         }
     }
 
-    /// Whether an extension of this type answers one of ours.
+    /// Whether the client has sent an extension of this type.
     fn asked_for(&self, typ: u16) -> bool {
         self.hello.get(typ).is_some()
     }
 
-    /// The one protocol that the server took: one of ours.
+    /// The protocol that the server selected; an error if the client did not offer it.
     fn selected_protocol(&self, body: &[u8]) -> Result<Vec<u8>> {
         let mut reader = Reader(body);
         let mut list = Reader(reader.vector16()?);

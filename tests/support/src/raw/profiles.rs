@@ -1,4 +1,4 @@
-//! Clients of the world: hellos in the shape that their libraries give them.
+//! Hellos as the libraries of well-known clients send them.
 
 use super::Client;
 use super::codes::{TLS12, TLS13, extension, group, mode, suite};
@@ -6,7 +6,7 @@ use super::groups::Share;
 use super::hash::Hash;
 use super::hello::{Hello, Psk};
 
-/// As little as TLS 1.3 with `psk_dhe_ke` takes, with a share for the first of these groups.
+/// The smallest hello of TLS 1.3 with `psk_dhe_ke`, with a share for the first of these groups.
 pub fn tls13(keys: &[Psk], groups: &[u16]) -> Client {
     let shares = vec![Share::new(groups[0])];
     let suites = match keys.iter().any(|key| key.hash == Hash::Sha384) {
@@ -22,7 +22,7 @@ pub fn tls13(keys: &[Psk], groups: &[u16]) -> Client {
     Client::new(hello, shares, keys)
 }
 
-/// As little as TLS 1.2 with these suites takes.
+/// The smallest hello of TLS 1.2 with these suites.
 pub fn tls12(key: &Psk, suites: &[u16]) -> Client {
     let hello = Hello::new(suites)
         .groups(&[group::X25519, group::SECP256R1, group::SECP384R1])
@@ -122,7 +122,7 @@ pub fn wolfssl(key: &Psk) -> Client {
     Client::new(hello, shares, std::slice::from_ref(key)).record_version(TLS12)
 }
 
-/// Botan, told to speak TLS 1.2: it has `supported_versions`, of that version alone.
+/// Botan with TLS 1.2 only: `supported_versions` lists that version alone.
 pub fn botan(key: &Psk) -> Client {
     let suites = [
         suite::ECDHE_PSK_CHACHA20,
@@ -143,7 +143,7 @@ pub fn botan(key: &Psk) -> Client {
     Client::new(hello, Vec::new(), std::slice::from_ref(key))
 }
 
-/// Plan 9's devtls and libsec: TLS 1.2, plain PSK, none of what came after RFC 5246.
+/// devtls and libsec of Plan 9: TLS 1.2, plain PSK, nothing newer than RFC 5246.
 pub fn plan9(key: &Psk) -> Client {
     let suites = [
         suite::PSK_CHACHA20,

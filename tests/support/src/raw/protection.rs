@@ -6,7 +6,7 @@ use super::bytes::{Result, record};
 use super::codes::{TLS12, TLS13, record as typ};
 use super::suite::Suite;
 
-/// Keys, and how many records they have protected.
+/// Keys, and the number of records that they have protected.
 pub struct Protection {
     suite: Suite,
     key: LessSafeKey,
@@ -65,7 +65,7 @@ impl Protection {
         record(typ, TLS12, &[explicit, sealed].concat())
     }
 
-    /// A record of TLS 1.3 with this `TLSInnerPlaintext`, whatever it is.
+    /// A record of TLS 1.3 with any `TLSInnerPlaintext`.
     pub fn seal_inner(&mut self, inner: &[u8]) -> Vec<u8> {
         let mut sealed = inner.to_vec();
         let length = u16::try_from(inner.len() + 16).unwrap().to_be_bytes();

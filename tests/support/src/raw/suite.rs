@@ -1,4 +1,4 @@
-//! What a suite is made of.
+//! Cipher suites.
 
 use aws_lc_rs::aead;
 
@@ -21,7 +21,7 @@ pub struct Suite {
     pub exchange: Exchange,
 }
 
-/// How the parts of a TLS 1.2 suite's premaster secret come about; TLS 1.3 asks elsewhere.
+/// The key exchange of a TLS 1.2 suite; suites of TLS 1.3 have none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exchange {
     /// With an ephemeral (EC)DH exchange.

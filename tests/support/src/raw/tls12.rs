@@ -9,12 +9,12 @@ use super::suite::{Exchange, Suite};
 use super::{Client, Step};
 use aws_lc_rs::aead::CHACHA20_POLY1305;
 
-/// What there is to know before both sides have changed to protected records.
+/// The state until both sides have changed to protected records.
 #[derive(Default)]
 pub(super) struct Secrets {
     /// Whether the server agreed to `extended_master_secret`.
     extended: bool,
-    /// What the server's share and ours have in common, and our public half.
+    /// The shared secret of the exchange, and the public half of the client.
     exchange: Option<(Vec<u8>, Vec<u8>)>,
     /// The hint of the server, where it gave one.
     hint: Option<Vec<u8>>,
@@ -146,14 +146,14 @@ impl Client {
         self.tls12.read = Some(Protection::new(suite, &keys[key..], &ivs[iv..]));
     }
 
-    /// The client's `change_cipher_spec`; what it sends from now on is protected.
+    /// The `change_cipher_spec` of the client; later records are protected.
     pub fn change_cipher_spec12(&mut self) -> Vec<u8> {
         let record = self.channel.plain(record::CHANGE_CIPHER_SPEC, &[1]);
         self.write_protected12();
         record
     }
 
-    /// What it sends from now on is protected.
+    /// Protects later records of the client.
     pub(super) fn write_protected12(&mut self) {
         self.channel.write = self.tls12.write.take();
     }

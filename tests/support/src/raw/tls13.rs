@@ -15,7 +15,7 @@ pub(super) struct Secrets {
     client: Vec<u8>,
     server: Vec<u8>,
     client_traffic: Vec<u8>,
-    /// What `cookie` of a HelloRetryRequest said.
+    /// The `cookie` of a HelloRetryRequest.
     cookie: Option<Vec<u8>>,
 }
 
@@ -125,7 +125,7 @@ impl Client {
         self.message_ends_record()
     }
 
-    /// The second flight that answers a HelloRetryRequest, changed on the way.
+    /// The answer to a HelloRetryRequest, with changes.
     pub fn retry_with(&mut self, change: impl FnOnce(Hello) -> Hello) -> Vec<u8> {
         let group = self.agreed.retry.unwrap();
         self.shares = vec![Share::new(group)];

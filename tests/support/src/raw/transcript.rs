@@ -18,7 +18,7 @@ impl Transcript {
         self.rest.extend_from_slice(message);
     }
 
-    /// What there is so far is a ClientHello, and a HelloRetryRequest answers it.
+    /// Takes the message so far as the first ClientHello, which a HelloRetryRequest answers.
     pub fn retry(&mut self) {
         self.first = Some(std::mem::take(&mut self.rest));
     }
