@@ -44,7 +44,7 @@ pub(crate) fn replay(name: &str, target: fn(&[u8])) {
 #[cfg(test)]
 mod tests {
     #[test]
-    fn what_the_fuzzers_have_kept_is_no_finding() {
+    fn the_inputs_of_the_corpus_cause_no_panic() {
         super::replay("certificate", super::certificate);
         super::replay("proxy_header", super::proxy_header);
     }

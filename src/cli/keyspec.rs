@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_is_a_path_whatever_is_in_it() {
+    fn any_characters_are_allowed_in_a_path() {
         for path in [
             "a.psk",
             "/etc/tlssrv/a b.psk",
@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn attributes_come_in_any_order_and_may_be_quoted_as_in_rc() {
+    fn attributes_may_be_in_any_order_and_quoted_as_in_rc() {
         assert_eq!(parsed("file=a.psk"), spec("a.psk", None));
         let both = spec("a b.psk", Some(b"it's me=x"));
         for text in [
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_neither_is_refused_without_showing_a_value() {
+    fn other_arguments_are_refused_without_showing_a_value() {
         for (text, reason) in [
             ("id=secret", "no file=PATH"),
             ("file= id=secret", "no file=PATH"),

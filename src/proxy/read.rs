@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn both_versions_tell_the_address_of_the_client() {
+    fn both_versions_carry_the_address_of_the_client() {
         let v4 = addresses("192.0.2.1:65535", "198.51.100.2:0");
         assert_eq!(whole(b"PROXY TCP4 192.0.2.1 198.51.100.2 65535 0\r\n"), v4);
         let block = b"\xc0\0\x02\x01\xc6\x33\x64\x02\xff\xff\0\0";
@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn a_header_without_addresses_leaves_those_of_the_connection() {
+    fn a_header_without_addresses_keeps_those_of_the_connection() {
         for header in [
             b"PROXY UNKNOWN\r\n".to_vec(),
             b"PROXY UNKNOWN ffff::1 junk \xff\r\n".to_vec(),
@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_exactly_a_header_is_malformed() {
+    fn anything_but_a_complete_header_is_malformed() {
         for bytes in [
             &b"\x16\x03\x01"[..],
             b"PROXYxTCP4 ",
@@ -268,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_decided_does_not_depend_on_how_the_bytes_came() {
+    fn the_result_does_not_depend_on_the_fragmentation() {
         for header in [
             b"PROXY TCP4 192.0.2.1 198.51.100.2 65535 0\r\n".to_vec(),
             b"PROXY UNKNOWN\r\n".to_vec(),
@@ -293,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn a_header_has_a_longest_length() {
+    fn a_header_has_a_maximum_length() {
         let line = |length: usize| {
             let mut line = b"PROXY UNKNOWN ".to_vec();
             line.resize(length - 2, b'x');

@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn version_2_has_every_fact_in_a_tlv() {
+    fn version_2_has_each_field_in_a_tlv() {
         let whole = header(
             Version::V2,
             &About {

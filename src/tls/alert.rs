@@ -1,7 +1,7 @@
-//! The alert that ends a connection (RFC 8446 §6, RFC 5246 §7.2), where rustls leaves it out too.
+//! The alert that ends a connection (RFC 8446 §6, RFC 5246 §7.2), also where rustls sends none.
 //!
-//! rustls queues an alert with most of its errors. With others it does not: at limits of its own,
-//! and for a few mistakes of the peer. [`after_error`] sees to it that there is one.
+//! rustls queues an alert for most errors, but not for its own limits and for a few mistakes of the peer.
+//! [`after_error`] adds the missing alert.
 #![forbid(unsafe_code)]
 
 use rustls::server::UnbufferedServerConnection;
@@ -12,11 +12,11 @@ use rustls::{AlertDescription, Error, PeerMisbehaved, ProtocolVersion};
 
 use super::provider;
 
-/// What is still to be sent after `process_tls_records` has failed: what rustls has queued, then
-/// the alert, if that is not among it. The result is the description of the alert.
+/// Appends the records to send after `process_tls_records` has failed: those that rustls has queued, then the
+/// alert, unless it is among them. Returns the alert's description.
 ///
-/// - `rest`: the input that was not discarded, all of it. It is lost.
-/// - `out`: where the records are appended.
+/// - `rest`: all input that was not discarded. It is overwritten.
+/// - `out`: the records are appended here.
 ///
 /// The connection must use [`provider::provider`], and must not have sent `close_notify`.
 pub fn after_error(
@@ -25,7 +25,7 @@ pub fn after_error(
     rest: &mut Vec<u8>,
     out: &mut Vec<u8>,
 ) -> Option<AlertDescription> {
-    // As long as something is queued, rustls gives it out and does not look at the input.
+    // As long as a record is queued, rustls returns it and does not read the input.
     while connection.wants_write() {
         if let Turn::Alert(description) = turn(connection, rest, out) {
             return Some(known_to_tls12(connection, description, out));
@@ -57,13 +57,13 @@ fn known_to_tls12(
 
 /// Ends a connection with a fatal alert, whatever state it is in, encrypted if it has keys.
 ///
-/// What rustls had queued goes out first, above all an answer to `KeyUpdate`: the alert is
-/// encrypted with the keys that it announces. Arguments are those of [`after_error`].
+/// The records that rustls had queued go out first. An answer to `KeyUpdate` has to: the alert is encrypted with
+/// the keys that it announces. Arguments are those of [`after_error`].
 ///
-/// rustls offers no such thing. But it answers `decode_error` to what is no record, whatever its
-/// state; so it gets that for its input, and the alert is exchanged on its way. `rest` keeps its
-/// length, because rustls remembers places in it while a handshake message is incomplete, and not
-/// its bytes, so that nothing more of it is processed.
+/// rustls has no function for this. But in every state it answers input that is not a record with `decode_error`:
+/// so it gets such input, and the provider replaces the alert. `rest` keeps its length, because rustls remembers
+/// offsets into it while a handshake message is incomplete, but not its bytes, so that rustls processes none of
+/// it.
 pub fn send_fatal(
     connection: &mut UnbufferedServerConnection,
     description: AlertDescription,
@@ -73,13 +73,13 @@ pub fn send_fatal(
     rest.fill(NO_RECORD);
     rest.extend_from_slice(&[NO_RECORD; 5]);
     provider::replace_next(description);
-    // Each turn takes something: a queued record, or a handshake message that was complete.
+    // Each turn consumes a queued record or a complete handshake message, so the loop ends.
     for _ in 0..rest.len() + 16 {
         match turn(connection, rest, out) {
             Turn::Other => {}
             Turn::Alert(_) => {
                 if let (Some(_), Some(last)) = (provider::take_replacement(), out.last_mut()) {
-                    // It met no encrypter, so it is in plaintext.
+                    // No encrypter saw the alert, so it is in plaintext.
                     *last = description.into();
                 }
                 break;
@@ -90,8 +90,8 @@ pub fn send_fatal(
     provider::take_replacement();
 }
 
-/// The alert for an error that rustls leaves without one. `None` if the peer has sent an alert:
-/// "both parties MUST immediately close the connection" (RFC 8446 §6.2).
+/// The alert for an error for which rustls sends none. `None` if the peer has sent an alert: "both parties MUST
+/// immediately close the connection" (RFC 8446 §6.2).
 pub fn wanted(error: &Error) -> Option<AlertDescription> {
     Some(match error {
         Error::AlertReceived(_) => return None,
@@ -104,7 +104,7 @@ pub fn wanted(error: &Error) -> Option<AlertDescription> {
             | PeerMisbehaved::IllegalTlsInnerPlaintext
             // "MUST abort the handshake with an "unexpected_message" alert" (§5)
             | PeerMisbehaved::IllegalMiddleboxChangeCipherSpec
-            // More than rustls puts up with; no RFC sets a limit.
+            // A limit of rustls; no RFC sets one.
             | PeerMisbehaved::TooManyEmptyFragments
             | PeerMisbehaved::TooManyKeyUpdateRequests
             | PeerMisbehaved::TooManyRenegotiationRequests
@@ -116,7 +116,7 @@ pub fn wanted(error: &Error) -> Option<AlertDescription> {
         Error::PeerMisbehaved(PeerMisbehaved::UnsolicitedCertExtension) => {
             AlertDescription::UnsupportedExtension
         }
-        // What a second ClientHello must not change (§4.1.2), and whatever else.
+        // Among others: a second ClientHello that changes what it must not (§4.1.2).
         Error::PeerMisbehaved(_) => AlertDescription::IllegalParameter,
         Error::PeerIncompatible(_) => AlertDescription::HandshakeFailure,
         Error::InvalidCertificate(invalid) => AlertDescription::from(invalid.clone()),
@@ -127,13 +127,13 @@ pub fn wanted(error: &Error) -> Option<AlertDescription> {
     })
 }
 
-/// What one call of `process_tls_records` has brought.
+/// Result of one call of `process_tls_records`.
 enum Turn {
     /// An alert of this description: the last of the records in `out`.
     Alert(AlertDescription),
-    /// Something else, or nothing yet.
+    /// Another record, or nothing yet.
     Other,
-    /// Nothing; nor will another call.
+    /// Nothing, and another call would bring nothing either.
     End,
 }
 
@@ -153,7 +153,7 @@ fn turn(
             while plaintext.next_record().is_some() {}
             Turn::Other
         }
-        // The peer has closed its side, so its input is not looked at any more.
+        // The peer has closed its side, so rustls does not read its input any more.
         Ok(ConnectionState::WriteTraffic(mut traffic)) => encode_close_notify(&mut traffic, out),
         Ok(ConnectionState::PeerClosed) | Err(_) => Turn::Other,
         Ok(_) => Turn::End,
@@ -166,7 +166,8 @@ fn encode<T>(record: &mut EncodeTlsData<'_, T>, out: &mut Vec<u8>) -> Turn {
     let start = out.len();
     if let Err(EncodeError::InsufficientSize(size)) = record.encode(&mut []) {
         out.resize(start + size.required_size, 0);
-        // Neither can fail now: the size is what it asked for, and it has not been encoded yet.
+        // Neither can fail now: the buffer has the size that rustls asked for, and the record has not been encoded
+        // yet.
         let _ = record.encode(out.get_mut(start..).unwrap_or_default());
     }
     sent_alert(out.get(start..).unwrap_or_default()).map_or(Turn::Other, Turn::Alert)
@@ -176,16 +177,16 @@ fn encode_close_notify<T>(traffic: &mut WriteTraffic<'_, T>, out: &mut Vec<u8>) 
     let start = out.len();
     if let Err(EncryptError::InsufficientSize(size)) = traffic.queue_close_notify(&mut []) {
         out.resize(start + size.required_size, 0);
-        // It is queued already, and now has the size that it asked for.
+        // The record is queued already, and the buffer now has the size that it asked for.
         let _ = traffic.queue_close_notify(out.get_mut(start..).unwrap_or_default());
     }
     provider::take_sent().map_or(Turn::End, Turn::Alert)
 }
 
-/// The alert in a record that rustls has queued.
+/// The description of the alert in a record that rustls has queued; `None`: the record is no alert.
 ///
-/// TLS 1.3 hides the type, but not the length: two bytes, the type and the tag. Application data
-/// does not pass through the queue, and handshake messages have four bytes and more.
+/// TLS 1.3 hides the type, but not the length: two bytes of content, the content type and the tag. Application
+/// data does not pass through the queue, and handshake messages have four bytes and more.
 fn sent_alert(record: &[u8]) -> Option<AlertDescription> {
     match *record {
         [ALERT, _, _, 0, 2, _level, description] => Some(description.into()),
@@ -206,7 +207,7 @@ pub fn name(description: AlertDescription) -> String {
     rfc_name(description.as_str(), "alert", description.into())
 }
 
-/// `HandshakeFailure` → `handshake_failure`; what has no name → `alert 77`.
+/// `HandshakeFailure` → `handshake_failure`; an alert without a name → `alert 77`.
 pub(super) fn rfc_name(camel_case: Option<&str>, what: &str, code: u8) -> String {
     let Some(camel_case) = camel_case else {
         return format!("{what} {code}");
@@ -232,7 +233,7 @@ pub(super) fn rfc_name(camel_case: Option<&str>, what: &str, code: u8) -> String
 const ALERT: u8 = 21;
 const APPLICATION_DATA: u8 = 23;
 
-/// The first byte of what is no record: a type that does not exist.
+/// First byte of input that is no record: a content type that does not exist.
 const NO_RECORD: u8 = 0xff;
 
 #[cfg(test)]
@@ -240,7 +241,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn alerts_are_called_what_the_rfcs_call_them() {
+    fn alerts_have_the_names_of_the_rfcs() {
         for (description, expected) in [
             (AlertDescription::CloseNotify, "close_notify"),
             (AlertDescription::BadRecordMac, "bad_record_mac"),

@@ -1,7 +1,7 @@
 //! HMAC for rustls's HKDF.
 //!
-//! A secret of TLS 1.3 has several others derived from it (RFC 8446 §7.1). AWS-LC's own HKDF hashes it anew
-//! for each, which is half of the work where little is derived; a key of its HMAC is hashed once.
+//! TLS 1.3 derives several secrets from one (RFC 8446 §7.1). AWS-LC's HKDF hashes the key again for each of them,
+//! which is half of the work for short outputs. A key of its HMAC is hashed once.
 #![forbid(unsafe_code)]
 
 use aws_lc_rs::hmac::{self, HMAC_SHA256, HMAC_SHA384};
@@ -9,7 +9,7 @@ use rustls::crypto::hash::HashAlgorithm;
 use rustls::crypto::hmac::{Hmac, Key, Tag};
 use rustls::crypto::tls13::{Hkdf, HkdfUsingHmac};
 
-/// HKDF with this hash; `None`: no suite of TLS 1.3 has that.
+/// HKDF with this hash; `None`: no suite of TLS 1.3 uses the hash.
 pub(super) fn hkdf(hash: HashAlgorithm) -> Option<&'static dyn Hkdf> {
     match hash {
         HashAlgorithm::SHA256 => Some(&HkdfUsingHmac(&AwsLc(&HMAC_SHA256))),
@@ -30,7 +30,7 @@ impl Hmac for AwsLc {
     }
 }
 
-/// Its memory is cleared by the library.
+/// The library clears its memory.
 struct AwsLcKey(hmac::Key);
 
 impl Key for AwsLcKey {
@@ -55,7 +55,7 @@ mod tests {
 
     /// The first test case of RFC 5869 (§A.1).
     #[test]
-    fn hkdf_is_that_of_the_rfc() {
+    fn hkdf_matches_the_rfc() {
         let salt: Vec<u8> = (0x00..=0x0c).collect();
         let info: Vec<u8> = (0xf0..=0xf9).collect();
         let hkdf = hkdf(HashAlgorithm::SHA256).unwrap();
@@ -72,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn both_hashes_are_as_in_the_library_s_own_hkdf() {
+    fn both_hashes_match_the_hkdf_of_aws_lc() {
         let suites = rustls::crypto::aws_lc_rs::ALL_CIPHER_SUITES;
         let suites = suites.iter().filter_map(|suite| suite.tls13());
         for suite in suites {

@@ -1,4 +1,4 @@
-//! Bytes → session: everything that knows TLS, and nothing that knows a descriptor or a process.
+//! TLS sessions, which turn bytes into bytes: no module here uses a descriptor or a process.
 #![forbid(unsafe_code)]
 
 pub mod alert;

@@ -1,4 +1,4 @@
-//! Versions, suites and groups by the names that users know.
+//! Names of versions, suites and groups in log and variables.
 #![forbid(unsafe_code)]
 
 use rustls::{CipherSuite, NamedGroup, ProtocolVersion};
@@ -20,7 +20,7 @@ pub fn suite_name(suite: u16) -> Option<String> {
         return Some(name.to_owned());
     }
     let name = CipherSuite::from(suite);
-    // rustls marks the suites of TLS 1.3, IANA does not.
+    // rustls begins the suites of TLS 1.3 with `TLS13_`, IANA with `TLS_`.
     Some(name.as_str()?.replacen("TLS13_", "TLS_", 1))
 }
 

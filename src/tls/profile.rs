@@ -1,4 +1,4 @@
-//! What a host speaks of all that tlssrv does: versions, suites, groups, and how long its records are.
+//! TLS parameters of a host: versions, suites, groups, and the length of its records.
 #![forbid(unsafe_code)]
 
 use std::sync::Arc;
@@ -6,7 +6,8 @@ use std::sync::Arc;
 use rustls::crypto::CryptoProvider;
 use rustls::{SupportedProtocolVersion, version};
 
-/// What a host speaks; by default everything. What a connection uses of it, the client's order decides.
+/// TLS parameters of a host; by default everything that tlssrv supports. The client's order decides what a
+/// connection uses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Profile {
     /// The lowest version.
@@ -30,7 +31,7 @@ impl Default for Profile {
     }
 }
 
-/// A version that tlssrv speaks.
+/// A version that tlssrv supports.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Version {
     /// RFC 5246.
@@ -41,12 +42,12 @@ pub enum Version {
 }
 
 impl Profile {
-    /// Whether it has this suite.
+    /// Whether the host allows this suite.
     pub fn has_suite(&self, id: u16) -> bool {
         has(self.suites.as_ref(), id)
     }
 
-    /// The provider without the suites and groups that this does not have.
+    /// The provider without the suites and groups that the host does not allow.
     pub fn restrict(&self, provider: &Arc<CryptoProvider>) -> Arc<CryptoProvider> {
         if self.suites.is_none() && self.groups.is_none() {
             return Arc::clone(provider);
@@ -59,7 +60,7 @@ impl Profile {
         Arc::new(restricted)
     }
 
-    /// The versions, as rustls wants them.
+    /// The versions for rustls.
     pub fn versions(&self) -> &'static [&'static SupportedProtocolVersion] {
         static VERSIONS: [&SupportedProtocolVersion; 2] = [&version::TLS13, &version::TLS12];
         match self.min_version {
@@ -68,7 +69,7 @@ impl Profile {
         }
     }
 
-    /// The length of records, as rustls wants it: with their headers.
+    /// The length of records for rustls, which counts their headers.
     pub fn max_fragment_size(&self) -> Option<usize> {
         Some(self.max_fragment + RECORD_HEADER)
     }

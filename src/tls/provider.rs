@@ -1,8 +1,8 @@
-//! The cryptography of rustls, with an eye on the alerts that go out.
+//! The cryptography of rustls, which also watches the alerts that go out.
 //!
-//! rustls tells nobody which alert it sends, and ends some connections without one. Alerts leave
-//! through the cipher suites, which a [`CryptoProvider`] chooses: those of [`provider`] are
-//! AWS-LC's, but notice each alert, and can send another in its place ([`super::alert`]).
+//! rustls does not report which alert it sends, and ends some connections without one. Alerts are encrypted by
+//! the cipher suites of a [`CryptoProvider`]: those of [`provider`] are AWS-LC's, but they record each alert, and
+//! can send another in its place ([`super::alert`]).
 #![forbid(unsafe_code)]
 
 use std::cell::Cell;
@@ -21,7 +21,7 @@ use rustls::{
 
 use super::hmac::hkdf;
 
-/// The provider of every server configuration: made once, and never freed.
+/// The provider of every server configuration: created once, and never freed.
 pub fn provider() -> Arc<CryptoProvider> {
     static PROVIDER: OnceLock<Arc<CryptoProvider>> = OnceLock::new();
     let make = || {
@@ -34,29 +34,29 @@ pub fn provider() -> Arc<CryptoProvider> {
     PROVIDER.get_or_init(make).clone()
 }
 
-/// The alert that was encrypted last on this thread, if nobody has asked for it since.
+/// Takes the alert that was encrypted last on this thread.
 pub(super) fn take_sent() -> Option<AlertDescription> {
     SENT.take()
 }
 
-/// Sends a fatal alert of this description in place of the next that is encrypted on this thread.
+/// Has the next alert on this thread replaced by a fatal one of this description.
 pub(super) fn replace_next(description: AlertDescription) {
     REPLACEMENT.set(Some(description));
 }
 
-/// Replaces no alert, and gives back the replacement that none has met.
+/// Cancels the replacement. Returns it if no alert has been replaced.
 pub(super) fn take_replacement() -> Option<AlertDescription> {
     REPLACEMENT.take()
 }
 
-// An encrypter does not know its connection, so these are the thread's: who drives a connection
-// through rustls asks before another one has its turn.
+// An encrypter does not know its connection, so these are kept per thread. The session reads them before another
+// session runs.
 thread_local! {
     static SENT: Cell<Option<AlertDescription>> = const { Cell::new(None) };
     static REPLACEMENT: Cell<Option<AlertDescription>> = const { Cell::new(None) };
 }
 
-/// The same suite, with an AEAD that watches the alerts, and [a quicker HKDF](super::hmac).
+/// The same suite with an AEAD that records alerts and [a quicker HKDF](super::hmac).
 fn watched(suite: SupportedCipherSuite) -> SupportedCipherSuite {
     let common = |common: &CipherSuiteCommon| CipherSuiteCommon {
         suite: common.suite,

@@ -1,4 +1,4 @@
-//! Certificate chains and keys from PEM: matched, dated, and the names they cover.
+//! Certificate chains and keys from PEM: whether they match, their dates, and the names they cover.
 #![forbid(unsafe_code)]
 
 use std::collections::HashSet;
@@ -22,15 +22,15 @@ use crate::types::NamePattern;
 /// A certificate chain and the private key of its leaf.
 #[derive(Debug)]
 pub struct ServerCertificate {
-    /// What a TLS session needs of it.
+    /// Chain and signing key for rustls.
     pub certified: Arc<CertifiedKey>,
-    /// From when until when the leaf is valid; `None` where its dates cannot be read.
+    /// Validity of the leaf; `None`: its dates cannot be read.
     pub validity: Option<Validity>,
     /// The leaf's dNSName entries, in lower case.
     dns_names: HashSet<String>,
 }
 
-/// From when until when a certificate is valid, both included (RFC 5280 §4.1.2.5).
+/// Validity of a certificate, both ends included (RFC 5280 §4.1.2.5).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Validity {
     /// The first moment.
@@ -40,9 +40,9 @@ pub struct Validity {
 }
 
 impl Validity {
-    /// That of a certificate; `None` where its dates cannot be read.
+    /// Reads the validity of a certificate; `None`: its dates cannot be read.
     pub fn of(certificate: &CertificateDer<'_>) -> Option<Self> {
-        // x509-cert reads more strictly than TLS needs it (the size of serial numbers, for one).
+        // x509-cert is stricter than TLS needs (on the size of serial numbers, for example).
         let certificate = Certificate::from_der(certificate).ok()?;
         let validity = certificate.tbs_certificate().validity();
         Some(Self {
@@ -52,19 +52,19 @@ impl Validity {
     }
 }
 
-/// Why PEM text is no [`ServerCertificate`]; always the operator's fault.
+/// Error in the PEM text of a [`ServerCertificate`]. It is always the operator's.
 #[derive(Debug, PartialEq, Eq)]
 pub enum InvalidCertificate {
-    /// There is no certificate in the chain's text, or it cannot be used.
+    /// The chain's text has no certificate, or one that cannot be used.
     Certificate(String),
-    /// There is no private key in the key's text, or it cannot be used.
+    /// The key's text has no private key, or one that cannot be used.
     Key(String),
-    /// The key is not that of the chain's first certificate.
+    /// The key does not belong to the chain's first certificate.
     Mismatch,
 }
 
 impl ServerCertificate {
-    /// A chain, leaf first, with its key: in `key_pem`, or where there is none, in `chain_pem`.
+    /// Reads a chain, leaf first, and its key from `key_pem`; without `key_pem`, from `chain_pem`.
     ///
     /// Keys may be PKCS #8, PKCS #1 or SEC 1; encrypted ones are refused.
     pub fn from_pem(chain_pem: &[u8], key_pem: Option<&[u8]>) -> Result<Self, InvalidCertificate> {
@@ -91,10 +91,10 @@ impl ServerCertificate {
         Self::new(chain, &key)
     }
 
-    /// A throw-away identity for one DNS name or IP address: a new ECDSA P-256 key and a
-    /// certificate by itself, valid for a week.
+    /// Makes a throw-away certificate for one DNS name or IP address: a new ECDSA P-256 key and a self-signed
+    /// certificate, valid for a week.
     ///
-    /// Errors: the name is not one that a certificate could carry.
+    /// Errors: a certificate cannot carry the name.
     pub fn self_signed(name: &str) -> Result<Self, String> {
         let now = SystemTime::now();
         let mut params = CertificateParams::new([name.to_owned()]).map_err(|e| e.to_string())?;
@@ -112,8 +112,8 @@ impl ServerCertificate {
         Self::new(vec![certificate.der().clone()], &key).map_err(|e| e.to_string())
     }
 
-    /// Whether the certificate is good for every name that the pattern stands for, by the rules of
-    /// RFC 6125 §6.4: the common name does not count, and a `*` is one whole label, the first.
+    /// Whether the certificate is valid for every name that the pattern matches (RFC 6125 §6.4): the common name
+    /// does not count, and `*` stands for exactly the first label.
     pub fn covers(&self, pattern: &NamePattern) -> bool {
         let wildcard = |base: &str| self.dns_names.contains(&format!("*.{base}"));
         match pattern {
@@ -126,7 +126,7 @@ impl ServerCertificate {
         }
     }
 
-    /// The identity of a chain that is not empty.
+    /// The certificate of a chain that is not empty.
     fn new(
         chain: Vec<CertificateDer<'static>>,
         key: &PrivateKeyDer<'static>,
@@ -172,9 +172,9 @@ impl fmt::Display for InvalidCertificate {
 
 impl std::error::Error for InvalidCertificate {}
 
-/// The certificates of PEM text, in their order, and the first of its private keys.
+/// Reads the certificates of PEM text, in order, and its first private key.
 ///
-/// One pass over everything, so that no key is decoded into memory that is not wiped.
+/// One pass reads both, so that no key is decoded into memory that is not wiped.
 fn sections(
     pem: &[u8],
 ) -> Result<
@@ -207,6 +207,6 @@ fn is_encrypted(pem: &[u8]) -> bool {
         .any(|window| window == b"ENCRYPTED")
 }
 
-/// How far the clock of a client may be behind ours.
+/// Tolerated lag of a client's clock.
 const CLOCK_SKEW: Duration = Duration::from_secs(60 * 60);
 const SELF_SIGNED_LIFETIME: Duration = Duration::from_secs(7 * 24 * 60 * 60);

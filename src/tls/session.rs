@@ -1,7 +1,7 @@
-//! One TLS session: ciphertext in and out, plaintext in and out, no descriptor inside.
+//! A TLS session: it turns ciphertext into plaintext and back, and owns no descriptor.
 //!
-//! rustls's unbuffered interface decrypts in the caller's buffer and keeps none of its own, and so does
-//! the engine for pre-shared keys; an idle session costs its keys and little else.
+//! The unbuffered interface of rustls decrypts in the caller's buffer and has no buffer of its own. The PSK
+//! engine works the same way. So an idle session needs memory for its keys and little else.
 #![forbid(unsafe_code)]
 
 use std::fmt;
@@ -18,21 +18,21 @@ pub use super::stage::Stage;
 use super::{alert, psk};
 use crate::types::{Buffer, HandshakeInfo};
 
-/// Room that one record takes beyond its plaintext: header, content type, explicit nonce and tag.
+/// Bytes of a record besides its plaintext: header, content type, explicit nonce and tag.
 const RECORD_OVERHEAD: usize = 5 + 1 + 8 + 16;
 /// Plaintext bytes in a full record (RFC 8446 §5.1).
 const RECORD: usize = 16 * 1024;
 /// The longest ciphertext record that a peer may send (RFC 5246 §6.2.3).
 const MAX_CIPHERTEXT: usize = RECORD + 2048;
-/// Room for what goes out before a record of ours: a KeyUpdate and its like.
+/// Room for what goes out before a record of ours, such as a KeyUpdate.
 const HEADROOM: usize = 1024;
 
 /// One TLS session, from the first byte of its ClientHello on.
 pub struct Session {
     engine: Engine,
-    /// Ciphertext that the engine has not let go of, or that is not yet a whole record.
+    /// Ciphertext that the TLS implementation still needs, or that is not yet a whole record.
     pending: Vec<u8>,
-    /// How much of `pending` the engine has seen. It gets whole records only.
+    /// Bytes of `pending` that the TLS implementation has seen. It gets whole records only.
     seen: usize,
     /// Whether `close_notify` is sent. No alert may follow it.
     closed: bool,
@@ -40,7 +40,7 @@ pub struct Session {
     resumption_verifier: Option<Arc<Verifier>>,
 }
 
-/// Who speaks TLS.
+/// The TLS implementation of a session.
 #[expect(
     clippy::large_enum_variant,
     reason = "who keeps sessions has them in boxes"
@@ -50,20 +50,20 @@ enum Engine {
     Psk(psk::ServerConnection),
 }
 
-/// Why a session is over, other than in good order.
+/// Error that ends a session.
 #[derive(Debug)]
 pub struct Failure {
-    /// What was wrong, and whose fault it was.
+    /// What was wrong, and on which side.
     pub reason: String,
-    /// The alert that the peer gets; none answers an alert.
+    /// The alert for the peer; `None`: none is sent, as in answer to an alert.
     pub alert: Option<AlertDescription>,
 }
 
 impl Session {
-    /// A session that authenticates itself with a certificate. `clients`: what verifies theirs, where the
-    /// host asks for one; it is that of the configuration.
+    /// Begins a session in which the server has a certificate. `clients`: the verifier of client certificates, the
+    /// same as in the configuration; `None`: the host asks for none.
     ///
-    /// Errors: rustls's, for a configuration that cannot serve.
+    /// Errors: rustls cannot use the configuration.
     pub fn certificates(
         config: Arc<ServerConfig>,
         clients: Option<Arc<Verifier>>,
@@ -75,7 +75,7 @@ impl Session {
         })
     }
 
-    /// A session in which both sides authenticate themselves with a pre-shared key.
+    /// Begins a session in which both sides authenticate with a pre-shared key.
     pub fn psk(config: Arc<psk::Config>) -> Self {
         Self::with(Engine::Psk(psk::ServerConnection::new(config)))
     }
@@ -90,17 +90,16 @@ impl Session {
         }
     }
 
-    /// Puts what is left of earlier ciphertext into `input`, which new ciphertext is to follow.
+    /// Moves the rest of earlier ciphertext into `input`. The caller appends new ciphertext.
     pub fn begin(&mut self, input: &mut Buffer) {
         input.clear();
         input.append(&self.pending);
     }
 
-    /// Takes ciphertext: `input` as [`Session::begin`] left it, and what has come since. Plaintext is
-    /// added to `plaintext`, answers (of a handshake, say) to `ciphertext`.
+    /// Processes ciphertext: `input` as [`Session::begin`] left it, followed by new ciphertext. It appends
+    /// plaintext to `plaintext`, and answers (handshake messages, for example) to `ciphertext`.
     ///
-    /// Errors: what the peer did wrong, or we; the alert that explains it is in `ciphertext`. The
-    /// session is over then.
+    /// Errors: the peer or tlssrv made a mistake. `ciphertext` then ends with the alert, and the session is over.
     pub fn receive(
         &mut self,
         input: &mut Buffer,
@@ -130,7 +129,7 @@ impl Session {
         });
         let rest = input.filled().get(start..).unwrap_or_default();
         match result {
-            // Whatever follows close_notify is ignored (RFC 8446 §6.1).
+            // Data after close_notify is ignored (RFC 8446 §6.1).
             Ok(Stage::PeerClosed) => {
                 self.seen = 0;
                 Ok(Stage::PeerClosed)
@@ -151,8 +150,8 @@ impl Session {
         }
     }
 
-    /// A session that is resumed brings the client's certificate with it. Meanwhile it may have expired, or
-    /// its CRL: it is verified as of now, before anything comes of the session.
+    /// Verifies the client's certificate in a resumed session, which brings it along. The certificate or its CRL
+    /// may have expired since, so this happens before any plaintext is passed on.
     fn verify_resumed(&mut self) -> Result<(), Error> {
         let (Some(clients), Engine::Certificates(tls)) =
             (self.resumption_verifier.take(), &self.engine)
@@ -166,7 +165,7 @@ impl Session {
         clients.verify_resumed(chain).map_err(Error::Certificates)
     }
 
-    /// Tells the client what was wrong. `rest`: what the engine has not discarded.
+    /// Sends the alert for an error. `rest`: input that the TLS implementation has not discarded.
     fn alert(
         &mut self,
         error: &Error,
@@ -186,9 +185,9 @@ impl Session {
         }
     }
 
-    /// Encrypts plaintext, all of it, to the end of `ciphertext`.
+    /// Encrypts all of the plaintext and appends it to `ciphertext`.
     ///
-    /// Errors: the keys are used up and the version cannot renew them; no alert tells the client.
+    /// Errors: the keys are used up and the version cannot renew them. No alert is sent.
     pub fn send(&mut self, plaintext: &[u8], ciphertext: &mut Buffer) -> Result<(), Failure> {
         let result = match &mut self.engine {
             Engine::Psk(connection) => connection.send(plaintext, ciphertext).map_err(Error::Psk),
@@ -207,13 +206,13 @@ impl Session {
         })
     }
 
-    /// Ends our side in good order: `close_notify` (RFC 8446 §6.1). Nothing can be sent afterwards.
+    /// Closes the sending side with `close_notify` (RFC 8446 §6.1). Nothing can be sent afterwards.
     pub fn close(&mut self, ciphertext: &mut Buffer) {
         self.closed = true;
         match &mut self.engine {
             Engine::Psk(connection) => connection.close(ciphertext),
             Engine::Certificates(_) => {
-                // It can only fail before the handshake is complete, where nothing is owed.
+                // This only fails before the handshake is complete, and then no close_notify is due.
                 let _ = self.write(ciphertext, HEADROOM, |traffic, out| {
                     traffic.queue_close_notify(out)
                 });
@@ -280,15 +279,15 @@ impl Session {
         info.alpn = alpn.and_then(|p| String::from_utf8(p.to_vec()).ok());
         let leaf = tls.peer_certificates().and_then(<[_]>::first);
         if info.client.is_none() {
-            // One that cannot be parsed is not verified either.
+            // A certificate that cannot be parsed has not been verified either.
             let certificate = leaf.and_then(|leaf| Certificate::parse(leaf).ok());
             info.client = certificate.map(|certificate| Box::new(certificate.info));
         }
     }
 }
 
-/// One turn of rustls's state machine: bytes to discard from the front of `records`, and the
-/// stage where nothing more is to be done with them.
+/// One step of rustls's state machine. Returns the bytes to discard from the front of `records`, and the stage
+/// once there is nothing more to do with them.
 fn step(
     tls: &mut UnbufferedServerConnection,
     records: &mut [u8],
@@ -333,7 +332,7 @@ fn step(
     (discard, result.map_err(Error::Certificates))
 }
 
-/// One record for the engine of pre-shared keys: as [`step`].
+/// Gives one record to the PSK engine; otherwise as [`step`].
 fn step_psk(
     connection: &mut psk::ServerConnection,
     records: &mut [u8],
@@ -355,7 +354,7 @@ fn step_psk(
     (length, result.map(|()| stage).map_err(Error::Psk))
 }
 
-/// What went wrong in an engine.
+/// Error of a TLS implementation.
 enum Error {
     Certificates(rustls::Error),
     Psk(psk::Error),
@@ -372,8 +371,8 @@ impl fmt::Display for Error {
 
 type Traffic<'c> = WriteTraffic<'c, ServerConnectionData>;
 
-/// Bytes at the front of `records` that are whole records. What cannot be a record header counts as
-/// one: rustls is to see it, and to answer it.
+/// Bytes at the front of `records` that are whole records. Bytes that cannot be a record header count as one, so
+/// that rustls sees them and answers.
 fn whole_records(records: &[u8]) -> usize {
     let mut whole = 0;
     while let Some(length) = record_length(records.get(whole..).unwrap_or_default()) {

@@ -6,9 +6,9 @@ use std::fmt;
 use super::hello::ClientHello;
 use super::names::suite_name;
 
-/// `versions=TLSv1.3,TLSv1.2 name=example.com alpn=h2 suites=… groups=… shares=…`, then `psk=` the
-/// number of identities and `ticket` where there are any. What the client did not send is left
-/// out; long lists are cut.
+/// `versions=TLSv1.3,TLSv1.2 name=example.com alpn=h2 suites=… groups=… shares=…`, then `psk=` the number of
+/// identities and `ticket` where there are any. Fields that the client did not send are left out; long lists are
+/// cut.
 impl fmt::Display for ClientHello {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let version = |v: rustls::ProtocolVersion| match v.as_str() {
@@ -66,7 +66,7 @@ fn number(code: u16) -> String {
     format!("{code:#06x}")
 }
 
-/// The first items, separated by commas, and how many there are more.
+/// The first items, separated by commas, and the number of the others.
 fn list(f: &mut fmt::Formatter<'_>, mut items: impl Iterator<Item = String>) -> fmt::Result {
     for (i, item) in items.by_ref().take(SHOWN).enumerate() {
         let comma = if i > 0 { "," } else { "" };
@@ -78,5 +78,5 @@ fn list(f: &mut fmt::Formatter<'_>, mut items: impl Iterator<Item = String>) -> 
     }
 }
 
-/// How many items of a list are shown; browsers send some sixteen suites, OpenSSL thirty.
+/// Maximum number of items shown of a list. Browsers send some sixteen suites, OpenSSL thirty.
 const SHOWN: usize = 40;

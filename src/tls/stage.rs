@@ -1,10 +1,10 @@
 //! Stages of a TLS session.
 #![forbid(unsafe_code)]
 
-/// How far a session is.
+/// Stage of a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
-    /// The handshake goes on.
+    /// The handshake is not complete.
     Handshake,
     /// Plaintext flows.
     Traffic,

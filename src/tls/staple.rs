@@ -59,8 +59,8 @@ impl From<Arc<CertifiedKey>> for StapledCertificate {
     }
 }
 
-/// A response of the type `id-pkix-ocsp-basic`. Its signature is for clients to verify: whoever can
-/// write it to our files could take it away as well.
+/// A response of the type `id-pkix-ocsp-basic`. Clients verify its signature: an attacker who can write it to our
+/// files could as well remove it.
 pub struct Response<'a> {
     der: &'a [u8],
     about: Vec<SingleResponse<'a>>,
@@ -71,7 +71,7 @@ pub struct Response<'a> {
 pub enum InvalidResponse {
     /// It is not DER of a response.
     Malformed,
-    /// The responder had none: its status, as RFC 6960 §4.2.1 calls it.
+    /// The responder returned an error: its status (RFC 6960 §4.2.1).
     Unsuccessful(&'static str),
     /// It is of another type than `id-pkix-ocsp-basic`.
     Type,
@@ -125,7 +125,7 @@ impl<'a> Response<'a> {
     pub fn status_of(&self, chain: &[CertificateDer<'_>]) -> Option<CertificateStatus> {
         let parse = |der: &CertificateDer<'_>| Certificate::from_der(der).ok();
         let leaf = parse(chain.first()?)?;
-        // In a chain that is out of order it may be anywhere; the leaf itself, if that is self-signed.
+        // The issuer can be anywhere in a chain that is out of order; a self-signed leaf is its own issuer.
         let issued = |issuer: &Certificate| {
             issuer.tbs_certificate().subject() == leaf.tbs_certificate().issuer()
         };
@@ -152,7 +152,7 @@ impl fmt::Display for InvalidResponse {
 
 impl std::error::Error for InvalidResponse {}
 
-// RFC 6960 §4.2.1, the parts that count here; the rest is skipped, whatever it is.
+// The fields of RFC 6960 §4.2.1 that are needed here; the others are skipped.
 
 #[derive(Sequence)]
 struct OcspResponse<'a> {
@@ -250,7 +250,8 @@ impl SingleResponse<'_> {
 }
 
 impl CertId<'_> {
-    /// Whether it names this certificate; without the issuer's, by the issuer's name and not its key.
+    /// Whether the response names this certificate. Without the issuer's certificate, the issuer's name is compared
+    /// and not its key.
     fn is(&self, leaf: &Certificate, issuer: Option<&Certificate>) -> bool {
         let same = |expected: &OctetStringRef, bytes: &[u8]| {
             let algorithm = self.algorithm();

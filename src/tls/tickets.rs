@@ -1,7 +1,7 @@
-//! Session tickets (RFC 8446 §4.6.1, RFC 5077) that every engine process opens, each host its own.
+//! Session tickets (RFC 8446 §4.6.1, RFC 5077) that all engine processes can open, but no other host.
 //!
-//! The monitor makes the keys and sends them to the engines; or they are the operator's, and then every
-//! machine that has them opens the tickets of all. A ticket is
+//! The monitor makes the keys, or reads the operator's, and sends them to the engines. Machines with the same
+//! keys of the operator open each other's tickets. A ticket is
 //! `key name [16] ‖ nonce [12] ‖ sealed (time [8] ‖ state) ‖ tag [16]`.
 #![forbid(unsafe_code)]
 
@@ -19,21 +19,21 @@ use zeroize::Zeroizing;
 use keys::{NAME_LEN, TicketKey};
 pub use keys::{SECRET_LEN, TicketKeys};
 
-/// How often [`TicketKeys::rotate`] is due.
+/// Time between two calls of [`TicketKeys::rotate`].
 ///
-/// A key seals tickets for one such period and opens them for two, so that even a ticket made just
-/// before a rotation lives for all of its time. Two periods are also how far back someone who steals the
-/// keys can reach: a TLS 1.2 ticket holds the master secret of the connection that it travelled on.
-/// Hence hours and not days.
+/// A key seals tickets for one such period and opens them for two, so that a ticket made just before a rotation
+/// still lives its whole lifetime. An attacker who steals the keys can decrypt recorded connections of two
+/// periods, because a TLS 1.2 ticket holds the master secret of the connection that carried it. So the period is
+/// hours and not days.
 pub const ROTATION: Duration = Duration::from_secs(6 * 60 * 60);
 
-/// How long clients are told to keep a ticket, and how old one may be that is opened, whatever its key.
+/// Lifetime of a ticket, as the client is told it; an older ticket is not opened, whatever its key.
 const LIFETIME: Duration = ROTATION;
 
-/// What an engine makes and opens tickets with. Its clones share the keys.
+/// The keys with which an engine seals and opens tickets. Clones share them.
 #[derive(Clone)]
 pub struct TicketKeyRing {
-    // The lock is for the compiler: rustls wants its ticketers `Sync`, a process has one thread.
+    // rustls needs its ticketers to be `Sync`, hence the lock. A process has one thread.
     keys: Arc<RwLock<Keys>>,
 }
 
@@ -45,14 +45,14 @@ impl TicketKeyRing {
         })
     }
 
-    /// Takes the keys of a rotation, for all ticketers made of this ring. Errors: AWS-LC refuses a
-    /// key, and nothing has changed.
+    /// Replaces the keys of all ticketers made from this ring. Errors: AWS-LC refuses a key, and nothing has
+    /// changed.
     pub fn set(&self, keys: &TicketKeys) -> Result<(), Unspecified> {
         *self.keys.write().unwrap_or_else(PoisonError::into_inner) = Keys::new(keys)?;
         Ok(())
     }
 
-    /// The tickets of one virtual host. `binding` is a digest of what names the host.
+    /// Creates the ticketer of one virtual host. `binding`: a digest that identifies the host.
     ///
     /// "the server MUST NOT accept the request to resume the session if the `server_name` extension
     /// contains a different name" (RFC 6066 §3): no other host opens this host's tickets, because
@@ -86,8 +86,8 @@ impl Keys {
     }
 }
 
-/// Nonces are random, and all engines draw theirs for the same key. AES-GCM-SIV (RFC 8452) is made
-/// for that: should one ever repeat, it shows whether two tickets are the same, and no more.
+/// Nonces are random, and all engines draw them for the same key. AES-GCM-SIV (RFC 8452) allows for that: a
+/// repeated nonce only reveals whether two tickets are the same.
 struct Key {
     name: [u8; NAME_LEN],
     aead: RandomizedNonceKey,
@@ -118,7 +118,7 @@ impl Key {
         Some([&self.name[..], nonce.as_ref(), &sealed].concat())
     }
 
-    /// When it was sealed, and the state.
+    /// Opens a ticket. Returns the time when it was sealed, and the state.
     fn open(
         &self,
         binding: &[u8; 32],
@@ -175,8 +175,8 @@ impl ProducesTickets for HostTicketer {
     }
 }
 
-/// Whether a ticket may still be used. That it comes from the future says that another machine's clock
-/// is ahead of ours; how far that may be is bounded, too.
+/// Whether a ticket may still be used. A ticket from the future comes from a machine whose clock is ahead of
+/// ours; the difference is limited, too.
 fn is_fresh(sealed_at: u64, now: u64) -> bool {
     now.abs_diff(sealed_at) < LIFETIME.as_secs()
 }
@@ -252,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn two_tickets_of_one_session_have_nothing_in_common_but_their_key() {
+    fn two_tickets_of_one_session_share_only_the_name_of_their_key() {
         let ticketer = ring(&TicketKeys::generate().unwrap()).ticketer(HOST);
         let [one, two] = [(); 2].map(|()| ticketer.encrypt(b"state").unwrap());
         assert_eq!(one[..16], two[..16]);
@@ -266,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_key_of_a_fleet_seals_and_all_of_them_open() {
+    fn the_first_of_the_operator_s_keys_seals_and_all_of_them_open() {
         let keys = |bytes: &[u8]| ring(&TicketKeys::shared(&secrets(bytes)).unwrap());
         let seals = |bytes: &[u8]| keys(bytes).ticketer(HOST).encrypt(b"state").unwrap();
         let opens = |bytes: &[u8], ticket: &[u8]| keys(bytes).ticketer(HOST).decrypt(ticket);

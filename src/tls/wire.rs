@@ -1,7 +1,7 @@
-//! The presentation language of TLS, read: numbers and length-prefixed vectors (RFC 8446 §3).
+//! Reads and writes the presentation language of TLS: numbers and length-prefixed vectors (RFC 8446 §3).
 #![forbid(unsafe_code)]
 
-/// What is left to read of a message. `None` from any reader means: it ends too early.
+/// The unread rest of a message. Each method returns `None` if the message ends too early.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Input<'a>(&'a [u8]);
 
@@ -14,7 +14,7 @@ impl<'a> Input<'a> {
         self.0.is_empty()
     }
 
-    /// All that is left.
+    /// The whole rest.
     pub(crate) fn rest(self) -> &'a [u8] {
         self.0
     }
@@ -59,28 +59,28 @@ impl<'a> Input<'a> {
         self.bytes(len.into()).map(Self)
     }
 
-    /// Itself, unless it is empty: for vectors of `<1..…>`.
+    /// The reader itself; `None` if it is empty: for vectors of `<1..…>`.
     pub(crate) fn non_empty(self) -> Option<Self> {
         (!self.is_empty()).then_some(self)
     }
 
-    /// Nothing, if nothing is left.
+    /// `None` unless everything has been read.
     pub(crate) fn end(self) -> Option<()> {
         self.is_empty().then_some(())
     }
 }
 
-/// Writes a vector whose length is a `uint8`: what `write` appends to `out`, of at most 2^8-1 bytes.
+/// Writes a vector whose length is a `uint8`. `write` appends its content to `out`, at most 2^8-1 bytes.
 pub(crate) fn vector8(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
     vector::<1>(out, write);
 }
 
-/// Writes a vector whose length is a `uint16`: what `write` appends to `out`, of at most 2^16-1 bytes.
+/// Writes a vector whose length is a `uint16`. `write` appends its content to `out`, at most 2^16-1 bytes.
 pub(crate) fn vector16(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
     vector::<2>(out, write);
 }
 
-/// Writes a vector whose length is a `uint24`: what `write` appends to `out`, of at most 2^24-1 bytes.
+/// Writes a vector whose length is a `uint24`. `write` appends its content to `out`, at most 2^24-1 bytes.
 pub(crate) fn vector24(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
     vector::<3>(out, write);
 }

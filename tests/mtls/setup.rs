@@ -76,11 +76,13 @@ pub(crate) fn s_client_at(address: SocketAddr, site: &Site, who: &str, options: 
     run(command.args(options))
 }
 
-/// Fails unless a client is served; returns the output of the command.
+/// Fails unless a client is served; returns the output of the command. The connection is in the log then.
 pub(crate) fn served(server: &Server, who: &str, options: &[&str]) -> String {
+    let before = server.connection_lines().len();
     let ran = s_client(server, who, options);
     let text = String::from_utf8(ran.stdout).unwrap();
     assert!(text.contains("SSL_CIPHER="), "{who}: {}", ran.stderr);
+    server.wait_for_connections(before + 1);
     text
 }
 

@@ -19,7 +19,7 @@ pub struct Certificate {
     pub info: ClientCertificate,
     /// The subject's common name, if it has one and no other.
     pub(super) common_name: Option<String>,
-    /// The entries of subjectAltName, by their kinds.
+    /// The entries of subjectAltName, by kind.
     pub(super) dns_names: Vec<String>,
     pub(super) uris: Vec<String>,
     pub(super) emails: Vec<String>,
@@ -27,13 +27,13 @@ pub struct Certificate {
     pub(super) spki: [u8; 32],
 }
 
-/// A certificate that is not as RFC 5280 has it.
+/// A certificate that does not follow RFC 5280.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Unreadable;
 
 impl Certificate {
-    /// Parses DER, strictly. Errors: it is no certificate as RFC 5280 has it; there is something behind
-    /// it, say, or an extension twice.
+    /// Parses DER strictly. Errors: the certificate does not follow RFC 5280; bytes follow it, for example, or an
+    /// extension is there twice.
     pub fn parse(der: &[u8]) -> Result<Self, Unreadable> {
         let certificate = x509_cert::Certificate::from_der(der).map_err(|_| Unreadable)?;
         let tbs = certificate.tbs_certificate();
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn a_certificate_is_told_as_others_tell_it() {
+    fn fields_are_formatted_as_by_openssl() {
         let der = made(|params| {
             params.distinguished_name = rcgen::DistinguishedName::new();
             let name = &mut params.distinguished_name;
@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_too_much_or_has_control_characters_is_left_out_and_not_cut() {
+    fn fields_that_are_too_long_or_have_control_characters_are_left_out() {
         let der = made(|params| {
             params.distinguished_name = rcgen::DistinguishedName::new();
             params
@@ -203,7 +203,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_damaged_certificate_is_refused_or_told_within_bounds(
+        fn a_damaged_certificate_is_refused_or_its_fields_keep_to_the_limits(
             changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..8),
             cut in any::<prop::sample::Index>(),
         ) {

@@ -1,7 +1,7 @@
-//! Client certificates: who may come with one, and what the log and the command are told of it.
+//! Client certificates: verification, the policy of a host, and the fields for the log and the command.
 //!
-//! Only engines parse what a client has sent. The monitor gets `ClientCertificate`: facts that an
-//! engine vouches for, as it vouches for a PSK identity.
+//! Only engines parse what a client has sent. The monitor gets the fields in `ClientCertificate`, and trusts the
+//! engine for them, as it does for a PSK identity.
 #![forbid(unsafe_code)]
 
 mod certificate;

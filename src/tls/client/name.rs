@@ -9,7 +9,7 @@ use x509_cert::der::{Encode, Tag, Tagged};
 use x509_cert::ext::pkix::name::DirectoryString;
 use x509_cert::name::Name;
 
-/// A name: the last of its parts first, as RFC 4514 §2.1 has it.
+/// A distinguished name as text: its last part first (RFC 4514 §2.1).
 pub(super) fn text(name: &Name) -> String {
     let mut parts: Vec<String> = name
         .iter_rdn()
@@ -19,7 +19,7 @@ pub(super) fn text(name: &Name) -> String {
     parts.join(",")
 }
 
-/// The common name; `None` where there is none, or where it is not clear which of several counts.
+/// The common name; `None` if there is none, or more than one.
 pub(super) fn common_name(name: &Name) -> Option<String> {
     let mut names = name.iter().filter(|attribute| attribute.oid == COMMON_NAME);
     match (names.next(), names.next()) {
@@ -42,7 +42,7 @@ fn attribute(attribute: &AttributeTypeAndValue) -> String {
     }
 }
 
-/// The value, where it is a string.
+/// The value; `None`: it is no string.
 fn value(attribute: &AttributeTypeAndValue) -> Option<String> {
     let value = &attribute.value;
     match value.tag() {
@@ -57,8 +57,8 @@ fn value(attribute: &AttributeTypeAndValue) -> Option<String> {
     }
 }
 
-/// §2.4: what must be escaped. Control characters need not be, and stay what they are: who wants none,
-/// finds them.
+/// Appends a value with the escapes of §2.4. Control characters need no escape there, so they stay, and a caller
+/// that refuses them finds them.
 fn escaped(value: &str) -> String {
     let mut text = String::with_capacity(value.len());
     let last = value.chars().count().saturating_sub(1);
@@ -79,7 +79,7 @@ fn escaped(value: &str) -> String {
 
 const COMMON_NAME: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.4.3");
 
-/// The table of RFC 4514 §3, and what certificates have beside that, by the names that OpenSSL has.
+/// The table of RFC 4514 §3, and other attributes of certificates by OpenSSL's names.
 const KNOWN: [(ObjectIdentifier, &str); 14] = [
     (COMMON_NAME, "CN"),
     (ObjectIdentifier::new_unwrap("2.5.4.7"), "L"),
@@ -113,7 +113,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_written_as_rfc_4514_has_them() {
+    fn names_are_written_as_in_rfc_4514() {
         for same in [
             "CN=alice",
             "CN=alice,OU=Sales,O=Example\\, Inc.,C=CH",
@@ -126,7 +126,7 @@ mod tests {
             let name = Name::from_str(same).unwrap();
             let mut parts: Vec<String> = text(&name).split('+').map(str::to_owned).collect();
             let mut expected: Vec<String> = same.split('+').map(str::to_owned).collect();
-            // The parts of a set have DER's order.
+            // DER orders the parts of a set.
             if same.contains('+') {
                 parts = text(&name).split(['+', ',']).map(str::to_owned).collect();
                 expected = same.split(['+', ',']).map(str::to_owned).collect();
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_no_name_or_is_no_string_is_shown_in_hexadecimal() {
+    fn unknown_attributes_and_values_that_are_no_strings_are_shown_in_hexadecimal() {
         let name = Name::from_str("1.3.6.1.4.1.1466.0=#04024869").unwrap();
         assert_eq!(text(&name), "1.3.6.1.4.1.1466.0=#04024869");
         let name = Name::from_str("CN=#0203010001").unwrap();
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn a_common_name_counts_only_where_there_is_one() {
+    fn a_common_name_counts_only_if_there_is_exactly_one() {
         let name = |text| Name::from_str(text).unwrap();
         assert_eq!(common_name(&name("CN=a,O=x")), Some("a".to_owned()));
         assert_eq!(common_name(&name("CN=a,CN=b")), None);

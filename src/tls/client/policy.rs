@@ -1,4 +1,5 @@
-//! Which clients a host wants: whether they need a certificate, who may have issued it, whose it may be.
+//! The policy of a host on client certificates: whether one is required, from which CA, and which subjects are
+//! admitted.
 #![forbid(unsafe_code)]
 
 use std::collections::BTreeSet;
@@ -9,53 +10,53 @@ use rustls::pki_types::{CertificateDer, CertificateRevocationListDer};
 use super::certificate::Certificate;
 use crate::types::{NamePattern, ServerName};
 
-/// What a host asks of the certificates of its clients.
+/// The policy of a host on client certificates.
 #[derive(Clone, Debug)]
 pub struct Policy {
-    /// Whether a client needs one.
+    /// Whether a client needs a certificate.
     pub demand: Demand,
-    /// Who may have issued it; never empty.
+    /// Certificates of the CAs that may have issued it; never empty.
     pub authorities: Vec<CertificateDer<'static>>,
-    /// Which of them are revoked; empty: nobody asks.
+    /// Certificate revocation lists; empty: revocation is not checked.
     pub crls: Vec<CertificateRevocationListDer<'static>>,
-    /// Whose it may be; `None`: anybody's.
+    /// Entries of which a certificate must match one; `None`: every verified certificate is admitted.
     pub allow: Option<Vec<Allowed>>,
-    /// The common names that have a user, where the command becomes that user.
+    /// With a `run-as` that maps common names to users: the names that have one.
     pub users: Option<BTreeSet<String>>,
 }
 
 /// Whether a client needs a certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Demand {
-    /// It may come without one; if it shows one, that must be right.
+    /// A client may have none; one that it sends must verify.
     Request,
-    /// Without one there is no connection.
+    /// A client without one is refused.
     Require,
 }
 
-/// One that may come.
+/// A rule that admits certificates.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Allowed {
-    /// Whose certificate has a dNSName that this stands for.
+    /// Certificates with a dNSName that the pattern matches.
     Dns(NamePattern),
-    /// Whose subject has this common name, and no other.
+    /// Certificates whose subject has this one common name.
     CommonName(String),
-    /// Whose certificate has this uniformResourceIdentifier, byte for byte.
+    /// Certificates with this uniformResourceIdentifier, byte for byte.
     Uri(String),
-    /// Whose certificate has this rfc822Name; the case of what is behind the `@` does not count.
+    /// Certificates with this rfc822Name; case does not count in the part after the `@`.
     Email(String),
-    /// Whose `SubjectPublicKeyInfo` has this SHA-256 hash.
+    /// Certificates whose `SubjectPublicKeyInfo` has this SHA-256 hash.
     Spki([u8; 32]),
 }
 
 impl Policy {
-    /// Whether a client may do without a certificate: not where there is a list, for then somebody in it
-    /// must have been shown.
+    /// Whether a client needs no certificate. Where there is a list of rules it needs one, because one of the rules
+    /// must match.
     pub fn takes_anonymous(&self) -> bool {
         self.demand == Demand::Request && self.allow.is_none()
     }
 
-    /// Whether somebody may come whose certificate is verified. Errors: why not.
+    /// Checks a verified certificate against the rules. Errors: why it is not admitted.
     pub(super) fn admits(&self, certificate: &Certificate) -> Result<(), &'static str> {
         let listed = self.allow.as_ref().is_none_or(|allow| {
             let mut entries = allow.iter();
@@ -74,8 +75,8 @@ impl Policy {
         }
     }
 
-    /// What makes this policy another one. A session that was begun under one is not resumed under
-    /// another. CRLs are no part of it: they are renewed often, and asked again for each resumed session.
+    /// A digest of the policy: a session that began under one policy is not resumed under another. CRLs are no part
+    /// of it, because they are renewed often and are checked again for each resumed session.
     pub fn digest(&self) -> [u8; 32] {
         let mut context = digest::Context::new(&SHA256);
         let mut add = |kind: u8, bytes: &[u8]| {
@@ -105,7 +106,7 @@ impl Policy {
 }
 
 impl Allowed {
-    /// Whether a certificate is of this one.
+    /// Whether the rule matches a certificate.
     fn is(&self, certificate: &Certificate) -> bool {
         match self {
             Self::Dns(pattern) => {
@@ -120,7 +121,7 @@ impl Allowed {
     }
 }
 
-/// Whether a pattern stands for a name in a certificate; a wildcard there is no name.
+/// Whether a pattern matches a name in a certificate. A wildcard in the certificate matches nothing.
 fn stands_for(pattern: &NamePattern, name: &str) -> bool {
     let Ok(name) = ServerName::parse(name.as_bytes()) else {
         return false;
@@ -174,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn each_kind_of_entry_admits_whom_it_names_and_nobody_else() {
+    fn each_kind_of_rule_admits_only_the_certificates_that_it_names() {
         let alice = alice();
         let dns = |text| Allowed::Dns(NamePattern::parse(text).unwrap());
         for right in [
@@ -207,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn who_has_no_user_is_not_admitted_where_the_command_becomes_that_user() {
+    fn a_common_name_without_a_user_is_not_admitted_with_run_as() {
         let mut policy = policy(None);
         policy.users = Some(BTreeSet::from(["bob".to_owned()]));
         assert!(policy.admits(&alice()).is_err());
@@ -216,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_changes_a_policy_changes_its_digest() {
+    fn each_change_of_a_policy_changes_its_digest() {
         let policies = [
             policy(None),
             policy(Some(Vec::new())),

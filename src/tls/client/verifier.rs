@@ -1,5 +1,4 @@
-//! Verifies the certificates of clients: webpki their chains, dates and revocation, the host's policy whose
-//! they are.
+//! Verifies client certificates: webpki checks chain, dates and revocation, the host's policy checks the subject.
 #![forbid(unsafe_code)]
 
 use std::cell::RefCell;
@@ -19,21 +18,21 @@ use rustls::{
 use super::certificate::Certificate;
 use super::policy::Policy;
 
-/// What verifies the clients of one host.
+/// Verifier of the client certificates of one host.
 pub struct Verifier {
     chains: Arc<dyn ClientCertVerifier>,
     policy: Policy,
 }
 
 impl Verifier {
-    /// Errors: what is wrong with a CA's certificate or with a CRL, in words.
+    /// Errors: what is wrong with a CA's certificate or with a CRL.
     pub fn new(policy: &Policy, provider: &Arc<CryptoProvider>) -> Result<Arc<Self>, String> {
         let mut roots = RootCertStore::empty();
         for authority in &policy.authorities {
             let added = roots.add(authority.clone());
             added.map_err(|e| e.to_string())?;
         }
-        // Every certificate of a chain needs a CRL that is not past its nextUpdate, where there are any.
+        // If there are CRLs, every certificate of a chain needs one that is not past its nextUpdate.
         let builder =
             WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider))
                 .with_crls(policy.crls.clone())
@@ -48,9 +47,9 @@ impl Verifier {
         }))
     }
 
-    /// Verifies the chain of a resumed session, leaf first, as of now.
+    /// Verifies the chain of a resumed session, leaf first, at the present time.
     ///
-    /// Errors: as at the first time, and as of now; [`Verifier::take_refusal_reason`] says more.
+    /// Errors: as in a full handshake; [`Verifier::take_refusal_reason`] says more.
     pub fn verify_resumed(&self, chain: &[CertificateDer<'_>]) -> Result<(), Error> {
         let Some((leaf, intermediates)) = chain.split_first() else {
             return match self.policy.takes_anonymous() {
@@ -68,8 +67,8 @@ impl Verifier {
     }
 }
 
-// rustls has no room for it in its errors, and a verifier does not know its connection: so who drives a
-// connection through rustls asks before another one has its turn.
+// The errors of rustls cannot carry the reason, and a verifier does not know its connection. So the reason is
+// kept per thread, and the session takes it before another session runs.
 thread_local! {
     static REFUSAL: RefCell<Option<String>> = const { RefCell::new(None) };
 }
@@ -142,8 +141,9 @@ impl fmt::Debug for Verifier {
     }
 }
 
-/// Who has the name of a CA and not its key, is another: "the CA certificate could not be located or could
-/// not be matched with a known trust anchor" (RFC 8446 §6.2, `unknown_ca`).
+/// A certificate with the name of one of the CAs but another key counts as issued by an unknown CA: "the CA
+/// certificate could not be located or could not be matched with a known trust anchor" (RFC 8446 §6.2,
+/// `unknown_ca`).
 fn unknown_issuer(error: Error) -> Error {
     match error {
         Error::InvalidCertificate(CertificateError::BadSignature) => {
@@ -153,7 +153,7 @@ fn unknown_issuer(error: Error) -> Error {
     }
 }
 
-/// What is wrong with a certificate, for the log.
+/// Reason why a certificate is refused, for the log.
 fn words(error: &Error) -> String {
     let Error::InvalidCertificate(invalid) = error else {
         return error.to_string();

@@ -1,4 +1,4 @@
-//! Why the first bytes of a connection are no ClientHello, and what to answer.
+//! Errors in the first bytes of a connection, and the alert for each.
 #![forbid(unsafe_code)]
 
 use std::fmt;
@@ -7,7 +7,7 @@ use rustls::{AlertDescription, ContentType, HandshakeType};
 
 use crate::tls::alert::{self, rfc_name};
 
-/// What is wrong with the first bytes of a connection. Always the peer's fault.
+/// Error in the first bytes of a connection. It is always the peer's.
 ///
 /// `Display` is the reason for the log, as in `handshake: plain HTTP`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,7 +20,7 @@ pub enum HelloError {
     NotTls,
     /// A record of no version {3, x} (RFC 5246 appendix E.1).
     RecordVersion,
-    /// The client gives up before it has begun.
+    /// An alert in place of a ClientHello.
     ClientAlert(AlertDescription),
     /// A record of another type than handshake, before the hello or inside it (RFC 8446 §5, §5.1).
     UnexpectedRecord(ContentType),
@@ -32,20 +32,20 @@ pub enum HelloError {
     UnexpectedMessage(HandshakeType),
     /// A hello of 64 KiB or more.
     TooLong,
-    /// A hello cut into so many records that their headers outweigh it.
+    /// A hello in too many records.
     TooManyRecords,
     /// More handshake data behind the hello in its record.
     DataAfterHello,
-    /// The named field is truncated, too long or not of its length.
+    /// The named field is truncated, too long, or its length is wrong.
     Malformed(&'static str),
-    /// The named field is well formed, but must not be so.
+    /// The named field is well formed, but its value is not allowed.
     Illegal(&'static str),
     /// The server name is no DNS name (RFC 6066 §3).
     InvalidServerName,
 }
 
 impl HelloError {
-    /// The fatal alert that tells the client, if TLS has one for it.
+    /// The fatal alert to send; `None`: none is sent.
     pub fn alert(self) -> Option<AlertDescription> {
         Some(match self {
             // "If a TLS implementation receives an unexpected record type, it MUST terminate the

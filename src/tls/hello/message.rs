@@ -1,4 +1,4 @@
-//! The ClientHello message → facts (RFC 8446 §4.1.2; RFC 5246 §7.4.1.2 is the same syntax).
+//! Parses the ClientHello message (RFC 8446 §4.1.2; RFC 5246 §7.4.1.2 is the same syntax).
 #![forbid(unsafe_code)]
 
 use std::collections::BTreeSet;
@@ -85,8 +85,8 @@ impl<'a> Fields<'a> {
 impl ClientHello {
     /// Takes the body of the message, without the handshake header.
     ///
-    /// Of the fields that are read, the syntax is checked as strictly as rustls does it, so that
-    /// both see the same facts. What a hello offers is for the engine to judge.
+    /// The syntax of the fields is checked as strictly as rustls checks it, so that both read the same values.
+    /// Whether a hello offers enough, the engine decides.
     pub(super) fn parse(body: &[u8]) -> Result<Self, HelloError> {
         let mut hello = Self {
             server_name: None,
@@ -141,8 +141,8 @@ impl ClientHello {
 /// struct { ServerName server_name_list<1..2^16-1>; } ServerNameList;   (RFC 6066 §3)
 /// ```
 ///
-/// `host_name` is the only type there is. How long a name of another type were is unknown, so it
-/// and what follows it are ignored; a list without a `host_name` is refused, as rustls does it.
+/// `host_name` is the only type. The length of a name of another type is unknown, so it and the rest of the list
+/// are ignored; a list without a `host_name` is refused, as rustls does it.
 fn server_name(mut body: Input<'_>) -> Result<Option<ServerName>, HelloError> {
     let malformed = HelloError::Malformed("server_name");
     let list = body.vector16().and_then(Input::non_empty);
@@ -210,12 +210,12 @@ fn key_share(mut body: Input<'_>) -> Option<Vec<NamedGroup>> {
 pub(in crate::tls) struct OfferedPsks<'a> {
     identities: Input<'a>,
     binders: Input<'a>,
-    /// Bytes of `binders`, its own length included.
+    /// Length of `binders` in bytes, its length field included.
     pub(in crate::tls) binders_len: usize,
 }
 
 impl<'a> OfferedPsks<'a> {
-    /// Both lists are well formed; they need not be of one length.
+    /// Checks that both lists are well formed; their lengths may differ.
     pub(in crate::tls) fn read(mut body: Input<'a>) -> Option<Self> {
         let identities = body.vector16()?.non_empty()?;
         let mut left = identities;
@@ -247,21 +247,21 @@ impl<'a> OfferedPsks<'a> {
     }
 }
 
-/// The first identity of a list; its ticket age means nothing here.
+/// The first identity of a list, without its ticket age.
 pub(super) fn next_identity<'a>(list: &mut Input<'a>) -> Option<&'a [u8]> {
     let identity = list.vector16()?.non_empty()?;
     list.bytes(4)?;
     Some(identity.rest())
 }
 
-/// An extension that is a list of numbers: `uint16 list<2..2^16-1>`.
+/// Parses an extension that is a list of numbers: `uint16 list<2..2^16-1>`.
 pub(in crate::tls) fn list16<T: From<u16>>(mut body: Input<'_>) -> Option<Vec<T>> {
     let list = numbers(body.vector16()?)?;
     body.end()?;
     Some(list)
 }
 
-/// The numbers, at least one, that fill a vector.
+/// Parses numbers, at least one, that fill a vector.
 pub(in crate::tls) fn numbers<T: From<u16>>(mut vector: Input<'_>) -> Option<Vec<T>> {
     let mut numbers = Vec::new();
     while !vector.is_empty() {

@@ -1,7 +1,7 @@
-//! The ClientHello: the facts in it that choose a host, before any TLS engine is chosen.
+//! Parser of the ClientHello: its fields choose a host, and the host chooses a TLS implementation.
 //!
-//! The bytes are only looked at. They stay with the caller, who gives them unchanged to the engine
-//! that completes the handshake.
+//! The parser only reads the bytes. The caller keeps them, and gives them unchanged to rustls or to the PSK
+//! engine.
 #![forbid(unsafe_code)]
 
 mod error;
@@ -15,11 +15,10 @@ use rustls::{CipherSuite, NamedGroup, ProtocolVersion, SignatureScheme};
 
 use crate::types::ServerName;
 
-/// What a ClientHello (RFC 8446 §4.1.2, RFC 5246 §7.4.1.2) says that routing, log and trace need.
+/// Fields of a ClientHello (RFC 8446 §4.1.2, RFC 5246 §7.4.1.2) for routing, log and trace.
 ///
-/// The lists are in the client's order, values that this program has never heard of (GREASE,
-/// RFC 8701) included; a list is empty when the extension that carries it is absent. All of them
-/// together are no larger than the message.
+/// The lists keep the client's order and unknown values (GREASE, RFC 8701). A list is empty if its extension is
+/// absent. Together they are no larger than the message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClientHello {
     /// The `host_name` of `server_name` (RFC 6066 §3); an IP address there counts as none.
@@ -44,10 +43,10 @@ pub struct ClientHello {
     pub session_ticket: bool,
 }
 
-/// Protocol names of ALPN, as the client wrote them (RFC 7301 §3.1): any bytes, none of them empty.
+/// Protocol names of ALPN (RFC 7301 §3.1): any bytes, never empty.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ProtocolNames {
-    // One allocation whatever the client does: the ProtocolNameList itself, known to be well formed.
+    // The well-formed ProtocolNameList itself: one allocation, however many names there are.
     list: Vec<u8>,
 }
 
@@ -58,7 +57,7 @@ impl ProtocolNames {
         std::iter::from_fn(move || left.vector8().map(super::wire::Input::rest))
     }
 
-    /// Whether the client offers this one.
+    /// Whether the client offers this protocol.
     pub fn contains(&self, name: &[u8]) -> bool {
         self.iter().any(|offered| offered == name)
     }
@@ -69,7 +68,7 @@ impl ProtocolNames {
     }
 }
 
-/// Names of 1 to 255 bytes, most preferred first; others are left out.
+/// Creates a list from names of 1 to 255 bytes, most preferred first. Other names are left out.
 impl<'a> FromIterator<&'a [u8]> for ProtocolNames {
     fn from_iter<T: IntoIterator<Item = &'a [u8]>>(names: T) -> Self {
         let mut list = Vec::new();
@@ -83,11 +82,10 @@ impl<'a> FromIterator<&'a [u8]> for ProtocolNames {
     }
 }
 
-/// Identities of `pre_shared_key`, as the client wrote them (RFC 8446 §4.2.11): any bytes, none of them
-/// empty.
+/// Identities of `pre_shared_key` (RFC 8446 §4.2.11): any bytes, never empty.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PskIdentities {
-    // As for ProtocolNames: the PskIdentity list itself, known to be well formed.
+    // The well-formed PskIdentity list itself, as in ProtocolNames.
     list: Vec<u8>,
 }
 

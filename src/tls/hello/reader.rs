@@ -1,47 +1,47 @@
-//! Records → the ClientHello message (RFC 8446 §5.1), however it was cut up on its way.
+//! Joins records to the ClientHello message (RFC 8446 §5.1), however it is fragmented.
 #![forbid(unsafe_code)]
 
 use rustls::{AlertDescription, ContentType, HandshakeType};
 
 use super::{ClientHello, HelloError};
 
-/// Reads the first bytes of a connection, as they come, until the ClientHello is complete.
+/// Reads the first bytes of a connection until the ClientHello is complete.
 ///
-/// Each byte is looked at once. What is kept is the handshake message as far as it has come: it
-/// grows with the bytes that arrive and never with a length that the peer announces.
+/// It reads each byte once, and keeps the handshake message received so far. Its memory grows with the bytes that
+/// arrive, and never with a length that the peer announces.
 #[derive(Debug, Default)]
 pub struct HelloReader {
-    /// How many bytes of the connection have been taken.
+    /// Bytes of the connection read so far.
     taken: usize,
-    /// How many bytes of the current record are still to come.
+    /// Bytes of the current record still to come.
     record: usize,
     /// The handshake message so far, its header included.
     message: Vec<u8>,
 }
 
-/// How far a [`HelloReader`] has come.
+/// Result of a call of [`HelloReader::read`].
 #[derive(Debug)]
 pub enum Progress {
-    /// The hello is not complete: read on, and ask again.
+    /// The hello is not complete: more bytes are needed.
     NeedMore(HelloReader),
     /// The hello is complete. It ends at the end of a record; other records may follow.
     Complete(ClientHello),
 }
 
-/// The most bytes of records that one hello may take. A hello of 16 KiB fits even if each record
-/// holds one byte of it; one of 64 KiB may come in some twelve thousand records.
+/// Maximum size of the records of one hello, in bytes. A hello of 16 KiB fits even if each record holds one byte
+/// of it; one of 64 KiB fits in some twelve thousand records.
 pub const MAX_RECORD_BYTES: usize = 128 * 1024;
 
 impl HelloReader {
-    /// A reader for a new connection.
+    /// Creates a reader for a new connection.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Reads on. `received` is all that the connection has brought, from its first byte on.
+    /// Reads further. `received`: all bytes of the connection, from the first one on.
     ///
-    /// Errors are found as soon as the bytes show them, so that a client that speaks something
-    /// else is told at once and not at the handshake's deadline.
+    /// Errors are found as soon as the bytes show them, so that a client of another protocol is answered at once
+    /// and not at the handshake's deadline.
     pub fn read(mut self, received: &[u8]) -> Result<Progress, HelloError> {
         loop {
             if self.record == 0 {
@@ -89,8 +89,8 @@ fn record_header(input: &[u8], first: bool) -> Result<Option<usize>, HelloError>
     }
 }
 
-/// What a connection speaks that does not start with a handshake record. `None` while more bytes
-/// are needed to tell the errors that are worth telling apart.
+/// The error in a connection that does not start with a handshake record. `None` while more bytes are needed to
+/// tell the errors apart.
 fn foreign(input: &[u8]) -> Option<HelloError> {
     let is_http = |method: &&[u8]| input.starts_with(method) || method.starts_with(input);
     match *input {
@@ -115,7 +115,7 @@ fn message_body(message: &[u8]) -> Result<Option<&[u8]>, HelloError> {
         [typ, ..] if typ != CLIENT_HELLO => {
             Err(HelloError::UnexpectedMessage(HandshakeType::from(typ)))
         }
-        // The length has 24 bits. rustls stops at 64 KiB too.
+        // The length field has 24 bits. The limit of rustls is 64 KiB, too.
         [_, 1..=0xff, ..] => Err(HelloError::TooLong),
         [_, _, high, low, ref body @ ..] => {
             match body.split_at_checked(u16::from_be_bytes([high, low]).into()) {
@@ -140,7 +140,7 @@ const HEADER_LEN: usize = 5;
 
 const MAX_FRAGMENT: usize = 1 << 14;
 
-/// How a plain HTTP request can begin (RFC 9110 §9, RFC 5789, RFC 9113 §3.4).
+/// First bytes of a plain HTTP request (RFC 9110 §9, RFC 5789, RFC 9113 §3.4).
 const HTTP_METHODS: [&[u8]; 10] = [
     b"GET ",
     b"HEAD ",
@@ -158,7 +158,7 @@ const HTTP_METHODS: [&[u8]; 10] = [
 mod tests {
     use super::*;
 
-    /// The error in these bytes, which must show in all of them but not in fewer.
+    /// The error in these bytes, which must appear with the last of them and not before.
     fn error(bytes: &[u8]) -> HelloError {
         let (_, fewer) = bytes.split_last().unwrap();
         if !fewer.is_empty() {
@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn http_is_told_by_its_first_byte() {
+    fn http_is_recognized_by_its_first_byte() {
         for request in [
             &b"GET / HTTP/1.1\r\n"[..],
             b"G",
@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn other_protocols_are_told_by_their_first_byte() {
+    fn other_protocols_are_recognized_by_their_first_byte() {
         for first in (0..=255).filter(|first| !(20..=23).contains(first) && *first < 0x80) {
             let error = error(&[first]);
             match first {

@@ -1,4 +1,4 @@
-//! One connection: a record goes to the state that waits for it, and what that answers comes out.
+//! The connection: it gives each record to the current state, and returns the answer.
 #![forbid(unsafe_code)]
 
 use std::sync::Arc;
@@ -21,10 +21,10 @@ use crate::tls::profile::Version;
 use crate::tls::stage::Stage;
 use crate::types::{Buffer, HandshakeInfo};
 
-/// KeyUpdates, warnings and empty records that may come in a row without a byte of data.
+/// Maximum number of KeyUpdates, warnings and empty records in a row without a byte of data.
 const IDLE_LIMIT: u8 = 32;
 
-/// One connection with a client that has, or says that it has, a pre-shared key.
+/// The server's side of a connection with a pre-shared key.
 pub struct ServerConnection {
     config: Arc<Config>,
     pub(super) records: Records,
@@ -47,18 +47,18 @@ pub(super) enum State {
     Traffic12,
     /// The client has sent `close_notify`; we may still send.
     PeerClosed(Sends),
-    /// An error has ended it.
+    /// An error has ended the connection.
     Failed,
 }
 
-/// What is left of a session that only sends.
+/// State of a session that only sends.
 pub(super) enum Sends {
     Tls13(traffic::Traffic),
     Tls12,
 }
 
 impl ServerConnection {
-    /// A connection that nothing has been received of.
+    /// Creates a connection. Nothing has been received yet.
     pub fn new(config: Arc<Config>) -> Self {
         let mut records = Records::new();
         records.limit_fragments(config.profile.max_fragment);
@@ -72,7 +72,7 @@ impl ServerConnection {
         }
     }
 
-    /// How far it is.
+    /// Stage of the session.
     pub fn stage(&self) -> Stage {
         match self.state {
             State::Traffic12 | State::Traffic13(_) => Stage::Traffic,
@@ -81,11 +81,11 @@ impl ServerConnection {
         }
     }
 
-    /// Takes one whole record, which is decrypted in place. Plaintext is added to `plaintext`, answers
-    /// to `ciphertext`.
+    /// Processes one whole record, and decrypts it in place. It appends plaintext to `plaintext`, and answers to
+    /// `ciphertext`.
     ///
-    /// Errors: what the client did wrong, or we; the connection is over then, and [`ServerConnection::fail`]
-    /// tells the client.
+    /// Errors: the client or tlssrv made a mistake. The connection is over then, and [`ServerConnection::fail`]
+    /// makes the alert.
     pub fn receive(
         &mut self,
         record: &mut [u8],
@@ -95,7 +95,7 @@ impl ServerConnection {
         let (typ, content) = match self.records.open(record) {
             Ok(Some(opened)) => opened,
             Ok(None) => return Ok(()),
-            // With TLS 1.2 a wrong key shows here first. "decrypt_error" is what RFC 4279 §2 has for it.
+            // In TLS 1.2 a wrong key shows here first. RFC 4279 §2 has "decrypt_error" for it.
             Err(Error::Misbehaved(AlertDescription::BadRecordMac, _))
                 if matches!(self.state, State::ExpectFinished12(_)) =>
             {
@@ -124,9 +124,9 @@ impl ServerConnection {
         }
     }
 
-    /// Encrypts plaintext, all of it, to the end of `ciphertext`.
+    /// Encrypts all of the plaintext and appends it to `ciphertext`.
     ///
-    /// Errors: it is not the time for data, or the keys are used up and the version cannot renew them.
+    /// Errors: the handshake is not complete, or the keys are used up and the version cannot renew them.
     pub fn send(&mut self, plaintext: &[u8], ciphertext: &mut Buffer) -> Result<(), Error> {
         for fragment in plaintext.chunks(MAX_FRAGMENT) {
             let mut context = Context {
@@ -151,12 +151,12 @@ impl ServerConnection {
         Ok(())
     }
 
-    /// Ends our side in good order: `close_notify` (RFC 8446 §6.1). Nothing can be sent afterwards.
+    /// Closes the sending side with `close_notify` (RFC 8446 §6.1). Nothing can be sent afterwards.
     pub fn close(&mut self, ciphertext: &mut Buffer) {
         self.alert_out(WARNING, AlertDescription::CloseNotify, ciphertext);
     }
 
-    /// Ends the connection after an error; the alert that the client gets.
+    /// Ends the connection after an error. Returns the alert for the client.
     pub fn fail(&mut self, error: &Error, ciphertext: &mut Buffer) -> Option<AlertDescription> {
         self.state = State::Failed;
         let alert = error.alert()?;
@@ -265,7 +265,7 @@ impl ServerConnection {
                 State::PeerClosed(Sends::Tls13(traffic))
             }
             (AlertDescription::CloseNotify, _, State::Traffic12) => State::PeerClosed(Sends::Tls12),
-            // What follows is another's alert; the level means nothing in TLS 1.3 (RFC 8446 §6).
+            // From here on the alert is an error; TLS 1.3 ignores the level (RFC 8446 §6).
             (AlertDescription::UserCanceled, WARNING, state @ State::Traffic13(_))
             | (_, WARNING, state @ State::Traffic12)
                 if description != AlertDescription::CloseNotify =>
@@ -279,14 +279,14 @@ impl ServerConnection {
         Ok(())
     }
 
-    /// A record has come that brings nothing.
+    /// Counts a record without data.
     fn nothing_new(&mut self) -> Result<(), Error> {
         self.idle = idle(self.idle)?;
         Ok(())
     }
 
     fn alert_out(&mut self, level: u8, description: AlertDescription, ciphertext: &mut Buffer) {
-        // It fails where the library does, and then there is nothing left to say.
+        // This fails only if the library does, and then no alert can be sent.
         let _ = self
             .records
             .write(ALERT, &[level, description.into()], ciphertext);
@@ -311,7 +311,7 @@ fn client_hello(message: &[u8], context: &mut Context<'_>) -> Result<State, Erro
     })
 }
 
-/// One more record that brings nothing.
+/// Counts one more record without data.
 fn idle(before: u8) -> Result<u8, Error> {
     match before {
         0..IDLE_LIMIT => Ok(before + 1),
@@ -320,7 +320,7 @@ fn idle(before: u8) -> Result<u8, Error> {
 }
 
 impl State {
-    /// Which handshake message may come.
+    /// The handshake message that the state waits for.
     fn awaited(&self) -> Option<Awaited> {
         let (typ, longest) = match self {
             Self::ExpectHello | Self::ExpectRetriedHello(_) | Self::Traffic12 => {

@@ -1,4 +1,4 @@
-//! The state that all steps of a connection share.
+//! State that all steps of a connection share.
 #![forbid(unsafe_code)]
 
 use super::Config;
@@ -13,11 +13,11 @@ pub(super) struct Negotiated {
     pub(super) suite: Option<u16>,
     pub(super) group: Option<u16>,
     pub(super) alpn: Option<Vec<u8>>,
-    /// Identity of the key, once the client has proved to have it.
+    /// Identity of the key, once the client has proved that it has the key.
     pub(super) identity: Option<PskIdentity>,
 }
 
-/// What a state works with, beside its own fields.
+/// Context of a state: everything it works with besides its own fields.
 pub(super) struct Context<'a> {
     pub(super) config: &'a Config,
     pub(super) records: &'a mut Records,

@@ -1,4 +1,4 @@
-//! Why a session with a pre-shared key is over, and the alert that says so.
+//! Errors that end a session with a pre-shared key, and the alert for each.
 #![forbid(unsafe_code)]
 
 use std::fmt;
@@ -9,26 +9,26 @@ use rustls::AlertDescription;
 use crate::tls::alert;
 use crate::tls::hello::HelloError;
 
-/// Why a session is over, other than in good order.
+/// Error that ends a session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Error {
     /// The client broke the protocol.
     Misbehaved(AlertDescription, &'static str),
-    /// The client offers nothing that this host takes.
+    /// The client offers nothing that this host accepts.
     Incompatible(AlertDescription, &'static str),
-    /// The client's hello is none.
+    /// The client's hello is malformed.
     Hello(HelloError),
-    /// The client does not have the key that it says it has, or there is none of this name. Which of
-    /// the two is nobody's business (RFC 4279 §2, RFC 8446 §6.2 under `unknown_psk_identity`).
+    /// The client has a wrong key, or its identity is unknown. The client cannot tell which (RFC 4279 §2, RFC 8446
+    /// §6.2 under `unknown_psk_identity`).
     Unauthenticated,
-    /// The client has given up.
+    /// The client has sent a fatal alert.
     AlertReceived(AlertDescription),
-    /// The fault is ours.
+    /// An error of tlssrv or its library.
     Internal(&'static str),
 }
 
 impl Error {
-    /// The alert that tells the client; none answers an alert (RFC 8446 §6.2).
+    /// The alert for the client; `None` in answer to an alert (RFC 8446 §6.2).
     pub fn alert(&self) -> Option<AlertDescription> {
         match self {
             Self::Misbehaved(alert, _) | Self::Incompatible(alert, _) => Some(*alert),
@@ -63,7 +63,7 @@ impl From<Unspecified> for Error {
 }
 
 impl From<rustls::Error> for Error {
-    /// Of a key exchange.
+    /// Errors of a key exchange.
     fn from(error: rustls::Error) -> Self {
         match error {
             rustls::Error::PeerMisbehaved(_) => {

@@ -1,5 +1,5 @@
-//! What the fuzz targets in `fuzz/` call, each with arbitrary bytes: nothing may panic, and no handshake
-//! may come to an end.
+//! Entry points of the fuzz targets in `fuzz/`. With arbitrary bytes none may panic, and no handshake may
+//! complete.
 #![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used, reason = "what fails here is a finding")]
 
@@ -23,7 +23,7 @@ use crate::tls::provider::provider;
 use crate::tls::stage::Stage;
 use crate::types::{Buffer, PskIdentity};
 
-/// Both readers of a ClientHello: this one, and the one for routing.
+/// Both parsers of a ClientHello: the engine's and the one for routing.
 pub fn client_hello(data: &[u8]) {
     let length = u16::try_from(data.len()).unwrap_or(u16::MAX);
     let data = data.get(..length.into()).unwrap_or_default();
@@ -45,13 +45,13 @@ pub fn client_hello(data: &[u8]) {
         match HelloReader::new().read(&record) {
             Ok(Progress::Complete(hello)) => drop(config().accepts(&hello)),
             Ok(Progress::NeedMore(_)) => panic!("the same bytes are no whole hello"),
-            // It reads other extensions, too.
+            // The other parser reads other extensions, too.
             Err(_) => {}
         }
     }
 }
 
-/// The readers of the client's other messages, and the joiner of fragments. The first byte says which.
+/// Parsers of the client's other messages, and the joiner of fragments. The first byte chooses one.
 pub fn message(data: &[u8]) {
     let Some((which, data)) = data.split_first() else {
         return;
@@ -79,8 +79,8 @@ pub fn message(data: &[u8]) {
     }
 }
 
-/// The record layer, in each way in which records are protected, or not at all. The first byte says
-/// which; the rest is a record as it is, and a record with a valid tag.
+/// The record layer with each protection, or none. The first byte chooses it. The rest is used twice: as a
+/// record, and as the content of a record with a valid tag.
 pub fn record(data: &[u8]) {
     let Some((which, data)) = data.split_first() else {
         return;
@@ -112,7 +112,7 @@ pub fn record(data: &[u8]) {
     let _ = records.open(&mut data.to_vec());
 }
 
-/// The same keys for both sides.
+/// Gives both sides the same keys.
 fn keys(suite: &Suite) -> record::Keys {
     let protection = match (suite.exchange, suite.aead) {
         (Exchange::Apart, _) => Protection::Tls13,
@@ -123,9 +123,8 @@ fn keys(suite: &Suite) -> record::Keys {
     record::Keys::new(suite.aead, protection, &key, [1; 12]).unwrap()
 }
 
-/// A whole server. The first byte says where the client begins: before its hello, after a good one of
-/// TLS 1.3, or in the middle of traffic, where the bytes are contents of records that are protected as
-/// they should be.
+/// A whole server. The first byte says where the client begins: before its hello, after a valid one of TLS 1.3,
+/// or after the handshake. There the bytes are the contents of correctly protected records.
 pub fn server(data: &[u8]) {
     let Some((which, data)) = data.split_first() else {
         return;
@@ -156,7 +155,7 @@ pub fn server(data: &[u8]) {
     assert_eq!(connection.stage(), Stage::Handshake);
 }
 
-/// `data`: records of `type`, `length` and content.
+/// Splits `data` into records of `type`, `length` and content.
 fn traffic(mut connection: ServerConnection, data: &[u8]) {
     let suite = suites::tls13(0x1301).unwrap();
     let secret = |byte| TrafficSecret::of(suite.hash, byte);
@@ -179,7 +178,7 @@ fn traffic(mut connection: ServerConnection, data: &[u8]) {
     }
 }
 
-/// Gives the connection a record; whether it goes on.
+/// Gives the connection a record. Returns whether the connection continues.
 fn feed(connection: &mut ServerConnection, record: &mut [u8]) -> bool {
     let (mut plaintext, mut ciphertext) = (Buffer::default(), Buffer::default());
     match connection.receive(record, &mut plaintext, &mut ciphertext) {
@@ -199,7 +198,7 @@ fn feed(connection: &mut ServerConnection, record: &mut [u8]) -> bool {
     }
 }
 
-/// A host with the key of the recorded hello, and without chance.
+/// A host with the key of the recorded hello and fixed random numbers.
 fn config() -> Arc<Config> {
     static CONFIG: OnceLock<Arc<Config>> = OnceLock::new();
     Arc::clone(CONFIG.get_or_init(make_config))
@@ -235,7 +234,7 @@ mod tests {
     use crate::fuzzing::replay;
 
     #[test]
-    fn what_the_fuzzers_have_kept_is_no_finding() {
+    fn the_inputs_of_the_corpus_cause_no_panic() {
         replay("client_hello", super::client_hello);
         replay("message", super::message);
         replay("record", super::record);

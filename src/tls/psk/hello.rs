@@ -1,4 +1,4 @@
-//! The ClientHello as this engine needs it: everything in it that decides.
+//! Parser of the ClientHello for this engine, with all fields that the handshake uses.
 #![forbid(unsafe_code)]
 
 use aws_lc_rs::digest::{self, Digest};
@@ -17,7 +17,7 @@ use crate::tls::hello::{HelloError, ProtocolNames};
 use crate::tls::profile::Version;
 use crate::tls::wire::Input;
 
-/// A ClientHello, its lists in the client's order. What is empty or `None` was not sent.
+/// A ClientHello. Its lists keep the client's order. A field that is empty or `None` was not sent.
 pub(super) struct ClientHello<'a> {
     pub(super) random: &'a [u8; 32],
     pub(super) session_id: &'a [u8],
@@ -50,7 +50,7 @@ pub(super) struct KeyShare<'a> {
 }
 
 impl<'a> ClientHello<'a> {
-    /// Takes the whole message.
+    /// Parses a whole message.
     pub(super) fn read(message: &'a [u8]) -> Result<Self, Error> {
         let mut hello = Self {
             random: &[0; 32],
@@ -89,7 +89,7 @@ impl<'a> ClientHello<'a> {
         Ok(hello)
     }
 
-    /// Reads what this engine knows; `None`: it is malformed.
+    /// Parses the extensions that this engine knows; `None`: one is malformed.
     fn extension(&mut self, typ: u16, mut data: Input<'a>) -> Option<()> {
         match typ {
             SERVER_NAME => self.server_name = Some(data.rest()),
@@ -111,7 +111,7 @@ impl<'a> ClientHello<'a> {
             }
             PRE_SHARED_KEY => {
                 let offered = OfferedPsks::read(data)?;
-                // rustls takes shorter binders than there are, and so must who reads for it.
+                // rustls accepts shorter binders than the RFC does, and both must read the same.
                 offered
                     .binders()
                     .all(|binder| binder.len() >= 32)
@@ -142,7 +142,7 @@ impl<'a> ClientHello<'a> {
         Some(())
     }
 
-    /// What is wrong whatever else is said.
+    /// Checks that do not depend on version or suite.
     fn check(&self) -> Result<(), Error> {
         // "An endpoint MUST treat receipt of a smaller value as a fatal error and generate an
         // "illegal_parameter" alert." (RFC 8449 §4)
@@ -157,7 +157,7 @@ impl<'a> ClientHello<'a> {
         Ok(())
     }
 
-    /// The highest version that both speak (RFC 8446 §4.2.1, §D.2).
+    /// The highest version that both support (RFC 8446 §4.2.1, §D.2).
     pub(super) fn version(&self, config: &Config) -> Result<Version, Error> {
         let tls12 = config.speaks(Version::Tls12);
         let version = match self.versions.as_slice() {
@@ -183,17 +183,17 @@ impl<'a> ClientHello<'a> {
         }
     }
 
-    /// Whether to say that renegotiation is secure: we have none (RFC 5746 §3.6).
+    /// Whether to answer with `renegotiation_info` (RFC 5746 §3.6). tlssrv never renegotiates.
     pub(super) fn secure_renegotiation(&self) -> bool {
         self.renegotiation_info.is_some() || self.suites.contains(&EMPTY_RENEGOTIATION_INFO_SCSV)
     }
 
-    /// Whether it comes from a client that has tried a higher version before (RFC 7507 §3).
+    /// Whether the client retries with a lower version (RFC 7507 §3).
     pub(super) fn is_fallback(&self) -> bool {
         self.suites.contains(&FALLBACK_SCSV)
     }
 
-    /// The protocol for this connection: the first of ours that the client has, too (RFC 7301 §3.2).
+    /// The protocol for this connection: the first of the host's list that the client offers (RFC 7301 §3.2).
     pub(super) fn choose_alpn<'b>(&self, ours: &'b [Vec<u8>]) -> Result<Option<&'b [u8]>, Error> {
         let (Some(offered), false) = (&self.alpn, ours.is_empty()) else {
             return Ok(None);
@@ -208,8 +208,8 @@ impl<'a> ClientHello<'a> {
         }
     }
 
-    /// Bytes of plaintext that the client takes in a protected record (RFC 8449 §4). In TLS 1.3 the
-    /// content type and padding count, too.
+    /// Maximum plaintext in a protected record for this client, in bytes (RFC 8449 §4). In TLS 1.3 content type and
+    /// padding count, too.
     pub(super) fn fragment_limit(&self, version: Version) -> Option<usize> {
         let limit = usize::from(self.record_size_limit?);
         Some(match version {
@@ -219,9 +219,9 @@ impl<'a> ClientHello<'a> {
     }
 }
 
-/// A digest of all that a second hello must not change: everything but key shares, what `pre_shared_key`
-/// says, padding, and early data, which must go (RFC 8446 §4.1.2). A cookie is only changed by who has
-/// got one, and we give none. In which order the extensions come is left open: wolfSSL changes that.
+/// A digest of the fields that a second hello must not change: everything but key shares, the content of
+/// `pre_shared_key`, padding, and early data, which must go (RFC 8446 §4.1.2). A cookie must not change either,
+/// because we send none. The order of the extensions is not part of the digest: wolfSSL changes it.
 pub(super) fn fixed_part(message: &[u8]) -> Result<Digest, Error> {
     let mut parts = Vec::new();
     let fields = Fields::parse(body(message), |typ, data| {

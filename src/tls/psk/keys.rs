@@ -10,20 +10,19 @@ use super::hash::Hash;
 use super::schedule::EarlySecret;
 use crate::types::PskIdentity;
 
-/// A pre-shared key, and the one hash that it is used with: "a PSK is associated with a […] Hash
-/// algorithm" (RFC 8446 §4.2.11).
+/// A pre-shared key and its hash: "a PSK is associated with a […] Hash algorithm" (RFC 8446 §4.2.11).
 pub struct Key {
     pub(super) secret: Zeroizing<Vec<u8>>,
     pub(super) hash: Hash,
     pub(super) early: EarlySecret,
 }
 
-/// A secret that has not 16 to 1024 bytes.
+/// Error: the secret does not have 16 to 1024 bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct InvalidKey;
 
 impl Key {
-    /// A key of 16 to 1024 bytes. Errors: it has more, or fewer.
+    /// Creates a key from 16 to 1024 bytes. Errors: there are more or fewer.
     pub fn new(secret: Zeroizing<Vec<u8>>, hash: Hash) -> Result<Self, InvalidKey> {
         if !(16..=1024).contains(&secret.len()) {
             return Err(InvalidKey);

@@ -1,4 +1,4 @@
-//! Handshake messages: pieces of records → one message, and the wire form of all but ClientHello.
+//! Handshake messages: joins fragments, and reads and writes all messages but ClientHello.
 #![forbid(unsafe_code)]
 
 use super::error::{Error, decode_error, illegal_parameter, unexpected_message};
@@ -34,10 +34,10 @@ pub(super) const RENEGOTIATION_INFO: u16 = 0xff01;
 pub(super) const TLS12: u16 = 0x0303;
 pub(super) const TLS13: u16 = 0x0304;
 
-/// Pieces of one message.
+/// Fragments of one message.
 ///
-/// Every message of a client is followed by a change of its keys, or by our turn. So nothing may
-/// follow in its record: "Handshake messages MUST NOT span key changes" (RFC 8446 §5.1).
+/// After every message the client changes its keys, or waits for our answer. So nothing may follow in the same
+/// record: "Handshake messages MUST NOT span key changes" (RFC 8446 §5.1).
 #[derive(Default)]
 pub(super) struct Joiner(Vec<u8>);
 
@@ -45,7 +45,7 @@ pub(super) struct Joiner(Vec<u8>);
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Awaited {
     pub(super) typ: u8,
-    /// Bytes of the longest body that this message can have.
+    /// Maximum length of the message's body, in bytes.
     pub(super) longest: usize,
 }
 
@@ -55,7 +55,7 @@ impl Joiner {
         self.0.is_empty()
     }
 
-    /// Adds what a record holds; the message with its header, once it is complete.
+    /// Adds the content of a record. Returns the message with its header once it is complete.
     pub(super) fn add(&mut self, piece: &[u8], awaited: Awaited) -> Result<Option<Vec<u8>>, Error> {
         // "Implementations MUST NOT send zero-length fragments of Handshake types" (RFC 8446 §5.1)
         if piece.is_empty() {
@@ -108,7 +108,7 @@ pub(super) fn alpn_extension(protocol: &[u8], out: &mut Vec<u8>) {
     });
 }
 
-/// Both versions' ServerHello.
+/// ServerHello of both versions.
 ///
 /// ```text
 /// struct {
@@ -165,7 +165,7 @@ pub(super) fn write_finished(verify_data: &[u8], out: &mut Vec<u8>) {
     handshake(FINISHED, out, |out| out.extend_from_slice(verify_data));
 }
 
-/// `verify_data`, which has this many bytes.
+/// Parses `verify_data` of this length.
 pub(super) fn read_finished(body: &[u8], length: usize) -> Result<&[u8], Error> {
     match body.len() == length {
         true => Ok(body),
@@ -215,7 +215,7 @@ impl KeyUpdate {
 /// } ServerECDHParams;                                      (RFC 8422 §5.4)
 /// ```
 ///
-/// There is no hint: it would be empty, and is there only because its place is.
+/// The hint is always empty.
 pub(super) fn write_server_key_exchange(group: u16, point: &[u8], out: &mut Vec<u8>) {
     handshake(SERVER_KEY_EXCHANGE, out, |out| {
         vector16(out, |_| {});
@@ -242,11 +242,11 @@ pub(super) fn write_server_hello_done(out: &mut Vec<u8>) {
 /// ```
 pub(super) struct ClientKeyExchange<'a> {
     pub(super) identity: &'a [u8],
-    /// Of the key exchange, where there is one.
+    /// Share of the key exchange; `None` without (EC)DHE.
     pub(super) point: Option<&'a [u8]>,
 }
 
-/// Bytes of its longest body.
+/// Maximum length of its body, in bytes.
 pub(super) const LONGEST_CLIENT_KEY_EXCHANGE: usize = 2 + 0xffff + 1 + 0xff;
 
 impl<'a> ClientKeyExchange<'a> {

@@ -2,8 +2,8 @@
 //!
 //! What it does:
 //!
-//! - TLS 1.3 (RFC 8446) with external keys as RFC 9257 wants them used, without importers (RFC 9258):
-//!   `psk_dhe_ke`, and `psk_ke` where the host allows it; HelloRetryRequest; KeyUpdate.
+//! - TLS 1.3 (RFC 8446) with external keys after RFC 9257, without importers (RFC 9258): `psk_dhe_ke`, and
+//!   `psk_ke` where the host allows it; HelloRetryRequest; KeyUpdate.
 //! - TLS 1.2 (RFC 5246) with `ECDHE_PSK` (RFC 5489, 7905, 8442), and `PSK` (RFC 4279, 5487) where the
 //!   host allows it; AEADs only; the extended master secret (RFC 7627).
 //! - SNI, ALPN (RFC 7301), `record_size_limit` (RFC 8449).
@@ -12,19 +12,18 @@
 //!
 //! - Certificates: rustls has them. A hello comes here only if it offers a key, or if the host has
 //!   nothing else; the client proves that it has the key, and we prove it by our Finished.
-//! - Resumption and tickets: the key itself authenticates each connection, and a full handshake with
-//!   it costs little more. No session is kept, so none can be stolen or mixed up between hosts.
-//! - Early data: it can be replayed (RFC 8446 §8), and a command would never know. It is skipped.
-//! - Renegotiation: it is refused, and RFC 5746 says so to the client.
-//! - CBC suites, static or finite-field Diffie-Hellman, compression, client authentication by
-//!   certificate, post-handshake authentication, heartbeats: never offered, so whoever sends
-//!   them has broken the protocol.
-//! - Descriptors, time and randomness: all of these are the caller's. Random numbers and key exchanges come
-//!   from the [`CryptoProvider`] in the [`Config`], so a test can fix both.
+//! - Resumption and tickets: the key itself authenticates each connection, and a full handshake costs little
+//!   more. No session is kept, so none can be stolen or used at another host.
+//! - Early data: it can be replayed (RFC 8446 §8), and a command could not tell. It is skipped.
+//! - Renegotiation: it is refused, and the client is told so (RFC 5746).
+//! - CBC suites, static or finite-field Diffie-Hellman, compression, client authentication by certificate,
+//!   post-handshake authentication, heartbeats: never offered, so a client that sends them breaks the protocol.
+//! - Descriptors, time and randomness: the caller has them. Random numbers and key exchanges come from the
+//!   [`CryptoProvider`] in the [`Config`], so a test can fix both.
 //!
-//! How it is read: `connection` takes a record and gives it to the state that waits for it; `tls13`,
-//! `traffic` and `tls12` are these states, each of which consumes the message that moves it on; `offer` chooses from
-//! what a client offers; `record`, `message` and `hello` know the wire; `schedule` and `prf` know the secrets.
+//! The modules: `connection` gives each record to the current state. `tls13`, `traffic` and `tls12` are the
+//! states; each consumes a message and returns the next state. `offer` chooses from the client's offers.
+//! `record`, `message` and `hello` are the wire format. `schedule` and `prf` derive the secrets.
 #![forbid(unsafe_code)]
 
 mod connection;
@@ -64,7 +63,7 @@ pub use suites::{suite_name, suites};
 use super::hello::ClientHello;
 use super::profile::{Profile, Version};
 
-/// What a host brings to its handshakes.
+/// Configuration of a host.
 pub struct Config {
     keys: Arc<Keys>,
     /// Most preferred first; empty: no ALPN.
@@ -77,7 +76,7 @@ pub struct Config {
     substitute_keys: [Key; 2],
 }
 
-/// What a host allows without (EC)DHE, and so without forward secrecy.
+/// Modes without (EC)DHE, and so without forward secrecy, that a host allows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Modes {
     /// `psk_ke` (RFC 8446 §4.2.9).
@@ -87,10 +86,10 @@ pub struct Modes {
 }
 
 impl Config {
-    /// The engine's view of a host. `provider` brings randomness, and key exchange groups in order
-    /// of preference; its cipher suites are not used.
+    /// Creates the configuration of a host. `provider` has the randomness, and the key exchange groups in order of
+    /// preference; its cipher suites are not used.
     ///
-    /// Errors: no randomness.
+    /// Errors: the provider has no randomness.
     pub fn new(
         keys: Arc<Keys>,
         alpn: Vec<Vec<u8>>,
@@ -113,14 +112,15 @@ impl Config {
         })
     }
 
-    /// The same, with a host's versions, suites and length of records. Its groups are those of the provider.
+    /// The same configuration with a host's versions, suites and length of records. The groups stay those of the
+    /// provider.
     #[must_use]
     pub fn with_profile(self, profile: Profile) -> Self {
         Self { profile, ..self }
     }
 
-    /// Whether this engine is the one for a client, at a host that has certificates, too: the client
-    /// offers an identity that the host knows, or with TLS 1.2, where identities come later, a suite.
+    /// Whether this engine handles a client at a host that also has certificates: if the client offers an identity
+    /// that the host knows, or in TLS 1.2, where identities come later, a PSK suite.
     pub fn accepts(&self, hello: &ClientHello) -> bool {
         let mut offered = hello.cipher_suites.iter().map(|suite| u16::from(*suite));
         if hello.supported_versions.contains(&ProtocolVersion::TLSv1_3)
@@ -138,12 +138,12 @@ impl Config {
         }
     }
 
-    /// Whether a suite may be used here.
+    /// Whether the host allows a suite.
     fn allows(&self, suite: &suites::Suite) -> bool {
         suite.is_of(self.modes) && self.profile.has_suite(suite.id)
     }
 
-    /// Whether a version may be used here, and has a suite.
+    /// Whether the host allows a version and a suite of it.
     fn speaks(&self, version: Version) -> bool {
         let suites: &[_] = match version {
             Version::Tls12 => &suites::TLS12,
@@ -152,7 +152,7 @@ impl Config {
         version >= self.profile.min_version && suites.iter().any(|suite| self.allows(suite))
     }
 
-    /// Which suites of TLS 1.3 a client gets that offers these.
+    /// The suites of TLS 1.3 for a client with this offer.
     fn suites(&self, offered: impl Iterator<Item = u16> + Clone) -> offer::Suites {
         offer::Suites::of(&offered.filter(|id| self.profile.has_suite(*id)))
     }

@@ -1,4 +1,4 @@
-//! What a client's hello offers, and which of it this host takes: key, suite, key exchange (RFC 8446 §4.1.1).
+//! Choice of key, suite and key exchange from a client's offers (RFC 8446 §4.1.1).
 #![forbid(unsafe_code)]
 
 use std::collections::BTreeSet;
@@ -18,13 +18,13 @@ use crate::types::PskIdentity;
 const PSK_KE: u8 = 0;
 const PSK_DHE_KE: u8 = 1;
 
-/// How a shared secret comes about.
+/// The key exchange of a handshake.
 pub(super) enum Exchange<'a> {
-    /// From this share of the client.
+    /// With this share of the client.
     Share(&'static dyn SupportedKxGroup, &'a [u8]),
-    /// From a share that the client is to send.
+    /// With a share that the client is still to send.
     Retry(&'static dyn SupportedKxGroup),
-    /// Not at all: `psk_ke`.
+    /// None: `psk_ke`.
     None,
 }
 
@@ -79,7 +79,7 @@ fn check_shares(shares: &[KeyShare<'_>], groups: &[u16]) -> Result<(), Error> {
     }
 }
 
-/// The suites for a client, by the hash of the key that they need.
+/// The suite for each hash of a key.
 #[derive(Clone, Copy)]
 pub(super) struct Suites {
     sha256: Option<&'static Suite>,
@@ -87,8 +87,8 @@ pub(super) struct Suites {
 }
 
 impl Suites {
-    /// Of those that a client offers, in its order, the first with each hash. Who has AES in hardware,
-    /// puts it first with SHA-384, and is not to get ChaCha20 because the key has another hash.
+    /// Chooses the client's first suite with each hash. A client with AES in hardware puts an AES suite first, and
+    /// should not get ChaCha20 because the key has another hash.
     pub(super) fn of(offered: &(impl Iterator<Item = u16> + Clone)) -> Self {
         let offered = || offered.clone().filter_map(suites::tls13);
         let sha256 = || offered().filter(|suite| suite.hash == Hash::Sha256);
@@ -102,7 +102,7 @@ impl Suites {
         }
     }
 
-    /// The one that was chosen already, if the client still offers it.
+    /// Keeps the suite that was chosen before, if the client still offers it.
     pub(super) fn only(suite: &'static Suite, hello: &ClientHello<'_>) -> Self {
         let suite = Some(suite).filter(|suite| hello.suites.contains(&suite.id));
         let with = |hash| suite.filter(|suite| suite.hash == hash);
@@ -112,7 +112,7 @@ impl Suites {
         }
     }
 
-    /// The one for keys of this hash.
+    /// The suite for keys of this hash.
     pub(super) fn with(self, hash: Hash) -> Option<&'static Suite> {
         match hash {
             Hash::Sha256 => self.sha256,
@@ -121,24 +121,24 @@ impl Suites {
     }
 }
 
-/// The key that a client is to prove that it has.
+/// The key that the client has to prove.
 pub(super) struct Offer<'a> {
     pub(super) suite: &'static Suite,
     key: &'a Key,
-    /// `None`: no identity of the client's is known, and the key is a stand-in.
+    /// `None`: no identity of the client is known, and the key is a substitute.
     pub(super) identity: Option<&'a PskIdentity>,
-    /// Its place in the client's list: `selected_identity`.
+    /// Index in the client's list: `selected_identity`.
     pub(super) place: usize,
 }
 
-/// The first identity that is known, and a suite with its hash.
+/// Chooses the first known identity, and a suite with its hash.
 pub(super) fn choose_key<'a>(
     hello: &ClientHello<'_>,
     config: &'a Config,
     suites: Suites,
 ) -> Result<Offer<'a>, Error> {
     let offered = (hello.offered).ok_or(handshake_failure("no pre-shared key offered"))?;
-    // Each identity has its binder (RFC 8446 §4.2.11).
+    // There is one binder for each identity (RFC 8446 §4.2.11).
     if offered.identities().count() != offered.binders().count() {
         return Err(illegal_parameter("not as many binders as identities"));
     }
@@ -167,7 +167,7 @@ impl Offer<'_> {
     /// value […]. If this value is not present or does not validate, the server MUST abort the
     /// handshake." (RFC 8446 §4.2.11)
     ///
-    /// `before`: what came before this hello.
+    /// `before`: the transcript before this hello.
     pub(super) fn verify(
         &self,
         hello: &ClientHello<'_>,

@@ -19,13 +19,13 @@ pub(super) struct Randoms {
     pub(super) server: [u8; 32],
 }
 
-/// 48 bytes that all keys of a connection come from.
+/// The master secret: 48 bytes, from which all keys are derived.
 pub(super) struct MasterSecret {
     hash: Hash,
     bytes: Zeroizing<Vec<u8>>,
 }
 
-/// Whose Finished it is.
+/// Sender of a Finished.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Sender {
     Client,
@@ -84,8 +84,8 @@ impl MasterSecret {
         Ok(Self { hash, bytes })
     }
 
-    /// What the client writes with, and what the server does. `key_block = PRF(SecurityParameters.
-    /// master_secret, "key expansion", server_random + client_random)`; AEADs have no MAC keys.
+    /// The write keys of client and server. `key_block = PRF(SecurityParameters. master_secret, "key expansion",
+    /// server_random + client_random)`; AEADs have no MAC keys.
     pub(super) fn keys(&self, suite: &Suite, randoms: &Randoms) -> Result<(Keys, Keys), Error> {
         // GCM has "salt" of 4 bytes (RFC 5288 §3), ChaCha20 a whole nonce (RFC 7905 §2).
         let (protection, iv_len) = match suite.aead {
@@ -127,10 +127,10 @@ impl MasterSecret {
     }
 }
 
-/// What a Finished says.
+/// Content of a Finished.
 pub(super) struct VerifyData(Secret);
 
-/// Its bytes, with all suites here.
+/// Length in bytes, with all suites here.
 pub(super) const VERIFY_DATA: usize = 12;
 
 impl VerifyData {
@@ -138,7 +138,7 @@ impl VerifyData {
         self.0.as_ref()
     }
 
-    /// Whether the peer has sent the same, in a time that does not depend on what it sent.
+    /// Whether the peer has sent the same bytes. The comparison takes constant time.
     pub(super) fn is(&self, sent: &[u8]) -> bool {
         constant_time::verify_slices_are_equal(self.0.as_ref(), sent).is_ok()
     }
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn the_master_secret_is_that_of_the_illustrated_connection() {
+    fn the_master_secret_matches_the_illustrated_connection() {
         let premaster = illustrated("pre_master_secret");
         let seed = [illustrated("client_random"), illustrated("server_random")].concat();
         let master =
@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn the_key_block_is_that_of_the_illustrated_connection() {
+    fn the_key_block_matches_the_illustrated_connection() {
         let master = illustrated("master_secret");
         let seed = [illustrated("server_random"), illustrated("client_random")].concat();
         let expected = [
@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn a_premaster_secret_without_a_key_exchange_has_zeros_in_its_place() {
+    fn a_premaster_secret_without_a_key_exchange_has_zeros() {
         let key = Key::new(Zeroizing::new(vec![7; 16]), Hash::Sha256).unwrap();
         let expected = [&[0, 16], &[0; 16][..], &[0, 16], &[7; 16]].concat();
         assert_eq!(*premaster_secret(&key, None), expected);

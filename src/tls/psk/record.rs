@@ -1,4 +1,4 @@
-//! The record layer (RFC 8446 §5, RFC 5246 §6): fragments, protects, and takes both back.
+//! The record layer (RFC 8446 §5, RFC 5246 §6): fragmentation and protection of records.
 #![forbid(unsafe_code)]
 
 use aws_lc_rs::aead::{Aad, LessSafeKey, Nonce, UnboundKey};
@@ -17,39 +17,39 @@ pub(super) const APPLICATION_DATA: u8 = 23;
 
 /// `ContentType`, `legacy_record_version` and `length`.
 const HEADER: usize = 5;
-/// Bytes of an AEAD's tag.
+/// Length of an AEAD's tag, in bytes.
 const TAG: usize = 16;
-/// Bytes of plaintext in a record.
+/// Maximum length of plaintext in a record, in bytes.
 pub(super) const MAX_FRAGMENT: usize = 1 << 14;
 
 /// Both directions of a connection.
 pub(super) struct Records {
     read: Option<Keys>,
     write: Option<Keys>,
-    /// Bytes of plaintext in a protected record of ours.
+    /// Maximum length of plaintext in a record to the client, in bytes.
     max_fragment: usize,
-    /// Bytes that may still come of early data, which is not accepted (RFC 8446 §4.2.10).
+    /// Bytes of early data that may still be skipped (RFC 8446 §4.2.10).
     early_data: usize,
 }
 
-/// The keys of one direction, from one change to the next.
+/// Keys of one direction, until the next change.
 pub(super) struct Keys {
     key: LessSafeKey,
     iv: Zeroizing<[u8; 12]>,
     protection: Protection,
     sequence: u64,
-    /// How many records may be protected.
+    /// Maximum number of records to protect with these keys.
     limit: u64,
 }
 
-/// How records are protected.
+/// Protection of records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Protection {
     /// RFC 8446 §5.2.
     Tls13,
     /// TLS 1.2 with the sequence number in the nonce (RFC 7905 §2).
     Tls12Implicit,
-    /// TLS 1.2 with a part of the nonce in the record (RFC 5288 §3).
+    /// TLS 1.2 with the explicit part of the nonce in the record (RFC 5288 §3).
     Tls12Explicit,
 }
 
@@ -69,7 +69,7 @@ impl Keys {
         })
     }
 
-    /// The same keys, which may protect so many records.
+    /// The same keys with another maximum number of records.
     #[cfg(test)]
     pub(super) fn limited(mut self, limit: u64) -> Self {
         self.limit = limit;
@@ -87,7 +87,7 @@ impl Keys {
         Nonce::assume_unique_for_key(nonce)
     }
 
-    /// The number of the next record. A key ends long before its numbers do.
+    /// The sequence number of the next record. A key's limit is far below the highest number.
     fn take_sequence(&mut self) -> Result<u64, Error> {
         let number = self.sequence;
         self.sequence = number
@@ -105,7 +105,7 @@ impl Keys {
         }
     }
 
-    /// Adds a record to `out`.
+    /// Appends a protected record to `out`.
     fn seal(&mut self, typ: u8, fragment: &[u8], out: &mut Buffer) -> Result<(), Error> {
         let number = self.take_sequence()?;
         let length = fragment.len() + self.overhead();
@@ -139,7 +139,7 @@ impl Keys {
         Ok(())
     }
 
-    /// The content of a protected record: its type, and where it is in `payload`.
+    /// Opens a protected record. Returns the content's type and its range in `payload`.
     fn open<'a>(
         &mut self,
         header: &[u8; HEADER],
@@ -201,7 +201,7 @@ impl Keys {
     }
 }
 
-/// What a record's protection also covers.
+/// Additional data of a record's AEAD.
 enum AdditionalData {
     Tls13([u8; 5]),
     Tls12([u8; 13]),
@@ -240,34 +240,34 @@ impl Records {
         }
     }
 
-    /// What comes from now on is protected with these.
+    /// Sets the keys of later records from the client.
     pub(super) fn read_with(&mut self, keys: Keys) {
         self.read = Some(keys);
     }
 
-    /// What goes from now on is protected with these.
+    /// Sets the keys of later records to the client.
     pub(super) fn write_with(&mut self, keys: Keys) {
         self.write = Some(keys);
     }
 
-    /// The client (RFC 8449 §4) or the host wants no longer plaintext than this in a protected record.
+    /// Limits the plaintext in a protected record, for the client (RFC 8449 §4) or the host.
     pub(super) fn limit_fragments(&mut self, length: usize) {
         self.max_fragment = self.max_fragment.min(length);
     }
 
-    /// The client has sent early data, of at most this many bytes that are worth skipping.
+    /// Skips early data of the client, at most this many bytes.
     pub(super) fn skip_early_data(&mut self, length: usize) {
         self.early_data = length;
     }
 
-    /// Whether our keys have protected as much as they may.
+    /// Whether our keys have protected the maximum number of records.
     pub(super) fn must_rekey(&self) -> bool {
         self.write
             .as_ref()
             .is_some_and(|keys| keys.sequence >= keys.limit)
     }
 
-    /// The type and content of a whole record. `None`: it is early data, and skipped.
+    /// Opens a whole record. Returns type and content; `None`: early data, which is skipped.
     pub(super) fn open<'a>(
         &mut self,
         record: &'a mut [u8],
@@ -300,7 +300,7 @@ impl Records {
             // Between the hellos of a retried handshake: early data for the first of them.
             None if typ == APPLICATION_DATA && skips(&mut self.early_data, length) => Ok(None),
             None => Ok(Some((typ, payload))),
-            // For middleboxes; and from a client that has stumbled over our hello.
+            // A record for middleboxes, or an alert of a client that rejects our hello.
             Some(keys) if is_tls13(keys) && typ != APPLICATION_DATA => match typ {
                 CHANGE_CIPHER_SPEC => Ok(Some((typ, payload))),
                 ALERT if keys.sequence == 0 => Ok(Some((typ, payload))),
@@ -318,7 +318,7 @@ impl Records {
         }
     }
 
-    /// Adds `content` to `out`, in as many records as it takes.
+    /// Appends `content` to `out` in as many records as needed.
     pub(super) fn write(&mut self, typ: u8, content: &[u8], out: &mut Buffer) -> Result<(), Error> {
         match &mut self.write {
             None => {
@@ -337,7 +337,7 @@ impl Records {
     }
 }
 
-/// Whether a record of this length is still worth skipping; if so, it counts.
+/// Whether a record of this length is skipped as early data. If so, it counts against the limit.
 fn skips(early_data: &mut usize, length: usize) -> bool {
     let left = early_data.checked_sub(length).filter(|_| length > 0);
     *early_data = left.unwrap_or(*early_data);
@@ -352,7 +352,7 @@ fn header(typ: u8, length: usize) -> [u8; HEADER] {
     [typ, 3, 3, high, low]
 }
 
-/// Copies `bytes` to the front of `to`; what is behind them.
+/// Copies `bytes` to the front of `to`. Returns the rest of `to`.
 fn copy_front<'a>(to: &'a mut [u8], bytes: &[u8]) -> &'a mut [u8] {
     let (front, rest) = to.split_at_mut(bytes.len());
     front.copy_from_slice(bytes);

@@ -1,4 +1,4 @@
-//! The key schedule of TLS 1.3 (RFC 8446 §7.1): each stage makes the next one, and is gone.
+//! The key schedule of TLS 1.3 (RFC 8446 §7.1): each stage derives the next one and is consumed by it.
 #![forbid(unsafe_code)]
 
 use aws_lc_rs::{constant_time, hmac};
@@ -11,8 +11,8 @@ use super::suites::Suite;
 use super::transcript::Transcript;
 use crate::tls::wire::vector8;
 
-/// What the Early Secret of a key, `HKDF-Extract(0, PSK)`, is good for. It is the same in all handshakes with
-/// this key, so that each of them has less to do.
+/// Secrets derived from the Early Secret of a key, `HKDF-Extract(0, PSK)`. They are the same in all handshakes
+/// with the key, so they are computed once.
 pub(super) struct EarlySecret {
     hash: Hash,
     /// The `finished_key` of `binder_key`.
@@ -21,17 +21,17 @@ pub(super) struct EarlySecret {
     derived: Mac,
 }
 
-/// What protects the handshake.
+/// The Handshake Secret.
 pub(super) struct HandshakeSecret(Secret);
 
-/// What everything later comes from.
+/// The Master Secret.
 pub(super) struct MasterSecret(Secret);
 
 /// One direction's `client_…_traffic_secret` or `server_…_traffic_secret`.
 pub(super) struct TrafficSecret(Secret);
 
 impl EarlySecret {
-    /// That of an external key: `binder_key` is `Derive-Secret(., "ext binder", "")`.
+    /// Derives the secrets of an external key: `binder_key` is `Derive-Secret(., "ext binder", "")`.
     pub(super) fn new(psk: &[u8], hash: Hash) -> Result<Self, Error> {
         // "if a given secret is not available, then the 0-value consisting of a string of Hash.length
         // bytes set to zeros is used": HMAC pads an empty key to the same.
@@ -114,7 +114,7 @@ impl TrafficSecret {
         self.0.expand(b"finished", &[])?.verify_data(transcript)
     }
 
-    /// The next generation's, after a KeyUpdate (RFC 8446 §7.2).
+    /// The secret of the next generation, after a KeyUpdate (RFC 8446 §7.2).
     pub(super) fn next(&self) -> Result<Self, Error> {
         self.0.expand(b"traffic upd", &[]).map(Self)
     }
@@ -122,23 +122,23 @@ impl TrafficSecret {
 
 #[cfg(any(test, fuzzing))]
 impl TrafficSecret {
-    /// A secret of this byte, over and over.
+    /// A secret that repeats this byte.
     pub(super) fn of(hash: Hash, byte: u8) -> Self {
         Self(Secret::new(hash, &vec![byte; hash.len()]))
     }
 }
 
-/// A secret, ready to be the key of HMAC; it has as many bytes as the hash. Its memory is cleared by the
-/// library when it is dropped, and stays where it is until then.
+/// A secret as long as the hash, prepared as a key of HMAC. The library clears its memory when it is dropped;
+/// until then it does not move.
 struct Secret {
     hash: Hash,
     key: Box<hmac::Key>,
 }
 
-/// What HMAC makes, or HKDF, in front of zeros.
+/// Output of HMAC or HKDF, followed by zeros.
 type Mac = Zeroizing<[u8; MAX_MAC]>;
 
-/// Bytes that HMAC makes, at most.
+/// Maximum length of HMAC's output, in bytes.
 const MAX_MAC: usize = 48;
 
 impl Secret {
@@ -147,7 +147,7 @@ impl Secret {
         Self { hash, key }
     }
 
-    /// That of these bytes, of which the hash has so many.
+    /// Creates a secret from the first bytes, as many as the hash has.
     fn of(hash: Hash, bytes: &Mac) -> Self {
         Self::new(hash, bytes.get(..hash.len()).unwrap_or_default())
     }
@@ -199,8 +199,8 @@ impl Secret {
     /// } HkdfLabel;
     /// ```
     ///
-    /// TLS 1.3 wants no more than the hash has, so one step of HKDF-Expand is all of it:
-    /// `T(1) = HMAC-Hash(PRK, T(0) | info | 0x01)` (RFC 5869 §2.3).
+    /// TLS 1.3 needs no output longer than the hash, so one step of HKDF-Expand is enough: `T(1) = HMAC-Hash(PRK,
+    /// T(0) | info | 0x01)` (RFC 5869 §2.3).
     fn expand_label(&self, label: &[u8], context: &[u8], out: &mut [u8]) -> Result<(), Error> {
         let length = u16::try_from(out.len()).unwrap_or_default();
         let mut info = Vec::with_capacity(128);
@@ -230,7 +230,7 @@ impl VerifyData {
         self.mac.get(..self.hash.len()).unwrap_or_default()
     }
 
-    /// Whether the peer has sent the same, in a time that does not depend on what it sent.
+    /// Whether the peer has sent the same bytes. The comparison takes constant time.
     pub(super) fn is(&self, sent: &[u8]) -> bool {
         constant_time::verify_slices_are_equal(self.as_bytes(), sent).is_ok()
     }
@@ -262,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn secrets_follow_each_other_as_in_rfc_8448() {
+    fn secrets_are_derived_as_in_rfc_8448() {
         // Without a key: "a string of Hash.length bytes set to zeros".
         let early = EarlySecret::new(&[0; 32], Hash::Sha256).unwrap();
         let handshake = early.handshake(Some(&rfc8448("ecdhe"))).unwrap();
@@ -371,7 +371,7 @@ mod tests {
     }
 
     #[test]
-    fn a_binder_is_what_openssl_makes_it() {
+    fn a_binder_matches_that_of_openssl() {
         let record = hex(OPENSSL, "record");
         let hello = ClientHello::read(&record[5..]).unwrap();
         let early = EarlySecret::new(&hex(OPENSSL, "key"), Hash::Sha256).unwrap();

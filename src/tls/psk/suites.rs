@@ -25,10 +25,10 @@ pub(super) enum Aead {
     ChaCha20Poly1305,
 }
 
-/// What a suite says of the key exchange.
+/// Key exchange of a suite.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Exchange {
-    /// Nothing: extensions do (TLS 1.3).
+    /// Extensions choose it (TLS 1.3).
     Apart,
     /// `ECDHE_PSK` (RFC 5489).
     EcdhePsk,
@@ -117,7 +117,7 @@ pub(super) fn tls12(id: u16) -> Option<&'static Suite> {
     TLS12.iter().find(|suite| suite.id == id)
 }
 
-/// The suites that a host with these modes has, of both versions.
+/// The suites of both versions that a host with these modes allows.
 pub fn suites(modes: Modes) -> impl Iterator<Item = (u16, Version)> {
     let tls13 = TLS13.iter().map(|suite| (suite.id, Version::Tls13));
     let tls12 = TLS12.iter().filter(move |suite| suite.is_of(modes));
@@ -130,7 +130,7 @@ pub fn suite_name(id: u16) -> Option<&'static str> {
 }
 
 impl Suite {
-    /// Whether a host with these modes has it.
+    /// Whether a host with these modes allows the suite.
     pub(super) fn is_of(&self, modes: Modes) -> bool {
         self.exchange != Exchange::Psk || modes.plain_psk
     }
@@ -145,8 +145,8 @@ impl Aead {
         }
     }
 
-    /// How many records one key may protect: "up to 2^24.5 full-size records" for AES-GCM, as many as
-    /// there are sequence numbers for ChaCha20 (RFC 8446 §5.5).
+    /// Maximum number of records for one key: "up to 2^24.5 full-size records" for AES-GCM, as many as there are
+    /// sequence numbers for ChaCha20 (RFC 8446 §5.5).
     pub(super) fn confidentiality_limit(self) -> u64 {
         match self {
             Self::Aes128Gcm | Self::Aes256Gcm => 1 << 24,
@@ -177,7 +177,7 @@ impl Hash {
         }
     }
 
-    /// Bytes of its output: `Hash.length`.
+    /// Length of its output in bytes: `Hash.length`.
     pub(super) fn len(self) -> usize {
         self.digest().output_len
     }

@@ -21,7 +21,7 @@ use crate::tls::profile::Version;
 use crate::tls::wire::vector8;
 use crate::types::PskIdentity;
 
-/// Waits for the client's identity, and its part of the key exchange.
+/// Waits for ClientKeyExchange: the client's identity and its share.
 pub(super) struct ExpectClientKeyExchange {
     suite: &'static Suite,
     exchange: Option<Box<dyn ActiveKeyExchange>>,
@@ -31,7 +31,7 @@ pub(super) struct ExpectClientKeyExchange {
     transcript: Transcript,
 }
 
-/// Waits until the client uses its keys.
+/// Waits for the client's `ChangeCipherSpec`.
 pub(super) struct ExpectChangeCipherSpec {
     finished: ExpectFinished,
     client: Keys,
@@ -47,7 +47,7 @@ pub(super) struct ExpectFinished {
     identity: Option<PskIdentity>,
 }
 
-/// A client's hello.
+/// Processes a client's hello.
 pub(super) fn client_hello(
     message: &[u8],
     hello: &ClientHello<'_>,
@@ -122,12 +122,12 @@ const DOWNGRADE_TO_TLS12: [u8; 8] = *b"DOWNGRD\x01";
 
 type Choice = (&'static Suite, Option<&'static dyn SupportedKxGroup>);
 
-/// The client's first suite with forward secrecy, or else its first one, and for the former the client's
-/// first group.
+/// Chooses the client's first suite with forward secrecy and its first group; without such a suite, its first
+/// one.
 fn choose(hello: &ClientHello<'_>, config: &Config) -> Result<Choice, Error> {
     let groups = || config.groups(ProtocolVersion::TLSv1_2);
     let group = match hello.groups.as_slice() {
-        // "a client that […] omits this extension" takes any (RFC 8422 §4); this is the one that all have.
+        // "a client that […] omits this extension" accepts any group (RFC 8422 §4); every client has this one.
         [] => groups().find(|group| group.name() == NamedGroup::secp256r1),
         offered => {
             (offered.iter()).find_map(|offered| groups().find(|group| number(*group) == *offered))
@@ -148,7 +148,7 @@ fn choose(hello: &ClientHello<'_>, config: &Config) -> Result<Choice, Error> {
     Ok((plain, None))
 }
 
-/// Only what the client has asked for: it need not know others.
+/// Writes the extensions of ServerHello: only those that the client has sent.
 fn extensions(hello: &ClientHello<'_>, with_points: bool, alpn: Option<&[u8]>) -> Vec<u8> {
     let mut extensions = Vec::new();
     // "The "extension_data" field of this extension SHALL be empty." (RFC 6066 §3)

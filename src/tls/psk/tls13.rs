@@ -24,8 +24,7 @@ use crate::tls::profile::Version;
 use crate::tls::wire::vector16;
 use crate::types::PskIdentity;
 
-/// Bytes of early data that are skipped: what a client that has never met us can have sent in good
-/// faith, one record.
+/// Maximum early data to skip, in bytes: one record. A client without a ticket has no reason to send more.
 const EARLY_DATA_LIMIT: usize = MAX_FRAGMENT + 256;
 
 /// Waits for the hello that answers our HelloRetryRequest.
@@ -45,13 +44,13 @@ pub(super) struct ExpectFinished {
     identity: PskIdentity,
 }
 
-/// The state after a first hello.
+/// State after the first hello.
 pub(super) enum Next {
     RetriedHello(ExpectRetriedHello),
     Finished(ExpectFinished),
 }
 
-/// A client's first hello.
+/// Processes a client's first hello.
 pub(super) fn client_hello(
     message: &[u8],
     hello: &ClientHello<'_>,
@@ -83,7 +82,7 @@ pub(super) fn client_hello(
     }
 }
 
-/// Asks for a share that we can use (RFC 8446 §4.1.4).
+/// Sends a HelloRetryRequest for a share of our group (RFC 8446 §4.1.4).
 fn retry(
     hello: &ClientHello<'_>,
     fixed_part: Digest,
@@ -163,7 +162,7 @@ impl ExpectRetriedHello {
     }
 }
 
-/// What answers which hello: a group with the client's share, or nothing for `psk_ke`.
+/// Chosen parameters of the answer: a group with the client's share, or none for `psk_ke`.
 #[derive(Clone, Copy)]
 enum Answers<'a> {
     First(Option<KeyExchange<'a>>),
@@ -173,7 +172,7 @@ use Answers::{First, Second};
 
 type KeyExchange<'a> = (&'static dyn SupportedKxGroup, &'a [u8]);
 
-/// Our whole flight: ServerHello to Finished.
+/// Sends the server's flight, ServerHello to Finished.
 fn accept(
     hello: &ClientHello<'_>,
     offer: &Offer<'_>,
@@ -247,7 +246,7 @@ fn accept(
     })
 }
 
-/// The extensions of ServerHello, and the secret that the key exchange in them has brought.
+/// Writes the extensions of ServerHello. Returns them and the shared secret of the key exchange.
 fn server_hello_extensions(
     place: usize,
     exchange: Option<KeyExchange<'_>>,
@@ -293,7 +292,7 @@ fn encrypted_extensions(hello: &ClientHello<'_>, alpn: Option<&[u8]>) -> Vec<u8>
 }
 
 impl ExpectFinished {
-    /// Bytes of the client's `verify_data`.
+    /// Length of the client's `verify_data`, in bytes.
     pub(super) fn verify_data_len(&self) -> usize {
         self.suite.hash.len()
     }

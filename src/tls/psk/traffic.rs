@@ -1,4 +1,4 @@
-//! TLS 1.3 after the handshake: keys that follow each other (RFC 8446 §4.6.3, §7.2).
+//! TLS 1.3 after the handshake: traffic keys and KeyUpdate (RFC 8446 §4.6.3, §7.2).
 #![forbid(unsafe_code)]
 
 use super::context::Context;
@@ -8,12 +8,12 @@ use super::record::HANDSHAKE;
 use super::schedule::TrafficSecret;
 use super::suites::Suite;
 
-/// A complete handshake, and one generation of keys after the other.
+/// State after the handshake, with the present generation of keys.
 pub(super) struct Traffic {
     suite: &'static Suite,
     client: TrafficSecret,
     server: TrafficSecret,
-    /// Whether the client has asked for new keys of ours since we have last sent something.
+    /// Whether the client has requested a KeyUpdate since our last record.
     owes_update: bool,
 }
 
@@ -28,22 +28,22 @@ impl Traffic {
         }
     }
 
-    /// The client has new keys (RFC 8446 §4.6.3).
+    /// Processes a KeyUpdate of the client (RFC 8446 §4.6.3).
     pub(super) fn key_update(
         mut self,
         message: &[u8],
         context: &mut Context<'_>,
     ) -> Result<Self, Error> {
-        // "the receiver MUST send a KeyUpdate of its own […] prior to sending its next Application Data
-        // record"; until then one is enough for however many requests.
+        // "the receiver MUST send a KeyUpdate of its own […] prior to sending its next Application Data record";
+        // until then one KeyUpdate answers any number of requests.
         self.owes_update |= KeyUpdate::read(body(message))? == KeyUpdate::Requested;
         self.client = self.client.next()?;
         context.records.read_with(self.client.keys(self.suite)?);
         Ok(self)
     }
 
-    /// What goes before a record of application data: new keys, where they are wanted, or where the
-    /// old ones have protected as much as they may (RFC 8446 §5.5).
+    /// Sends a KeyUpdate before application data if the client has requested one, or if the keys have protected
+    /// their maximum number of records (RFC 8446 §5.5).
     pub(super) fn before_data(&mut self, context: &mut Context<'_>) -> Result<(), Error> {
         if !self.owes_update && !context.records.must_rekey() {
             return Ok(());
@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_are_renewed_before_they_have_protected_too_much() {
+    fn keys_are_renewed_before_their_limit_of_records() {
         let suite = suites::tls13(0x1301).unwrap();
         let secret = |byte| TrafficSecret::of(Hash::Sha256, byte);
         let config = Config::new(Keys::new().into(), Vec::new(), Modes::default(), provider());

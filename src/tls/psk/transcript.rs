@@ -6,7 +6,7 @@ use aws_lc_rs::digest::{Context, Digest};
 use super::Hash;
 use super::message::MESSAGE_HASH;
 
-/// The hash of all handshake messages so far, in the order in which they were sent.
+/// The hash of all handshake messages so far, in their order on the wire.
 #[derive(Clone)]
 pub(super) struct Transcript {
     hash: Hash,
@@ -21,17 +21,17 @@ impl Transcript {
         }
     }
 
-    /// Adds a whole message, or several.
+    /// Adds one or more whole messages.
     pub(super) fn add(&mut self, message: &[u8]) {
         self.context.update(message);
     }
 
-    /// `Transcript-Hash(…)` of what was added.
+    /// `Transcript-Hash(…)` of the messages so far.
     pub(super) fn current(&self) -> Digest {
         self.context.clone().finish()
     }
 
-    /// What goes on after a HelloRetryRequest: "the value of `ClientHello1` is replaced with a special
+    /// Replaces the first hello after a HelloRetryRequest: "the value of `ClientHello1` is replaced with a special
     /// synthetic handshake message of handshake type `message_hash` containing Hash(`ClientHello1`)".
     pub(super) fn retried(&self) -> Self {
         let hash = self.current();

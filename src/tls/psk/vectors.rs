@@ -2,7 +2,7 @@
 #![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used, reason = "the files are ours")]
 
-/// Reads `name = hex`, a line of one of these files.
+/// Reads one line `name = hex` of such a file.
 pub(super) fn hex(file: &str, name: &str) -> Vec<u8> {
     let mut lines = file.lines().filter_map(|line| line.split_once(" = "));
     let (_, digits) = lines.find(|(key, _)| *key == name).unwrap();

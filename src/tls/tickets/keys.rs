@@ -1,4 +1,4 @@
-//! Keys of session tickets, as the monitor makes them and sends them to the engines.
+//! Keys of session tickets, which the monitor makes and sends to the engines.
 #![forbid(unsafe_code)]
 
 use std::fmt;
@@ -12,13 +12,13 @@ use zeroize::{Zeroize, Zeroizing};
 /// Length of the name of a key, in bytes.
 pub(super) const NAME_LEN: usize = 16;
 
-/// Bytes of a key that an operator gives.
+/// Length of an operator's key, in bytes.
 pub const SECRET_LEN: usize = 32;
 
 /// The keys of all tickets: the first seals them, and all of them open them.
 ///
-/// They can be serialized, for the monitor's message to its engines and for nothing else; the
-/// buffer of that message is as secret as the keys.
+/// They are serialized for the monitor's message to the engines only. The buffer of that message is as secret as
+/// the keys.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct TicketKeys {
     pub(super) first: TicketKey,
@@ -26,7 +26,7 @@ pub struct TicketKeys {
 }
 
 impl TicketKeys {
-    /// New random keys. Errors: AWS-LC has no randomness to give.
+    /// Makes new random keys. Errors: AWS-LC has no randomness.
     pub fn generate() -> Result<Self, Unspecified> {
         Ok(Self {
             first: TicketKey::generate()?,
@@ -34,12 +34,12 @@ impl TicketKeys {
         })
     }
 
-    /// Keys that an operator gives, the one that seals tickets first.
+    /// Creates the keys from an operator's. The first one seals tickets.
     ///
-    /// Errors: AWS-LC's, or there is no key at all.
+    /// Errors: AWS-LC's, or there is no key.
     pub fn shared(secrets: &[Zeroizing<[u8; SECRET_LEN]>]) -> Result<Self, Unspecified> {
         let (first, rest) = secrets.split_first().ok_or(Unspecified)?;
-        // All the room from the start: a vector that grew would leave a copy behind.
+        // The full capacity from the start: a vector that grows would leave a copy behind.
         let mut others = Vec::with_capacity(rest.len());
         for secret in rest {
             others.push(TicketKey::shared(secret)?);
@@ -50,8 +50,8 @@ impl TicketKeys {
         })
     }
 
-    /// Makes tickets with a new key from now on. The last key still opens its tickets, the one
-    /// before it is wiped. Errors: as for [`TicketKeys::generate`], and nothing has changed.
+    /// Adds a new key, which seals tickets from now on. The previous key still opens its tickets; the one before it
+    /// is wiped. Errors: as for [`TicketKeys::generate`]; nothing has changed then.
     pub fn rotate(&mut self) -> Result<(), Unspecified> {
         let previous = std::mem::replace(&mut self.first, TicketKey::generate()?);
         self.others = vec![previous];
@@ -67,7 +67,7 @@ impl fmt::Debug for TicketKeys {
 
 #[derive(Clone, Serialize, Deserialize)]
 pub(super) struct TicketKey {
-    /// Tells the keys apart; public.
+    /// Name of the key in a ticket; public.
     pub(super) name: [u8; NAME_LEN],
     pub(super) key: [u8; 32],
 }
@@ -83,7 +83,8 @@ impl TicketKey {
         Ok(new)
     }
 
-    /// The same from the same secret everywhere (RFC 5869); the name says nothing of the key.
+    /// Derives name and key from a secret with HKDF (RFC 5869), the same on every machine. The name reveals nothing
+    /// of the key.
     fn shared(secret: &[u8; SECRET_LEN]) -> Result<Self, Unspecified> {
         let secret = Salt::new(HKDF_SHA256, b"tlssrv tickets").extract(secret);
         let mut new = Self {
@@ -98,7 +99,7 @@ impl TicketKey {
     }
 }
 
-/// How much of HKDF's output is wanted.
+/// Length of HKDF's output, in bytes.
 struct Bytes(usize);
 
 impl KeyType for Bytes {
