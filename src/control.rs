@@ -1,4 +1,4 @@
-//! Requests to a running server: `tlssrv reload` and `tlssrv status`.
+//! Requests to a running server: `tlssrv --reload` and `tlssrv --status`.
 #![forbid(unsafe_code)]
 
 use std::io;

@@ -1,4 +1,4 @@
-//! The daily renewal of the keys that seal session tickets.
+//! The renewal of the keys that seal session tickets.
 #![forbid(unsafe_code)]
 
 use std::sync::Arc;
