@@ -76,12 +76,19 @@ pub fn run(command: &mut Command) -> Ran {
 
 /// Runs a program to its end, with this to read, and then end-of-file.
 pub fn run_with(command: &mut Command, input: &[u8]) -> Ran {
-    let mut child = command
+    command
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
+        .stderr(Stdio::piped());
+    let mut child = loop {
+        match command.spawn() {
+            // A process that another test forks holds the file open for writing until its own exec.
+            Err(error) if error.kind() == io::ErrorKind::ExecutableFileBusy => {
+                thread::sleep(Duration::from_millis(1));
+            }
+            started => break started.unwrap(),
+        }
+    };
     let mut stdin = child.stdin.take().unwrap();
     let input = input.to_vec();
     thread::spawn(move || stdin.write_all(&input));
