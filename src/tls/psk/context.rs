@@ -3,8 +3,7 @@
 
 use super::Config;
 use super::record::Records;
-use crate::types::Buffer;
-use crate::types::PskIdentity;
+use crate::types::{Buffer, PskIdentity};
 
 /// Parameters negotiated so far.
 #[derive(Default)]
