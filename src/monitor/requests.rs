@@ -215,11 +215,7 @@ impl Monitor {
                 (self.clients).set_plaintext(id, PlaintextSide::Connected(target));
                 self.send(engine, &message, vec![socket]);
             }
-            Outcome::Failed(why) => {
-                self.clients
-                    .set_plaintext(id, PlaintextSide::NoBackend(why));
-                self.send(engine, &ToEngine::Refused { id }, Vec::new());
-            }
+            Outcome::Failed(why) => self.refuse(id, engine, PlaintextSide::NoBackend(why)),
         }
     }
 
