@@ -87,7 +87,7 @@ pub(in crate::config) fn load(
         .collect();
 
     let Checker {
-        problems,
+        mut problems,
         certificates,
         psk_files,
         names,
@@ -103,7 +103,12 @@ pub(in crate::config) fn load(
             ..refuse(problems)
         });
     }
-    let (hosts, origins) = hosts.into_iter().flatten().unzip();
+    // Routing finds a host by its index, so none may be left out, not even if a check has not reported why.
+    let Some(hosts) = hosts.into_iter().collect::<Option<Vec<_>>>() else {
+        problems.error(None, "a host is invalid");
+        return Err(refuse(problems));
+    };
+    let (hosts, origins) = hosts.into_iter().unzip();
     let config = Config {
         form,
         engines,

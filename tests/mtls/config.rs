@@ -151,6 +151,10 @@ fn each_mistake_in_allow_is_shown_at_its_line() {
             "psk = \"c.psk\"\nallow = [{ cn = \"alice\" }]",
             "no PSK identity in allow",
         ),
+        (
+            "psk = \"c.psk\"\nallow = [{ psk = \"\" }]",
+            "unable to allow \"\": an identity has 1 to 256 bytes",
+        ),
     ] {
         let setup = (BOTH.to_owned() + line, 2);
         // The mistake is in the last line, except where that only names a key.
@@ -160,6 +164,12 @@ fn each_mistake_in_allow_is_shown_at_its_line() {
         };
         assert_wrong(&setup.0, at, message);
     }
+    let long = "a".repeat(257);
+    assert_wrong(
+        &format!("{BOTH}psk = \"c.psk\"\nallow = [{{ psk = \"{long}\" }}]"),
+        4,
+        &format!("unable to allow \"{long}\": an identity has 1 to 256 bytes"),
+    );
     assert_wrong(
         "client-auth = \"request\"\nclient-ca = \"ca.pem\"\nrun-as = \"cert-cn\"\nusers = { a = \"root\" }",
         3,

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 use std::collections::BTreeSet;
+use std::fmt::Display;
 use std::path::Path;
 use std::time::SystemTime;
 
@@ -80,16 +81,26 @@ pub(in crate::config) fn policy(
     }
 }
 
-/// PSK identities in `allow`. `None`: the host has no `allow`, or an identity in it is invalid.
-pub(in crate::config) fn allowed_identities(raw: &RawHost) -> Option<Vec<Spanned<PskIdentity>>> {
+/// PSK identities in `allow`. `None`: the host has no `allow`, or an identity in it is invalid, which is reported.
+pub(in crate::config) fn allowed_identities(
+    raw: &RawHost,
+    problems: &mut Problems,
+) -> Option<Vec<Spanned<PskIdentity>>> {
     let entries = raw.clients.allow.as_ref()?.get_ref().iter();
-    let identities = entries
+    let identities: Vec<_> = entries
         .filter(|entry| entry.get_ref().kind == Kind::Psk)
         .map(|entry| {
-            let identity = entry.get_ref().value.clone().into_bytes();
-            Some(Spanned::new(entry.span(), identity.try_into().ok()?))
-        });
-    identities.collect()
+            let identity = PskIdentity::try_from(entry.get_ref().value.clone().into_bytes());
+            let identity = identity.map_err(|reason| unable_to_allow(entry, &reason, problems));
+            Some(Spanned::new(entry.span(), identity.ok()?))
+        })
+        .collect();
+    identities.into_iter().collect()
+}
+
+fn unable_to_allow(entry: &Spanned<RawAllowed>, reason: &dyn Display, problems: &mut Problems) {
+    let message = format!("unable to allow {:?}: {reason}", entry.get_ref().value);
+    problems.error(entry.span(), message);
 }
 
 /// Reads files and joins their items. `None`: one of the files has an error, which is reported.
@@ -210,10 +221,7 @@ fn allowed(raw: &RawHost, problems: &mut Problems) -> Option<Option<Vec<Allowed>
             let RawAllowed { kind, value } = entry.get_ref();
             let allowed = one_allowed(*kind, value);
             allowed
-                .map_err(|reason| {
-                    let message = format!("unable to allow {value:?}: {reason}");
-                    problems.error(entry.span(), message);
-                })
+                .map_err(|reason| unable_to_allow(entry, &reason, problems))
                 .ok()
         })
         .collect();

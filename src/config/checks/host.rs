@@ -179,7 +179,7 @@ impl Checker<'_> {
         if raw.clients.allow.is_none() {
             return self.psk_files.load(&file, &mut self.problems).map(Some);
         }
-        let identities = clients::allowed_identities(raw)?;
+        let identities = clients::allowed_identities(raw, &mut self.problems)?;
         let (files, problems) = (&mut self.psk_files, &mut self.problems);
         if identities.is_empty() {
             let message = "no PSK identity in allow: nobody in \"psk\" could come";
