@@ -8,7 +8,7 @@ skipped() {
 
 # Whether this toolchain is here, or could be fetched.
 toolchain() {
-    cargo "+$1" --version >/dev/null 2>&1 ||
+    RUSTUP_AUTO_INSTALL=0 cargo "+$1" --version >/dev/null 2>&1 ||
         timeout 120 rustup toolchain install "$1" --profile minimal --no-self-update >&2
 }
 
