@@ -12,7 +12,7 @@ use tlssrv_testing::{Dial, Line, Socket};
 /// The handshake timeout: longer than a test needs to connect, and short.
 const SHORT: &str = r#"handshake = "1s""#;
 
-/// Fails unless the server closes the connection within its timeout, and sends nothing.
+/// Fails unless the server closes the connection at its timeout, and logs that.
 fn hangs_up(wire: &Wire, mut socket: Socket, start: Instant) -> Line {
     let _ = socket.read_to_end();
     let elapsed = start.elapsed();

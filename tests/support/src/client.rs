@@ -164,7 +164,6 @@ impl Client {
     }
 
     /// Sends bytes and then close_notify, and reads everything at the same time.
-    /// former.
     pub fn exchange(&mut self, bytes: &[u8]) -> Received {
         self.socket.set_nonblocking(true);
         let (mut unsent, mut closed) = (bytes, false);
