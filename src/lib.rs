@@ -13,7 +13,7 @@
 //! - [`config`]: the configuration, from text to checked values;
 //! - [`environment`]: environment variables of a command;
 //! - [`tls`]: TLS sessions, without descriptors and processes;
-//! - [`systemd`]: sockets and credentials from systemd, and notifications to it;
+//! - [`systemd`]: sockets from systemd, and notifications to it;
 //! - [`mod@proxy`]: the PROXY protocol, without sockets;
 //! - [`process`]: processes, privileges and descriptors: the only module with `unsafe`;
 //! - [`startup_report`]: messages to the operator before the log is open;
@@ -142,10 +142,10 @@ fn print_usage(error: &clap::Error) -> Exit {
     Exit::Usage
 }
 
-/// Reports the problems of a configuration that are at least as severe as `lowest`.
-fn report(problems: &Problems, lowest: Severity) {
+/// Reports the problems of a configuration that are at least as severe as `mildest`.
+fn report(problems: &Problems, mildest: Severity) {
     for (severity, text) in problems.reports() {
-        if severity <= lowest {
+        if severity <= mildest {
             startup_report::report(severity, &text);
         }
     }

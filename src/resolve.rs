@@ -22,7 +22,7 @@ pub fn is_resolver(argument_0: Option<&OsString>) -> bool {
     argument_0.map(OsString::as_os_str) == Some(OsStr::new(ARGUMENT_0))
 }
 
-/// Looks up the names in the arguments, and ends the process.
+/// Looks up the names in the arguments. Returns the exit status.
 pub fn run(arguments: impl Iterator<Item = OsString>) -> Exit {
     let mut out = io::stdout().lock();
     for (index, argument) in arguments.enumerate() {

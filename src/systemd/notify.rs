@@ -125,7 +125,7 @@ impl Recipient {
                 self.retry_at = Instant::now().checked_add(RETRY);
                 return;
             }
-            // There is no manager to take it. The server goes on without one.
+            // It is sent, or there is no manager to take it. The server goes on without one.
             self.waiting.pop_front();
         }
     }

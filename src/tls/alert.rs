@@ -15,7 +15,7 @@ use super::provider;
 /// Appends the records to send after `process_tls_records` has failed: those that rustls has queued, then the
 /// alert, unless it is among them. Returns the alert's description.
 ///
-/// - `rest`: all input that was not discarded. It is overwritten.
+/// - `rest`: all input that was not discarded. Its content is lost.
 /// - `out`: the records are appended here.
 ///
 /// The connection must use [`provider::provider`], and must not have sent `close_notify`.
@@ -73,7 +73,7 @@ pub fn send_fatal(
     rest.fill(NO_RECORD);
     rest.extend_from_slice(&[NO_RECORD; 5]);
     provider::replace_next(description);
-    // Each turn consumes a queued record or a complete handshake message, so the loop ends.
+    // Each turn consumes a queued record or a complete handshake message, so this bound is enough.
     for _ in 0..rest.len() + 16 {
         match turn(connection, rest, out) {
             Turn::Other => {}

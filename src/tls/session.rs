@@ -90,8 +90,8 @@ impl Session {
         }
     }
 
-    /// Moves the rest of earlier ciphertext into `input`. The caller appends new ciphertext.
-    pub fn begin(&mut self, input: &mut Buffer) {
+    /// Copies the rest of earlier ciphertext into `input`. The caller appends new ciphertext.
+    pub fn begin(&self, input: &mut Buffer) {
         input.clear();
         input.append(&self.pending);
     }
@@ -99,7 +99,8 @@ impl Session {
     /// Processes ciphertext: `input` as [`Session::begin`] left it, followed by new ciphertext. It appends
     /// plaintext to `plaintext`, and answers (handshake messages, for example) to `ciphertext`.
     ///
-    /// Errors: the peer or tlssrv made a mistake. `ciphertext` then ends with the alert, and the session is over.
+    /// Errors: the peer or tlssrv made a mistake. The session is over then, and `ciphertext` ends
+    /// with the alert of the [`Failure`], if it has one.
     pub fn receive(
         &mut self,
         input: &mut Buffer,

@@ -1,4 +1,5 @@
-//! Session tickets (RFC 8446 §4.6.1, RFC 5077) that all engine processes can open, but no other host.
+//! Session tickets (RFC 8446 §4.6.1, RFC 5077). All engine processes can open them, but only for the host that
+//! made them.
 //!
 //! The monitor makes the keys, or reads the operator's, and sends them to the engines. Machines with the same
 //! keys of the operator open each other's tickets. A ticket is

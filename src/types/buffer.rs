@@ -30,7 +30,7 @@ impl Buffer {
         self.bytes.get_mut(self.start..self.end).unwrap_or_default()
     }
 
-    /// Room for at least `length` bytes after the filled ones. [`Buffer::filled_by`] has to follow.
+    /// Room for at least `length` bytes after the filled ones. Bytes written there count once [`Buffer::filled_by`] is called.
     pub fn room(&mut self, length: usize) -> &mut [u8] {
         if self.bytes.len() - self.end < length {
             self.bytes.resize(self.end + length, 0);

@@ -1,4 +1,5 @@
-//! Types that several rooms share: names, identities, what a handshake established, ids.
+//! Types that several rooms share: names, identities, results of a handshake, ids, programs,
+//! severities, buffers.
 //!
 //! This is the lowest room: it imports no other.
 #![forbid(unsafe_code)]

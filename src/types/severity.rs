@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 /// Severity of a log line, or of a problem of the configuration. A line that a stranger can cause has `Info`
-/// or `Debug`.
+/// or `Debug`. The most severe one is the least, as in syslog.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Severity {
     /// Something is lost, or refused by mistake.

@@ -40,7 +40,7 @@ pub(super) struct Relay {
     backend_reset: bool,
     /// Reason of the end, once both directions have ended.
     end: End,
-    /// Plaintext bytes that have reached the other side.
+    /// Plaintext bytes relayed so far.
     pub(super) bytes: ByteCounts,
 }
 
@@ -49,7 +49,7 @@ pub(super) struct Relay {
 pub(super) struct ByteCounts {
     /// Bytes from the client that the program has taken.
     pub(super) received: u64,
-    /// Bytes from the program that were sent to the client.
+    /// Bytes from the program that were encrypted for the client.
     pub(super) sent: u64,
 }
 

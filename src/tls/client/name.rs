@@ -57,7 +57,7 @@ fn value(attribute: &AttributeTypeAndValue) -> Option<String> {
     }
 }
 
-/// Appends a value with the escapes of §2.4. Control characters need no escape there, so they stay, and a caller
+/// A value with the escapes of §2.4. Control characters need no escape there, so they stay, and a caller
 /// that refuses them finds them.
 fn escaped(value: &str) -> String {
     let mut text = String::with_capacity(value.len());

@@ -28,7 +28,7 @@ pub struct Policy {
 /// Whether a client needs a certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Demand {
-    /// A client may have none; one that it sends must verify.
+    /// A client may have none, unless there are rules; a certificate that it sends must verify.
     Request,
     /// A client without one is refused.
     Require,

@@ -265,7 +265,7 @@ impl ServerConnection {
                 State::PeerClosed(Sends::Tls13(traffic))
             }
             (AlertDescription::CloseNotify, _, State::Traffic12) => State::PeerClosed(Sends::Tls12),
-            // From here on the alert is an error; TLS 1.3 ignores the level (RFC 8446 §6).
+            // Warnings that do not end the session: user_canceled in TLS 1.3, all but close_notify in TLS 1.2.
             (AlertDescription::UserCanceled, WARNING, state @ State::Traffic13(_))
             | (_, WARNING, state @ State::Traffic12)
                 if description != AlertDescription::CloseNotify =>
@@ -273,6 +273,7 @@ impl ServerConnection {
                 self.nothing_new()?;
                 state
             }
+            // Any other alert is an error, in TLS 1.3 whatever its level (RFC 8446 §6).
             (_, WARNING | FATAL, _) => return Err(Error::AlertReceived(description)),
             _ => return Err(illegal_parameter("an alert of an unknown level")),
         };

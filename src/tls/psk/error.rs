@@ -21,7 +21,7 @@ pub enum Error {
     /// The client has a wrong key, or its identity is unknown. The client cannot tell which (RFC 4279 §2, RFC 8446
     /// §6.2 under `unknown_psk_identity`).
     Unauthenticated,
-    /// The client has sent a fatal alert.
+    /// The client has ended the session with an alert.
     AlertReceived(AlertDescription),
     /// An error of tlssrv or its library.
     Internal(&'static str),

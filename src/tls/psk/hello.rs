@@ -111,7 +111,7 @@ impl<'a> ClientHello<'a> {
             }
             PRE_SHARED_KEY => {
                 let offered = OfferedPsks::read(data)?;
-                // rustls accepts shorter binders than the RFC does, and both must read the same.
+                // OfferedPsks accepts shorter binders, as rustls does; the RFC does not.
                 offered
                     .binders()
                     .all(|binder| binder.len() >= 32)

@@ -22,7 +22,7 @@
 //!   [`CryptoProvider`] in the [`Config`], so a test can fix both.
 //!
 //! The modules: `connection` gives each record to the current state. `tls13`, `traffic` and `tls12` are the
-//! states; each consumes a message and returns the next state. `offer` chooses from the client's offers.
+//! states; each consumes the message that it waits for. `offer` chooses from the client's offers.
 //! `record`, `message` and `hello` are the wire format. `schedule` and `prf` derive the secrets.
 #![forbid(unsafe_code)]
 

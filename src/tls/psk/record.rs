@@ -26,7 +26,7 @@ pub(super) const MAX_FRAGMENT: usize = 1 << 14;
 pub(super) struct Records {
     read: Option<Keys>,
     write: Option<Keys>,
-    /// Maximum length of plaintext in a record to the client, in bytes.
+    /// Maximum length of plaintext in a protected record to the client, in bytes.
     max_fragment: usize,
     /// Bytes of early data that may still be skipped (RFC 8446 §4.2.10).
     early_data: usize,
@@ -87,7 +87,7 @@ impl Keys {
         Nonce::assume_unique_for_key(nonce)
     }
 
-    /// The sequence number of the next record. A key's limit is far below the highest number.
+    /// The sequence number of the next record. Errors: the numbers are used up.
     fn take_sequence(&mut self) -> Result<u64, Error> {
         let number = self.sequence;
         self.sequence = number

@@ -24,7 +24,8 @@ use crate::tls::profile::Version;
 use crate::tls::wire::vector16;
 use crate::types::PskIdentity;
 
-/// Maximum early data to skip, in bytes: one record. A client without a ticket has no reason to send more.
+/// Maximum early data to skip, in bytes: one record, which a client with an external key may send before it learns
+/// that early data is not accepted.
 const EARLY_DATA_LIMIT: usize = MAX_FRAGMENT + 256;
 
 /// Waits for the hello that answers our HelloRetryRequest.

@@ -1,4 +1,4 @@
-//! Keys of session tickets, which the monitor makes and sends to the engines.
+//! Keys of session tickets, which the monitor makes, or derives from an operator's, and sends to the engines.
 #![forbid(unsafe_code)]
 
 use std::fmt;
