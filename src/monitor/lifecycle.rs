@@ -1,4 +1,5 @@
-//! How far a server is: starting, serving, draining, stopping; and whether it accepts now.
+//! State of the server: serving, draining or stopping, whether an engine was ever ready, and whether accepting is
+//! paused.
 #![forbid(unsafe_code)]
 
 use std::time::{Duration, Instant};

@@ -1,8 +1,8 @@
 //! The privileged side: it accepts clients, starts commands, watches engines and children, and writes
 //! the log. It never reads a byte from the network.
 //!
-//! Each room owns its state. Its methods take what they need, and return what is to happen; only the loop
-//! here, and `requests.rs` beside it, carry that out.
+//! Each room owns its state and its descriptors. Its methods return what concerns another room; the loop here, and
+//! `requests.rs` beside it, carry that out.
 #![forbid(unsafe_code)]
 
 mod clients;
@@ -223,10 +223,7 @@ impl Monitor {
 
         let (reporter, generation) = (&mut self.report.reporter, self.generations.current());
         let mut lines = reporter.start_due(generation, &self.epoll, now);
-        lines.extend(match paused {
-            true => reporter.pause(&self.epoll),
-            false => reporter.listen(&self.epoll),
-        });
+        lines.extend(reporter.listen(paused, &self.epoll));
         self.say_all(Severity::Err, lines);
     }
 

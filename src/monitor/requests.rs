@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::clients::{Client, PlaintextSide, Remains};
+use super::clients::{PlaintextSide, Remains};
 use super::listeners::Incoming;
 use super::programs::{Outcome, Request};
 use super::report::{Present, Question, ReporterEvent, Waiter};
@@ -70,7 +70,7 @@ impl Monitor {
                     return Err(Violation::LongText);
                 }
                 let line = match id {
-                    Some(id) => format!("id={} {line}", Client::name_of(id)),
+                    Some(id) => format!("id={} {line}", id.name()),
                     None => line,
                 };
                 self.logger.say(severity, &line);
@@ -310,7 +310,7 @@ impl Monitor {
         if !lost.retired && !self.generations.is_current(&lost.generation) {
             return self.candidate_failed(&why);
         }
-        let vanished = self.clients.vanish(engine, now);
+        let vanished = self.clients.lose_engine(engine, now);
         if (self.lifecycle.is_serving() && !lost.retired) || !vanished.is_empty() {
             let (pid, count) = (lost.pid, vanished.len());
             let line = format!("engine {pid} ended: {why}; connections lost with it: {count}");

@@ -47,28 +47,51 @@ impl fmt::Display for Violation {
             Self::Malformed => write!(f, "malformed message"),
             Self::Descriptors => write!(f, "message with descriptors"),
             Self::LongText => write!(f, "log line that is too long"),
-            Self::UnknownConnection(id) => write!(f, "connection {id} is not open"),
-            Self::ForeignConnection(id) => write!(f, "connection {id} is another engine's"),
-            Self::EndedConnection(id) => write!(f, "connection {id} has ended"),
-            Self::UnexpectedHeader(id) => write!(f, "connection {id} expects no PROXY header"),
-            Self::MissingHeader(id) => write!(f, "connection {id} has no PROXY header yet"),
+            Self::UnknownConnection(id) => write!(f, "connection {} is not open", id.name()),
+            Self::ForeignConnection(id) => {
+                write!(f, "connection {} is another engine's", id.name())
+            }
+            Self::EndedConnection(id) => write!(f, "connection {} has ended", id.name()),
+            Self::UnexpectedHeader(id) => {
+                write!(f, "connection {} expects no PROXY header", id.name())
+            }
+            Self::MissingHeader(id) => {
+                write!(f, "connection {} has no PROXY header yet", id.name())
+            }
             Self::UnknownHost(id, host) => {
-                write!(f, "connection {id} chose host {host}, which does not exist")
+                write!(
+                    f,
+                    "connection {} chose host {host}, which does not exist",
+                    id.name()
+                )
             }
             Self::UnexpectedHost(id, host) => {
-                write!(f, "connection {id} needs no admission to host {host}")
+                write!(
+                    f,
+                    "connection {} needs no admission to host {host}",
+                    id.name()
+                )
             }
             Self::NotAdmitted(id, host) => {
-                write!(f, "connection {id} was not admitted to host {host}")
+                write!(
+                    f,
+                    "connection {} was not admitted to host {host}",
+                    id.name()
+                )
             }
             Self::ImpossibleIdentity(id, host) => {
                 write!(
                     f,
-                    "connection {id} has an identity that host {host} cannot verify"
+                    "connection {} has an identity that host {host} cannot verify",
+                    id.name()
                 )
             }
-            Self::OpenedTwice(id) => write!(f, "connection {id} was opened before"),
-            Self::UnexpectedKill(id) => write!(f, "connection {id} has no command to kill"),
+            Self::OpenedTwice(id) => write!(f, "connection {} was opened before", id.name()),
+            Self::UnexpectedKill(id) => write!(
+                f,
+                "connection {} has a host that does not kill commands",
+                id.name()
+            ),
         }
     }
 }

@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// A connection in messages, log lines and `TLSSRV_ID`. One monitor never uses a number twice.
+/// A connection in messages. One monitor never uses a number twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct ConnectionId(pub u64);
 
@@ -15,17 +15,25 @@ impl ConnectionId {
     pub fn next(self) -> Self {
         Self(self.0 + 1)
     }
-}
 
-impl fmt::Display for ConnectionId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
+    /// The name of the connection in log lines and `TLSSRV_ID`, for the monitor, whose process id is part of it. It is
+    /// unique on this machine for as long as the monitor lives.
+    pub fn name(self) -> String {
+        format!("{}.{}", std::process::id(), self.0)
     }
 }
 
 /// An engine process. One monitor never uses a number twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct EngineId(pub u64);
+
+impl EngineId {
+    /// The id after this one.
+    #[must_use]
+    pub fn next(self) -> Self {
+        Self(self.0 + 1)
+    }
+}
 
 /// Defines an id that is an index into a list of the configuration.
 macro_rules! index {

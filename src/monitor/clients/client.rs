@@ -19,7 +19,7 @@ use crate::monitor::generation::Generation;
 use crate::process::LaunchError;
 use crate::proxy;
 use crate::tls::names::{suite_name, version_name};
-use crate::types::{ConnectionId, EngineId, HandshakeInfo, HostId, ListenerId};
+use crate::types::{EngineId, HandshakeInfo, HostId, ListenerId};
 
 /// A client and its connection.
 pub(in crate::monitor) struct Client {
@@ -84,11 +84,6 @@ pub(super) enum ClientSide {
 }
 
 impl Client {
-    /// The name of a connection: unique on this machine for as long as the monitor lives.
-    pub(in crate::monitor) fn name_of(id: ConnectionId) -> String {
-        format!("{}.{id}", std::process::id())
-    }
-
     /// Name of the connection in the log and in `TLSSRV_ID`.
     pub(in crate::monitor) fn name(&self) -> &str {
         &self.name
@@ -140,11 +135,6 @@ impl Client {
         matches!(self.plaintext, PlaintextSide::Running(_))
     }
 
-    /// Whether both the connection and the command have ended.
-    pub(super) fn is_over(&self) -> bool {
-        !self.is_open() && !self.runs()
-    }
-
     /// The host, once it is chosen.
     pub(in crate::monitor) fn host(&self) -> Option<&Host> {
         self.host.and_then(|host| self.generation.host(host))
@@ -170,7 +160,7 @@ impl Client {
     }
 
     /// The time until which the command may go on if the client ends now.
-    pub(in crate::monitor) fn deadline(&self, now: Instant) -> Instant {
+    pub(super) fn deadline(&self, now: Instant) -> Instant {
         let linger = self.generation.config.limits.linger;
         now.checked_add(linger).unwrap_or(now)
     }

@@ -1,6 +1,7 @@
 //! What engines say of their clients, checked against what is known of them.
 #![forbid(unsafe_code)]
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::time::Instant;
 
@@ -11,20 +12,23 @@ use crate::message::Summary;
 use crate::monitor::violation::Violation;
 use crate::types::{ConnectionId, EngineId, HandshakeInfo, HostId};
 
-impl Clients {
-    /// The open connection that an engine speaks of.
-    ///
-    /// Errors: the engine may not speak of it.
-    fn of(&mut self, engine: EngineId, id: ConnectionId) -> Result<&mut Client, Violation> {
-        let client = self.clients.get_mut(&id);
-        match client {
-            None => Err(Violation::UnknownConnection(id)),
-            Some(client) if client.engine != engine => Err(Violation::ForeignConnection(id)),
-            Some(client) if !client.is_open() => Err(Violation::EndedConnection(id)),
-            Some(client) => Ok(client),
-        }
+/// The client of an open connection that an engine names.
+///
+/// Errors: the engine does not serve the connection, or the connection has ended.
+fn open_client(
+    clients: &mut HashMap<ConnectionId, Client>,
+    engine: EngineId,
+    id: ConnectionId,
+) -> Result<&mut Client, Violation> {
+    match clients.get_mut(&id) {
+        None => Err(Violation::UnknownConnection(id)),
+        Some(client) if client.engine != engine => Err(Violation::ForeignConnection(id)),
+        Some(client) if !client.is_open() => Err(Violation::EndedConnection(id)),
+        Some(client) => Ok(client),
     }
+}
 
+impl Clients {
     /// Takes the addresses of a PROXY header: the limits count its client from now on.
     ///
     /// Errors: the limit that the client is over.
@@ -35,7 +39,7 @@ impl Clients {
         addresses: Option<(SocketAddr, SocketAddr)>,
         now: Instant,
     ) -> Result<Result<(), LimitExceeded>, Violation> {
-        let client = self.of(engine, id)?;
+        let client = open_client(&mut self.clients, engine, id)?;
         if !std::mem::take(&mut client.awaits_header) {
             return Err(Violation::UnexpectedHeader(id));
         }
@@ -45,11 +49,10 @@ impl Clients {
         let load_balancer = client.addresses.replace(addresses);
         client.load_balancer = load_balancer.map(|(peer, _)| peer);
         let source = Source::of(addresses.0.ip());
-        let generation = client.generation.clone();
-        let limits = &generation.config.limits;
+        let limits = &client.generation.config.limits;
         let admitted = self.control.identify(source, limits, now);
         if admitted.is_ok() {
-            self.of(engine, id)?.source = Some(source);
+            client.source = Some(source);
         }
         Ok(admitted)
     }
@@ -63,14 +66,14 @@ impl Clients {
         id: ConnectionId,
         host: HostId,
     ) -> Result<Result<(), HostFull>, Violation> {
-        let client = self.of(engine, id)?;
+        let client = open_client(&mut self.clients, engine, id)?;
         if client.awaits_header {
             return Err(Violation::MissingHeader(id));
         }
         if client.plaintext != PlaintextSide::NotRequested {
             return Err(Violation::OpenedTwice(id));
         }
-        let generation = client.generation.clone();
+        let generation = &client.generation;
         let (Some(chosen), Some(key)) = (generation.host(host), generation.host_key(host)) else {
             return Err(Violation::UnknownHost(id, host));
         };
@@ -79,7 +82,7 @@ impl Clients {
         };
         let admitted = self.control.enter_host(key, most);
         if admitted.is_ok() {
-            self.of(engine, id)?.admitted_to = Some(host);
+            client.admitted_to = Some(host);
         }
         Ok(admitted)
     }
@@ -94,7 +97,7 @@ impl Clients {
         handshake: HandshakeInfo,
         handshake_us: u32,
     ) -> Result<&Client, Violation> {
-        let client = self.of(engine, id)?;
+        let client = open_client(&mut self.clients, engine, id)?;
         let Some(chosen) = client.generation.host(host) else {
             return Err(Violation::UnknownHost(id, host));
         };
@@ -122,7 +125,7 @@ impl Clients {
         engine: EngineId,
         id: ConnectionId,
     ) -> Result<(), Violation> {
-        self.of(engine, id).map(drop)
+        open_client(&mut self.clients, engine, id).map(drop)
     }
 
     /// Kills the command of a client that has vanished.
@@ -151,7 +154,7 @@ impl Clients {
         summary: &mut Summary,
         now: Instant,
     ) -> Result<Instant, Violation> {
-        let client = self.of(engine, id)?;
+        let client = open_client(&mut self.clients, engine, id)?;
         if client.plaintext == PlaintextSide::NotRequested {
             client.host = summary.host;
             client.handshake = summary.handshake.take().unwrap_or_default();

@@ -51,7 +51,7 @@ pub(super) struct Clients {
 /// What [`Clients::end`] leaves of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Remains {
-    /// The command still runs, or there is no such connection.
+    /// The command still runs, or no open connection has this id.
     Command,
     /// Nothing: it is time for [`Clients::conclude`].
     Nothing,
@@ -96,9 +96,13 @@ impl Clients {
         self.clients.keys().copied().collect()
     }
 
-    /// Lets the clients of a lost engine vanish: for their commands, that is what has happened. Returns their
-    /// connections, with the times until which the commands may linger.
-    pub(super) fn vanish(&self, engine: EngineId, now: Instant) -> Vec<(ConnectionId, Instant)> {
+    /// Kills the commands of a lost engine's clients, if their hosts kill commands of vanished clients. Returns the
+    /// open connections of the engine, with the times until which their commands may go on.
+    pub(super) fn lose_engine(
+        &self,
+        engine: EngineId,
+        now: Instant,
+    ) -> Vec<(ConnectionId, Instant)> {
         let clients = self.iter();
         let served = clients.filter(|(_, client)| client.engine == engine && client.is_open());
         served
@@ -144,7 +148,7 @@ impl Clients {
         let id = self.next_id;
         self.next_id = id.next();
         let client = Client {
-            name: Client::name_of(id),
+            name: id.name(),
             generation: Arc::clone(generation),
             engine,
             listener,
@@ -242,14 +246,12 @@ impl Clients {
         if client.plaintext == PlaintextSide::Dialling {
             client.plaintext = PlaintextSide::NoBackend("the client has gone".to_owned());
         }
+        client.side = ClientSide::Ended(summary, Instant::now());
         if client.runs() {
             self.lingering.push_back((deadline, id));
+            return Remains::Command;
         }
-        client.side = ClientSide::Ended(summary, Instant::now());
-        match client.is_over() {
-            true => Remains::Nothing,
-            false => Remains::Command,
-        }
+        Remains::Nothing
     }
 
     /// Time of the next [`Clients::expired`].

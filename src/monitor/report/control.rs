@@ -99,7 +99,7 @@ impl Control {
         .next()
     }
 
-    /// Sends an answer to a question that was answered, as fast as the client takes it.
+    /// Sends a complete answer to a client, as fast as the client takes it.
     pub(in crate::monitor) fn answer(&mut self, client: AdminClient, text: &str, epoll: &Epoll) {
         let mut slow = SlowAnswer {
             client,

@@ -118,16 +118,11 @@ impl Reporter {
 
     /// Registers the sockets for clients while the reporter takes clients, unless accepting is paused.
     /// Returns a line for each failure.
-    pub(in crate::monitor) fn listen(&mut self, epoll: &Epoll) -> Vec<String> {
-        match self.takes_clients() {
+    pub(in crate::monitor) fn listen(&mut self, paused: bool, epoll: &Epoll) -> Vec<String> {
+        match !paused && self.takes_clients() {
             true => self.listeners.register(epoll),
             false => self.listeners.unregister(epoll),
         }
-    }
-
-    /// Removes the sockets for clients from the epoll set. Returns a line for each failure.
-    pub(in crate::monitor) fn pause(&mut self, epoll: &Epoll) -> Vec<String> {
-        self.listeners.unregister(epoll)
     }
 
     /// Gives the reporter the clients of a socket, at most so many.

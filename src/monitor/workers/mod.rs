@@ -78,7 +78,7 @@ impl Engines {
     pub(super) fn add(&mut self, generation: &Arc<Generation>, now: Instant) {
         for _ in 0..generation.config.engines {
             self.slots.insert(self.next_id, Slot::new(generation, now));
-            self.next_id = EngineId(self.next_id.0 + 1);
+            self.next_id = self.next_id.next();
         }
     }
 
