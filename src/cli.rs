@@ -15,6 +15,7 @@ use crate::config::{
     CertificateSource, CommandLine, ConfigSource, Form, LogTo, Options, PskOption, Trace, UserFrom,
 };
 use crate::tls::hello::ProtocolNames;
+use crate::tls::psk::Modes;
 use crate::types::{ServerName, server_name};
 
 /// The request of a command line.
@@ -293,7 +294,10 @@ fn psk(cli: &Cli) -> Result<Option<PskOption>, Error> {
     Ok(Some(PskOption {
         file: spec.file,
         only: spec.identity,
-        plain: plan_9,
+        modes: Modes {
+            psk_ke: false,
+            plain_psk: plan_9,
+        },
         user: match cli.run_as_psk {
             true => UserFrom::Psk,
             false => UserFrom::Host,

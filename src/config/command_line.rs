@@ -28,6 +28,7 @@ use crate::config::text::problems::Problems;
 use crate::config::{Config, Form, Loaded, Options, Refusal, default_engines};
 use crate::exit::Exit;
 use crate::tls::profile::Profile;
+use crate::tls::psk::Modes;
 use crate::tls::server_certificate::ServerCertificate;
 use crate::types::{HostId, NamePattern, Program, PskIdentity, Stderr, Stdio};
 
@@ -57,8 +58,8 @@ pub struct PskOption {
     pub file: PathBuf,
     /// The only identity of the file to use; `None`: all of them.
     pub only: Option<PskIdentity>,
-    /// Whether TLS 1.2 may do without ECDHE, as in [`Psk::plain`].
-    pub plain: bool,
+    /// Key exchanges without forward secrecy that are allowed.
+    pub modes: Modes,
     /// Source of the user that the command runs as.
     pub user: UserFrom,
 }
@@ -119,8 +120,7 @@ pub(in crate::config) fn load(line: &CommandLine, options: &Options) -> Result<L
             .zip(line.psk.as_ref())
             .map(|(file, psk)| Psk {
                 keys: Arc::clone(&file.keys),
-                only_ke: false,
-                plain: psk.plain,
+                modes: psk.modes,
             }),
         client_auth: None,
         alpn: Vec::new(),

@@ -7,7 +7,7 @@ use super::backends::Backends;
 use super::run_as::RunAs;
 use crate::tls::client::Policy;
 use crate::tls::profile::Profile;
-use crate::tls::psk::Keys;
+use crate::tls::psk::{Keys, Modes};
 use crate::tls::staple::StapledCertificate;
 use crate::types::{HandshakeInfo, NamePattern, Program};
 
@@ -84,8 +84,6 @@ impl Host {
 pub struct Psk {
     /// Keys by identity. There is at least one.
     pub keys: Arc<Keys>,
-    /// Whether TLS 1.3 may use `psk_ke`: no (EC)DHE, so no forward secrecy (RFC 8446 §4.2.9).
-    pub only_ke: bool,
-    /// Whether TLS 1.2 may use `TLS_PSK_…`: no ECDHE, so no forward secrecy (RFC 4279 §2, RFC 5487).
-    pub plain: bool,
+    /// Key exchanges without forward secrecy that the host allows.
+    pub modes: Modes,
 }

@@ -259,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn the_longest_wildcard_wins() {
+    fn a_wildcard_matches_only_names_of_its_own_parent() {
         let table = table(&[("*.example.com", 0), ("*.imap.example.com", 1)]);
         assert_eq!(host(&table, "eu.imap.example.com"), Some(1));
         assert_eq!(host(&table, "imap.example.com"), Some(0));

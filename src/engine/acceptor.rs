@@ -14,7 +14,7 @@ use rustls::sign::CertifiedKey;
 use crate::config::{self, Form, Host};
 use crate::tls::client::Verifier;
 use crate::tls::hello;
-use crate::tls::psk::{self, Modes};
+use crate::tls::psk;
 use crate::tls::session::Session;
 use crate::tls::staple::StapledCertificate;
 use crate::tls::tickets::TicketKeyRing;
@@ -58,8 +58,9 @@ impl Acceptor {
         })
     }
 
-    /// A session for a client: with a pre-shared key if the client offers one that the host knows, else with the
-    /// certificates of the host. A host without certificates refuses the client by a session for pre-shared keys.
+    /// A session for a client: with a pre-shared key if [`psk::Config::accepts`] the client, else with the
+    /// certificates of the host. A host without certificates always has a session for pre-shared keys, which refuses
+    /// clients without one.
     ///
     /// `None`: rustls cannot serve with this configuration.
     pub fn session(&self, hello: &hello::ClientHello) -> Option<Session> {
@@ -79,14 +80,10 @@ fn pre_shared(
     psk: &config::Psk,
     provider: &Arc<CryptoProvider>,
 ) -> Result<Arc<psk::Config>, rustls::Error> {
-    let modes = Modes {
-        psk_ke: psk.only_ke,
-        plain_psk: psk.plain,
-    };
     let config = psk::Config::new(
         Arc::clone(&psk.keys),
         alpn(host),
-        modes,
+        psk.modes,
         Arc::clone(provider),
     )?;
     Ok(Arc::new(config.with_profile(host.profile.clone())))
@@ -111,7 +108,7 @@ fn certificates(
     // Tickets carry the session: the server stores nothing for a resumption.
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.ticketer = tickets.ticketer(binding(host));
-    // A resumed session gets a new ticket. OpenSSL's servers send one too.
+    // One is enough: a resumed session gets a new ticket.
     config.send_tls13_tickets = 1;
     Ok(config)
 }

@@ -24,4 +24,12 @@ impl ProgramStream {
             Self::Pipes(read, write) => (read.as_fd(), write.as_ref().map(AsFd::as_fd)),
         }
     }
+
+    /// The descriptor that is written; `None`: it is closed.
+    pub(super) fn input(&self) -> Option<&OwnedFd> {
+        match self {
+            Self::Socket(socket) | Self::Backend(socket, _) => Some(socket),
+            Self::Pipes(_, write) => write.as_ref(),
+        }
+    }
 }

@@ -98,7 +98,10 @@ fn shown(config: &Config) -> String {
         config.engines, config.log, config.limits, config.listeners
     );
     for host in config.hosts.iter() {
-        let psk = host.psk.as_ref().map(|psk| (psk.only_ke, psk.plain));
+        let psk = host
+            .psk
+            .as_ref()
+            .map(|psk| (psk.modes.psk_ke, psk.modes.plain_psk));
         let answer = match &host.destination {
             Destination::Command { program, run_as } => {
                 format!("{:?} {}", program, matches!(run_as, RunAs::OfHost(_)))

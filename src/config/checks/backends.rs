@@ -47,7 +47,11 @@ pub(in crate::config) fn backends(
             Ok(backend) if each.iter().flatten().any(|other| *other == backend) => {
                 problems.error(text.span(), "the host has this backend already");
             }
-            Ok(backend) => each.iter_mut().for_each(|each| each.push(backend.clone())),
+            Ok(backend) => {
+                if let Some(each) = &mut each {
+                    each.push(backend);
+                }
+            }
             Err(reason) => {
                 let message = format!("unable to connect to {:?}: {reason}", text.get_ref());
                 problems.error(text.span(), message);

@@ -87,8 +87,7 @@ impl Checker<'_> {
         let ((certificates, files), psk_file) = (certificates?, psk_file?);
         let psk = psk_file.as_ref().map(|file| Psk {
             keys: Arc::clone(&file.keys),
-            only_ke: raw.psk_only_ke.unwrap_or(false),
-            plain: raw.psk_plain.unwrap_or(false),
+            modes: profile::modes(raw),
         });
         let host = Host {
             label: names

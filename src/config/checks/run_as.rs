@@ -7,12 +7,10 @@ use std::sync::Arc;
 
 use toml::Spanned;
 
-use crate::config::checks::users;
-use crate::config::checks::users::{CommandUser, RootPolicy};
+use crate::config::checks::users::{self, CommandUser, RootPolicy};
 use crate::config::run_as::Role;
 use crate::config::sources::accounts::{Accounts, Invoker};
-use crate::config::sources::programs;
-use crate::config::sources::programs::PathVariable;
+use crate::config::sources::programs::{self, PathVariable};
 use crate::config::sources::psk_file::PskFile;
 use crate::config::text::problems::{Problems, Span};
 use crate::types::{PskIdentity, Text};
@@ -103,9 +101,11 @@ pub(in crate::config) fn of_common_names(
             role.map_err(|reason| format!("unable to make the command's environment: {reason}"))
         });
         match role {
-            Ok(role) => roles
-                .iter_mut()
-                .for_each(|roles| drop(roles.insert(name.clone(), Arc::new(role.clone())))),
+            Ok(role) => {
+                if let Some(roles) = &mut roles {
+                    roles.insert(name.clone(), Arc::new(role));
+                }
+            }
             Err(reason) => {
                 let message = format!("unable to run as user {:?}: {reason}", user_name.get_ref());
                 problems.error(user_name.span(), message);

@@ -8,14 +8,13 @@
 //! and miette do not print `FILE:LINE: MESSAGE` with the line of the file below. That takes about 35 lines
 //! here.
 //!
-//! The code in this folder opens no other files, and does not check values against each other, except
+//! The code in this folder opens no files, and does not check values against each other, except
 //! for keys that need or exclude other keys.
 #![forbid(unsafe_code)]
 
 pub(super) mod problems;
 pub(super) mod raw;
 pub(super) mod raw_clients;
-pub(super) mod raw_connect;
 pub(super) mod raw_host;
 pub(super) mod reader;
 mod words;

@@ -11,7 +11,6 @@ use crate::config::host::OnTruncation;
 use crate::config::run_as::UserFrom;
 use crate::config::text::problems::Problems;
 use crate::config::text::raw_clients::RawClients;
-use crate::config::text::raw_connect;
 use crate::config::text::reader::{FromToml, OneOrMore, TableReader, open, wrong_type};
 use crate::proxy;
 use crate::tls::profile::Version;
@@ -120,11 +119,45 @@ impl FromToml for RawHost {
             on_truncation: table.optional("on-truncation", problems),
         };
         check_authentication(&table, &raw, problems);
-        raw_connect::check_destination(&table, problems);
+        check_destination(&table, problems);
         table.finish(problems);
         Some(raw)
     }
 }
+
+/// Reports a host without a destination or with two, and keys that do not apply to its destination.
+fn check_destination(table: &TableReader<'_>, problems: &mut Problems) {
+    match (table.has("command"), table.span_of("connect")) {
+        (false, None) => table.lacks("\"command\" or \"connect\"", problems),
+        (true, Some(span)) => problems.error(span, "\"connect\" contradicts \"command\""),
+        _ => {}
+    }
+    for key in ["connect-timeout", "resolve", "proxy-protocol"] {
+        table.belongs(key, "connect", problems);
+    }
+    for key in COMMAND_KEYS.into_iter().filter(|_| table.has("connect")) {
+        if let Some(span) = table.span_of(key) {
+            let message = format!("{key:?} contradicts \"connect\": no command is started");
+            problems.error(span, message);
+        }
+    }
+}
+
+/// Keys that only apply to commands.
+const COMMAND_KEYS: [&str; 12] = [
+    "run-as",
+    "user",
+    "group",
+    "groups",
+    "allow-root",
+    "directory",
+    "env",
+    "pass-env",
+    "umask",
+    "rlimits",
+    "stdio",
+    "stderr",
+];
 
 /// Reports keys about authentication that need or contradict other keys.
 fn check_authentication(table: &TableReader<'_>, raw: &RawHost, problems: &mut Problems) {

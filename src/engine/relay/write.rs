@@ -6,7 +6,6 @@ use std::os::fd::OwnedFd;
 use nix::errno::Errno;
 
 use super::{Inbound, Outbound, Relay};
-use crate::engine::program::ProgramStream;
 use crate::process::socket::{self, Fin, Written};
 
 impl Relay {
@@ -16,11 +15,8 @@ impl Relay {
         if plaintext.is_empty() || self.inbound == Inbound::Discarding {
             return true;
         }
-        let to = match &self.program {
-            ProgramStream::Socket(to)
-            | ProgramStream::Backend(to, _)
-            | ProgramStream::Pipes(_, Some(to)) => to,
-            ProgramStream::Pipes(_, None) => return false,
+        let Some(to) = self.program.input() else {
+            return false;
         };
         match socket::write(to, plaintext) {
             Written::Broken(e) => {
@@ -71,11 +67,8 @@ impl Relay {
             return; // a write of nothing would report the end of the program before its output is read
         }
         let unsent = std::mem::take(&mut self.to_program);
-        let to = match &self.program {
-            ProgramStream::Socket(to)
-            | ProgramStream::Backend(to, _)
-            | ProgramStream::Pipes(_, Some(to)) => to,
-            ProgramStream::Pipes(_, None) => return,
+        let Some(to) = self.program.input() else {
+            return;
         };
         match socket::write(to, unsent.filled()) {
             Written::Bytes(length) => {
