@@ -62,12 +62,12 @@ pub fn is_ours(name: &str) -> bool {
 }
 
 /// Lines for the log about variables that are left out, because a stranger chose an unsafe value.
-pub fn left_out(facts: &HandshakeInfo) -> Vec<String> {
-    let mut lines = facts
+pub fn left_out(handshake: &HandshakeInfo) -> Vec<String> {
+    let mut lines = handshake
         .client
         .as_ref()
         .map_or_else(Vec::new, |client| client.left_out());
-    let identity = facts.psk_identity.as_ref();
+    let identity = handshake.psk_identity.as_ref();
     lines.extend(identity.filter(|identity| identity.text().is_none()).map(
         |identity| {
             format!(
@@ -79,14 +79,14 @@ pub fn left_out(facts: &HandshakeInfo) -> Vec<String> {
 }
 
 /// The variables that have a value, as `NAME=value`.
-pub fn variables(told: &ConnectionInfo<'_>) -> Vec<CString> {
+pub fn variables(connection: &ConnectionInfo<'_>) -> Vec<CString> {
     let mut variables = Vec::with_capacity(NAMES.len());
     let mut set = |name: &str, value: &str| {
         debug_assert!(is_ours(name), "{name}");
-        // No value here can have a NUL: they are numbers, checked names, or the operator's arguments.
+        // No value here can have a NUL: they are numbers, checked names and texts, PEM, or the operator's.
         variables.extend(CString::new(format!("{name}={value}")));
     };
-    match told.addresses {
+    match connection.addresses {
         None => set("PROTO", "UNIX"),
         Some((remote, local)) => {
             let (remote_ip, remote_port) = numeric(remote);
@@ -101,35 +101,35 @@ pub fn variables(told: &ConnectionInfo<'_>) -> Vec<CString> {
             set("REMOTE_HOST", &remote_ip);
         }
     }
-    if let Some(name) = told.remote_name {
+    if let Some(name) = connection.remote_name {
         set("TCPREMOTEHOST", name);
     }
-    let facts = told.handshake;
-    if let Some(version) = facts.version.and_then(version_name) {
+    let handshake = connection.handshake;
+    if let Some(version) = handshake.version.and_then(version_name) {
         set("SSL_PROTOCOL", version);
     }
-    if let Some(suite) = facts.suite.and_then(suite_name) {
+    if let Some(suite) = handshake.suite.and_then(suite_name) {
         set("SSL_CIPHER", &suite);
     }
-    if let Some(name) = &facts.server_name {
+    if let Some(name) = &handshake.server_name {
         set("SSL_TLS_SNI_SERVERNAME", name.as_str());
         set("SSL_TLS_SNI", name.as_str());
     }
-    if let Some(resumed) = facts.resumed {
+    if let Some(resumed) = handshake.resumed {
         set(
             "SSL_SESSION_RESUMED",
             if resumed { "Resumed" } else { "Initial" },
         );
     }
-    certificate(facts.client.as_deref(), &mut set);
-    set("TLSSRV_ID", told.id);
-    if let Some(host) = told.host {
+    certificate(handshake.client.as_deref(), &mut set);
+    set("TLSSRV_ID", connection.id);
+    if let Some(host) = connection.host {
         set("TLSSRV_HOST", host);
     }
-    if let Some(protocol) = &facts.alpn {
+    if let Some(protocol) = &handshake.alpn {
         set("TLSSRV_ALPN", protocol);
     }
-    if let Some(identity) = facts.psk_identity.as_ref().and_then(PskIdentity::text) {
+    if let Some(identity) = handshake.psk_identity.as_ref().and_then(PskIdentity::text) {
         set("TLSSRV_PSK_IDENTITY", identity);
     }
     variables
