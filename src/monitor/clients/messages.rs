@@ -165,6 +165,8 @@ impl Clients {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
     use std::os::unix::net::UnixStream;
     use std::sync::Arc;
 
@@ -190,14 +192,30 @@ mod tests {
             psk: None,
             command: vec!["/bin/true".into()],
         };
+        client_of(&ConfigSource::CommandLine(line))
+    }
+
+    /// One client of [`ENGINE`], at a server that expects PROXY headers and whose one host has pre-shared keys and a
+    /// limit of its own.
+    fn client_of_load_balancer() -> (Clients, ConnectionId) {
+        let directory = tempfile::tempdir().unwrap();
+        let (table, keys) = (directory.path().join("t.toml"), directory.path().join("k"));
+        let toml = "[[listen]]\naddress = \"127.0.0.1:0\"\nproxy-protocol = true\nproxy-from = [\"unix\"]\n\
+                    [[host]]\ndefault = true\npsk = \"k\"\nconnections = 1\nconnect = \"127.0.0.1:9\"\n";
+        fs::write(&table, toml).unwrap();
+        fs::write(&keys, "a:000102030405060708090a0b0c0d0e0f\n").unwrap();
+        fs::set_permissions(&keys, fs::Permissions::from_mode(0o600)).unwrap();
+        client_of(&ConfigSource::File(table))
+    }
+
+    fn client_of(source: &ConfigSource) -> (Clients, ConnectionId) {
         let options = Options {
             log: None,
             remote_name: None,
             trace: Trace::Off,
             passed: None,
         };
-        let source = ConfigSource::CommandLine(line);
-        let loaded = config::load(&source, Form::Server, &options);
+        let loaded = config::load(source, Form::Server, &options);
         let config = loaded.map_err(|refusal| refusal.problems).unwrap().config;
         let now = Instant::now();
         let generations = Generations::new(config, TicketRotation::new(now).unwrap()).unwrap();
@@ -294,7 +312,38 @@ mod tests {
         assert_eq!(open(&mut clients, id), Ok(()));
         clients.set_plaintext(id, PlaintextSide::Dialling);
         assert_eq!(open(&mut clients, id), Err(Violation::OpenedTwice(id)));
-        let violation = Violation::ImpossibleIdentity(id, first_host()).to_string();
-        assert!(violation.contains("identity that host 0 cannot verify"));
+    }
+
+    #[test]
+    fn an_engine_has_to_report_the_proxy_header_and_to_ask_for_admission_once_each() {
+        let (mut clients, id) = client_of_load_balancer();
+        let (host, now) = (first_host(), Instant::now());
+        let info = || HandshakeInfo {
+            psk_identity: Some(b"a".to_vec().try_into().unwrap()),
+            ..HandshakeInfo::default()
+        };
+        let missing = Err(Violation::MissingHeader(id));
+        assert_eq!(clients.host_chosen(ENGINE, id, host), missing.map(Ok));
+        let opened = clients.open(ENGINE, id, host, info(), 0).map(drop);
+        assert_eq!(opened, missing);
+
+        assert_eq!(clients.proxy_header(ENGINE, id, None, now), Ok(Ok(())));
+        let again = clients.proxy_header(ENGINE, id, None, now);
+        assert_eq!(again, Err(Violation::UnexpectedHeader(id)));
+
+        let opened = clients.open(ENGINE, id, host, info(), 0).map(drop);
+        assert_eq!(opened, Err(Violation::NotAdmitted(id, host)));
+        assert_eq!(clients.host_chosen(ENGINE, id, host), Ok(Ok(())));
+        let again = clients.host_chosen(ENGINE, id, host);
+        assert_eq!(again, Err(Violation::UnexpectedHost(id, host)));
+        let opened = clients.open(ENGINE, id, host, info(), 0).map(drop);
+        assert_eq!(opened, Ok(()));
+    }
+
+    #[test]
+    fn a_violation_names_the_connection_as_the_log_does() {
+        let id = ConnectionId(5);
+        let expected = format!("connection {}.5 has ended", std::process::id());
+        assert_eq!(Violation::EndedConnection(id).to_string(), expected);
     }
 }
