@@ -14,6 +14,7 @@ mod reload;
 mod report;
 mod requests;
 mod service;
+mod socket_options;
 mod start;
 mod token;
 mod violation;

@@ -20,7 +20,8 @@ use nix::sys::wait::WaitStatus;
 use nix::unistd::Pid;
 
 use super::generation::Generation;
-use super::listeners::{Incoming, apply_limits};
+use super::listeners::Incoming;
+use super::socket_options::apply_limits;
 use crate::exit::Exit;
 use crate::log::Logger;
 use crate::message::Summary;

@@ -2,7 +2,6 @@
 #![forbid(unsafe_code)]
 
 mod listener;
-mod socket;
 
 use std::fmt;
 use std::rc::Rc;
@@ -16,7 +15,6 @@ use crate::types::ListenerId;
 use listener::Listener;
 
 pub(super) use listener::{AcceptError, Incoming};
-pub(super) use socket::apply_limits;
 
 /// The listening sockets for one purpose.
 pub(super) struct Listeners {

@@ -12,7 +12,7 @@ use nix::sys::socket::{
 };
 
 use crate::config::{BackendAddress, Limits};
-use crate::monitor::listeners::apply_limits;
+use crate::monitor::socket_options::apply_limits;
 
 /// Result of [`begin`].
 pub(super) enum Begun {

@@ -13,7 +13,7 @@ use crate::config::{KeepAlive, Limits};
 ///
 /// Errors are ignored: a connection that is gone needs no options, and a Unix-domain socket needs no
 /// keep-alive.
-pub(in crate::monitor) fn apply_limits(socket: &impl AsFd, limits: &Limits) {
+pub(super) fn apply_limits(socket: &impl AsFd, limits: &Limits) {
     if let Some(bytes) = limits.send_buffer {
         let _ = setsockopt(socket, SndBuf, &bytes);
     }
