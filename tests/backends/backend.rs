@@ -82,11 +82,6 @@ impl Backend {
     }
 }
 
-/// A TCP address that nothing listens on, and that no other test gets for a backend.
-pub(crate) fn nobody() -> SocketAddr {
-    Backend::at("127.0.0.3:0".parse().unwrap()).address()
-}
-
 /// A configuration of one host on one port, with these lines of the listener and of the host.
 pub(crate) fn table(listen: &str, host: &str) -> String {
     format!(

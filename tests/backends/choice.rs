@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
-use crate::backend::{Backend, assert_talk, nobody, read, server, table};
+use crate::backend::{Backend, assert_talk, read, server, table};
+use tlssrv_testing::socket::free_address;
 use tlssrv_testing::{Client, Server, Site, Socket, eventually, proc};
 
 /// A client, and which of these backends it got.
@@ -68,7 +69,7 @@ fn the_backend_with_the_fewest_open_connections_is_chosen() {
 
 #[test]
 fn a_backend_that_refuses_is_skipped_for_a_while_and_the_next_one_is_tried() {
-    let (dead, alive) = (nobody(), Backend::new());
+    let (dead, alive) = (free_address(), Backend::new());
     let server = server(&[&dead, &alive.address()], "");
     for _ in 0..5 {
         let mut client = server.connect("");
@@ -85,14 +86,14 @@ fn a_backend_that_refuses_is_skipped_for_a_while_and_the_next_one_is_tried() {
 
 #[test]
 fn with_no_backend_up_the_client_gets_close_notify_and_the_log_says_why() {
-    let (one, other) = (nobody(), nobody());
+    let (one, other) = (free_address(), free_address());
     let mut server = server(&[&one, &other], "");
     for _ in 0..3 {
         turned_away(&server);
     }
     for line in server.wait_for_connections(3) {
         let end = line.value("end");
-        assert!(end.starts_with("launch: no backend: 127.0.0.3:"), "{end}");
+        assert!(end.starts_with("launch: no backend: 127.0.0.1:"), "{end}");
         assert!(end.ends_with(": Connection refused"), "{end}");
         assert!(line.get("backend").is_none());
     }
@@ -101,7 +102,7 @@ fn with_no_backend_up_the_client_gets_close_notify_and_the_log_says_why() {
 
 #[test]
 fn a_backend_that_is_up_again_gets_clients_again() {
-    let address = nobody();
+    let address = free_address();
     let server = server(&[&address], "");
     turned_away(&server);
     let backend = Backend::at(address);
@@ -114,7 +115,7 @@ fn a_backend_that_is_up_again_gets_clients_again() {
 
 #[test]
 fn a_backend_that_is_up_again_gets_clients_although_another_one_is_up() {
-    let (address, other) = (nobody(), Backend::new());
+    let (address, other) = (free_address(), Backend::new());
     let server = server(&[&address, &other.address()], "");
     let (mut open, mut socket) = (server.connect(""), other.accept());
     assert_talk(&mut open, &mut socket);

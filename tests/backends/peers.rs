@@ -4,7 +4,6 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicU8, Ordering};
 
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::sys::signal::{Signal, kill};
@@ -12,6 +11,7 @@ use nix::unistd::Pid;
 
 use crate::backend::{connect, table};
 use tlssrv_testing::programs::{missing, program, run};
+use tlssrv_testing::socket::free_address;
 use tlssrv_testing::{Server, Site, eventually};
 
 /// A server program, which is ended when this is dropped.
@@ -28,14 +28,6 @@ impl Drop for Running {
         let _ = kill(Pid::from_raw(self.0.id().cast_signed()), Signal::SIGTERM);
         let _ = self.0.wait();
     }
-}
-
-/// An address of 127.0.0.0/8 that no other test has; for programs that cannot choose a port themselves.
-fn own_address(port: u16) -> SocketAddr {
-    static NEXT: AtomicU8 = AtomicU8::new(1);
-    let [.., high, low] = std::process::id().to_be_bytes();
-    let last = NEXT.fetch_add(1, Ordering::Relaxed);
-    SocketAddr::new([127, high | 1, low, last].into(), port)
 }
 
 fn reachable(address: SocketAddr) {
@@ -93,7 +85,7 @@ fn curl_speaks_http_2_with_nginx() {
         return;
     }
     let site = Site::new();
-    let at = own_address(8080);
+    let at = free_address();
     let answers = "return 200 \"$server_protocol $request_uri\\n\";";
     let _nginx = nginx(&site, &format!("listen {at} http2; {answers}"));
     reachable(at);
@@ -113,7 +105,7 @@ fn curl_speaks_http_2_with_nghttpd_and_nothing_of_a_large_file_is_lost() {
     }
     let text = "0123456789abcdef".repeat(500_000);
     let site = Site::new().with_file("x", &text);
-    let at = own_address(8080);
+    let at = free_address();
     let mut command = program("nghttpd");
     command.args(["--no-tls", "--address", &at.ip().to_string(), "--htdocs"]);
     command.arg(site.path()).arg(at.port().to_string());
@@ -182,7 +174,7 @@ fn behind_haproxy_the_log_and_the_backend_get_the_address_of_curl() {
         return;
     }
     let site = Site::new();
-    let at = own_address(8080);
+    let at = free_address();
     let says = "return 200 \"$proxy_protocol_addr $proxy_protocol_port\\n\";";
     let _nginx = nginx(&site, &format!("listen {at} proxy_protocol; {says}"));
     reachable(at);
@@ -213,7 +205,7 @@ fn curl_gets_its_answer_while_nginx_restarts() {
         return;
     }
     let site = Site::new();
-    let at = own_address(8080);
+    let at = free_address();
     let text = format!("listen {at}; return 200 \"hello\\n\";");
     let first = nginx(&site, &text);
     reachable(at);

@@ -7,6 +7,7 @@ use proxy_header::{ParseConfig, ProxyHeader};
 
 use crate::backend::{Backend, assert_talk, connect, connected, read, server, table};
 use tlssrv_testing::authority::Authority;
+use tlssrv_testing::socket::free_address;
 use tlssrv_testing::{Dial, Server, Site, Socket};
 
 /// A line of version 1, without its end.
@@ -133,7 +134,7 @@ fn an_ipv6_client_has_an_ipv6_header() {
 #[test]
 fn each_connection_begins_with_one_header_even_after_a_failed_try() {
     // The first backend refuses; the header goes to the second one, once.
-    let (dead, alive) = (crate::backend::nobody(), Backend::new());
+    let (dead, alive) = (free_address(), Backend::new());
     let server = server(&[&dead, &alive.address()], "proxy-protocol = \"v1\"");
     let mut client = server.connect("");
     let mut socket = alive.accept();

@@ -4,7 +4,8 @@ use std::fs;
 
 use nix::sys::signal::Signal;
 
-use crate::backend::{Backend, assert_talk, connect, nobody, server, table};
+use crate::backend::{Backend, assert_talk, connect, server, table};
+use tlssrv_testing::socket::free_address;
 use tlssrv_testing::{Server, eventually};
 
 fn reload(server: &Server, host: &str, times: usize) {
@@ -49,7 +50,7 @@ fn after_a_reload_new_clients_get_the_new_backends_and_open_connections_stay() {
 
 #[test]
 fn the_state_of_a_backend_survives_a_reload() {
-    let (dead, alive) = (nobody(), Backend::new());
+    let (dead, alive) = (free_address(), Backend::new());
     let host = connect(&[&dead, &alive.address()], "");
     let server = server(&[&dead, &alive.address()], "");
     // A backend that fails often is skipped for seconds.

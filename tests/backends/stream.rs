@@ -7,8 +7,8 @@ use std::os::fd::OwnedFd;
 use std::process::{Command, Stdio};
 use std::thread;
 
-use crate::backend::{Backend, assert_talk, connect, connected, nobody, read, server};
-use tlssrv_testing::socket::tcp_pair;
+use crate::backend::{Backend, assert_talk, connect, connected, read, server};
+use tlssrv_testing::socket::{free_address, tcp_pair};
 use tlssrv_testing::{Client, Dial, Ended, Server, Site, Socket, tlssrv_path};
 
 #[test]
@@ -147,7 +147,7 @@ fn connections_to_backends_have_keep_alive() {
 #[test]
 fn one_connection_on_descriptor_0_is_passed_to_a_backend_and_the_status_says_if_one_answered() {
     let backend = Backend::new();
-    for (at, status) in [(backend.address(), 0), (nobody(), 111)] {
+    for (at, status) in [(backend.address(), 0), (free_address(), 111)] {
         let site = Site::new();
         let toml = crate::backend::table("", &connect(&[&at], ""));
         let site = site.with_file("tlssrv.toml", &toml);

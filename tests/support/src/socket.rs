@@ -5,6 +5,7 @@ use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::sync::atomic::{AtomicU16, Ordering};
 
 use nix::sys::socket::{setsockopt, sockopt};
 
@@ -131,10 +132,22 @@ impl AsFd for Socket {
     }
 }
 
-/// An address that was free a moment ago, for programs that cannot choose one themselves.
+/// An address that nothing listens on, for programs that cannot choose one themselves.
+///
+/// Each call has another one. Port 0 does not lead there either: Linux chooses ports from 32768 up
+/// (`ip_local_port_range`).
 pub fn free_address() -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap()
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let [.., high, low] = std::process::id().to_be_bytes();
+    // Processes that start one after the other begin at ports far from each other.
+    let first = u16::from_be_bytes([low, high]);
+    loop {
+        let port = first.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)) % 16_384 + 16_384;
+        let address = SocketAddr::from(([127, 0, 0, 1], port));
+        if TcpListener::bind(address).is_ok() {
+            return address;
+        }
+    }
 }
 
 /// Both ends of a TCP connection over the loopback interface: the client's, and the server's.
