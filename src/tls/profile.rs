@@ -60,6 +60,19 @@ impl Profile {
         Arc::new(restricted)
     }
 
+    /// The versions that the host speaks, lowest first: those that it has a suite of.
+    pub fn spoken(&self) -> Vec<Version> {
+        let has_suite = |version: &Version| {
+            let mut suites = self.suites.iter().flatten();
+            // The suites of TLS 1.3 are {0x13, x} (RFC 8446 §B.4).
+            let of_tls13 = *version == Version::Tls13;
+            self.suites.is_none() || suites.any(|id| (id >> 8 == 0x13) == of_tls13)
+        };
+        let versions = [Version::Tls12, Version::Tls13].into_iter();
+        let versions = versions.filter(|version| *version >= self.min_version);
+        versions.filter(has_suite).collect()
+    }
+
     /// The versions for rustls.
     pub fn versions(&self) -> &'static [&'static SupportedProtocolVersion] {
         static VERSIONS: [&SupportedProtocolVersion; 2] = [&version::TLS13, &version::TLS12];

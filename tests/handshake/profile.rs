@@ -73,6 +73,54 @@ fn a_host_of_tls_1_3_refuses_tls_1_2_with_certificates_and_with_keys() {
 }
 
 #[test]
+fn a_client_that_is_too_old_gets_protocol_version_and_the_log_says_what_it_offered() {
+    if missing(&["openssl"]) {
+        return;
+    }
+    let ancient = ["-cipher", "ALL:@SECLEVEL=0"];
+    let most = |version, needed| {
+        format!("handshake: the client offers {version} at most: {needed} is needed")
+    };
+    let both = "TLS 1.2 or TLS 1.3";
+    for (authentication, args) in [
+        (CERT, &[][..]),
+        (PSK, &WITH_KEY),
+        (BOTH, &[]),
+        (BOTH, &WITH_KEY),
+    ] {
+        for (lines, version, end) in [
+            ("", "-tls1", most("TLS 1.0", both)),
+            ("", "-tls1_1", most("TLS 1.1", both)),
+            ("min-version = \"1.3\"", "-tls1_1", most("TLS 1.1", both)),
+            (
+                "min-version = \"1.3\"",
+                "-tls1_2",
+                most("TLS 1.2", "TLS 1.3"),
+            ),
+        ] {
+            let server = server(authentication, lines);
+            let said = asks(&server, &[args, &ancient, &[version]].concat());
+            assert_eq!(said, refused(PROTOCOL_VERSION), "{authentication}");
+            let line = server.wait_for_connection();
+            assert_eq!(line.value("end"), end, "{authentication}");
+            assert_eq!(line.level, "info");
+        }
+    }
+    let server = server(
+        BOTH,
+        "suites = [\"TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384\", \"TLS_ECDHE_PSK_WITH_CHACHA20_POLY1305_SHA256\"]",
+    );
+    for args in [&[][..], &WITH_KEY] {
+        let said = asks(&server, &[args, &["-tls1_3"]].concat());
+        assert_eq!(said, refused(PROTOCOL_VERSION));
+    }
+    for line in server.wait_for_connections(2) {
+        let end = "handshake: the client does not offer TLS 1.2, which is needed";
+        assert_eq!(line.value("end"), end);
+    }
+}
+
+#[test]
 fn only_suites_of_the_host_are_agreed() {
     if missing(&["openssl"]) {
         return;

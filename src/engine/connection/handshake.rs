@@ -12,6 +12,7 @@ use crate::message::{End, bounded};
 use crate::process::socket::{self, Fin, Read};
 use crate::tls::alert;
 use crate::tls::hello::{ClientHello, Progress};
+use crate::tls::profile::Profile;
 use crate::tls::session::{Failure, Stage};
 use crate::types::{Buffer, HandshakeInfo, HostId};
 
@@ -55,6 +56,10 @@ impl Connection {
         self.handshake_info
             .server_name
             .clone_from(&hello.server_name);
+        // The hosts speak TLS 1.2 and later, whatever the client asks for.
+        if let Some(reason) = hello.refused_version(&Profile::default().spoken()) {
+            return self.fail(reason, Some(AlertDescription::ProtocolVersion), shared);
+        }
         let route =
             match shared
                 .config
@@ -99,6 +104,10 @@ impl Connection {
         bytes: &[u8],
         shared: &mut Shared<'_>,
     ) -> State {
+        let spoken = (shared.config.hosts.get(host)).map(|host| host.profile.spoken());
+        if let Some(reason) = spoken.and_then(|spoken| hello.refused_version(&spoken)) {
+            return self.fail(reason, Some(AlertDescription::ProtocolVersion), shared);
+        }
         let acceptor = shared.acceptors.get(host.index());
         let Some(session) = acceptor.and_then(|acceptor| acceptor.session(hello)) else {
             return self.fail(

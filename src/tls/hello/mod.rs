@@ -7,6 +7,7 @@
 mod error;
 pub(in crate::tls) mod message;
 mod reader;
+mod version;
 
 pub use error::HelloError;
 pub use reader::{HelloReader, MAX_RECORD_BYTES, Progress};
