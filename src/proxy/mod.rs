@@ -10,7 +10,7 @@ mod read;
 mod write;
 
 pub use read::{Header, MAX_V1, MAX_V2, Malformed, Progress, read};
-pub use write::{About, Certificate, Shown, Version, header};
+pub use write::{About, Proved, Shown, Version, header};
 
 /// First bytes of each header of version 2 (§2.2).
 const SIGNATURE: &[u8; 12] = b"\r\n\r\n\0\r\nQUIT\n";

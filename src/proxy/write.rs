@@ -38,16 +38,23 @@ pub struct About<'a> {
     pub version: Option<&'a str>,
     /// The IANA name of the suite (`PP2_SUBTYPE_SSL_CIPHER`).
     pub cipher: Option<&'a str>,
-    /// The verified certificate of the client.
-    pub certificate: Option<Certificate<'a>>,
+    /// What the client has proved about itself.
+    pub proved: Proved<'a>,
 }
 
-/// The certificate of a client.
-pub struct Certificate<'a> {
-    /// The connection in which it was shown.
-    pub shown: Shown,
-    /// The common name (`PP2_SUBTYPE_SSL_CN`).
-    pub common_name: Option<&'a str>,
+/// What a client has proved about itself. The name becomes `PP2_SUBTYPE_SSL_CN`, which is text.
+pub enum Proved<'a> {
+    /// Nothing.
+    Nothing,
+    /// That it has the key of a certificate, which was verified.
+    Certificate {
+        /// The connection in which it was shown.
+        shown: Shown,
+        /// The common name.
+        common_name: Option<&'a str>,
+    },
+    /// That it has the pre-shared key of this identity; `None`: the identity is not text.
+    PskIdentity(Option<&'a str>),
 }
 
 /// The connection in which a client has shown its certificate.
@@ -112,23 +119,27 @@ fn version_2(about: &About<'_>) -> Vec<u8> {
     header
 }
 
-/// §2.2.6: how the client connected, whether its certificate was verified (0: yes), and more of the kind.
+/// §2.2.6: how the client connected, whether who it is was verified (0: yes), and more of the kind.
+///
+/// The specification has no field for a pre-shared key. Its identity takes the place of a common name, because
+/// that is where backends look for the name of a client; no flag says that there was a certificate.
 fn ssl(about: &About<'_>) -> Vec<u8> {
     const CLIENT_SSL: u8 = 0x01;
     const CLIENT_CERT_CONN: u8 = 0x02;
     const CLIENT_CERT_SESS: u8 = 0x04;
-    let certificate = about.certificate.as_ref();
-    let (client, verify) = match certificate.map(|certificate| certificate.shown) {
-        Some(Shown::Now) => (CLIENT_SSL | CLIENT_CERT_CONN | CLIENT_CERT_SESS, 0_u32),
-        Some(Shown::Earlier) => (CLIENT_SSL | CLIENT_CERT_SESS, 0),
-        None => (CLIENT_SSL, 1),
+    let (certificate, verify, name) = match about.proved {
+        Proved::Nothing => (0, 1_u32, None),
+        Proved::Certificate { shown, common_name } => match shown {
+            Shown::Now => (CLIENT_CERT_CONN | CLIENT_CERT_SESS, 0, common_name),
+            Shown::Earlier => (CLIENT_CERT_SESS, 0, common_name),
+        },
+        Proved::PskIdentity(identity) => (0, 0, identity),
     };
-    let common_name = certificate.and_then(|certificate| certificate.common_name);
-    let mut ssl = vec![client];
+    let mut ssl = vec![CLIENT_SSL | certificate];
     ssl.extend(verify.to_be_bytes());
     for (kind, text) in [
         (SSL_VERSION, about.version),
-        (SSL_CN, common_name),
+        (SSL_CN, name),
         (SSL_CIPHER, about.cipher),
     ] {
         tlv(&mut ssl, kind, text.map(str::as_bytes));
@@ -183,7 +194,7 @@ mod tests {
             unique_id: "7.1",
             version: Some("TLSv1.3"),
             cipher: Some("TLS_AES_128_GCM_SHA256"),
-            certificate: None,
+            proved: Proved::Nothing,
         }
     }
 
@@ -218,10 +229,10 @@ mod tests {
         let whole = header(
             Version::V2,
             &About {
-                certificate: Some(Certificate {
+                proved: Proved::Certificate {
                     shown: Shown::Now,
                     common_name: Some("me"),
-                }),
+                },
                 ..about(Some(("192.0.2.1:1", "192.0.2.2:2")))
             },
         );

@@ -1,12 +1,17 @@
 //! The PROXY header that a backend gets first, with the client and its handshake.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::net::SocketAddr;
+use std::os::unix::ffi::OsStrExt;
+use std::process::Stdio;
 
 use proxy_header::{ParseConfig, ProxyHeader};
 
 use crate::backend::{Backend, assert_talk, connect, connected, read, server, table};
 use tlssrv_testing::authority::Authority;
+use tlssrv_testing::pki::write_secret;
+use tlssrv_testing::programs::{Daemon, missing, program};
 use tlssrv_testing::socket::free_address;
 use tlssrv_testing::{Dial, Server, Site, Socket};
 
@@ -173,4 +178,50 @@ fn version_2_names_the_client_of_a_certificate() {
     let header = header(&mut backend.accept());
     let ssl = header.ssl().unwrap();
     assert!(!ssl.client_cert_sess() && ssl.verify() != 0 && ssl.cn().is_none());
+}
+
+#[test]
+fn version_2_names_the_identity_of_a_pre_shared_key() {
+    if missing(&["openssl"]) {
+        return;
+    }
+    const KEY: &str = "00112233445566778899aabbccddeeff";
+    let site = Site::new();
+    let keys = [b"alice", &b"zo\xc3\xab"[..], b"\xff\xfe", b"a\x1bb"]
+        .map(|identity| [identity, b":", KEY.as_bytes(), b"\n"].concat());
+    write_secret(&site.file("c.psk"), "");
+    fs::write(site.file("c.psk"), keys.concat()).unwrap();
+    let backend = Backend::new();
+    let host = connect(
+        &[&backend.address()],
+        "proxy-protocol = \"v2\"\npsk = \"c.psk\"",
+    );
+    let server = Server::with_config_in(site, &table("", &host));
+    for (identity, version, cn) in [
+        (&b"alice"[..], "-tls1_3", Some("alice")),
+        (b"alice", "-tls1_2", Some("alice")),
+        (b"zo\xc3\xab", "-tls1_3", Some("zoë")),
+        // The field is for text.
+        (b"\xff\xfe", "-tls1_3", None),
+        (b"a\x1bb", "-tls1_3", None),
+    ] {
+        let mut client = program("openssl");
+        client
+            .args(["s_client", "-quiet", version, "-psk", KEY])
+            .arg("-psk_identity")
+            .arg(OsStr::from_bytes(identity))
+            .args(["-connect", &server.address().to_string()])
+            .stdin(Stdio::piped());
+        let _client = Daemon::start(client.stdout(Stdio::null()).stderr(Stdio::null()));
+        let header = header(&mut backend.accept());
+        let ssl = header.ssl().unwrap();
+        assert_eq!(ssl.cn(), cn);
+        assert_eq!(ssl.verify(), 0, "the client has proved who it is");
+        assert!(ssl.client_ssl() && !ssl.client_cert_conn() && !ssl.client_cert_sess());
+    }
+    // A client of the certificate has no name.
+    let _nobody = server.connect("a.example");
+    let header = header(&mut backend.accept());
+    let ssl = header.ssl().unwrap();
+    assert!(ssl.verify() != 0 && ssl.cn().is_none());
 }

@@ -203,11 +203,17 @@ impl Client {
     pub(in crate::monitor) fn proxy_header(&self, version: proxy::Version) -> Vec<u8> {
         let handshake = &self.handshake;
         let cipher = handshake.suite.and_then(suite_name);
-        let shown = match handshake.resumed {
-            Some(true) => proxy::Shown::Earlier,
-            _ => proxy::Shown::Now,
+        let proved = match (&handshake.psk_identity, handshake.client.as_deref()) {
+            (Some(identity), _) => proxy::Proved::PskIdentity(identity.text()),
+            (None, Some(certificate)) => proxy::Proved::Certificate {
+                shown: match handshake.resumed {
+                    Some(true) => proxy::Shown::Earlier,
+                    _ => proxy::Shown::Now,
+                },
+                common_name: certificate.common_name.as_ref().map(|name| name.as_str()),
+            },
+            (None, None) => proxy::Proved::Nothing,
         };
-        let certificate = handshake.client.as_deref();
         let about = proxy::About {
             addresses: self.addresses,
             alpn: handshake.alpn.as_deref(),
@@ -215,10 +221,7 @@ impl Client {
             unique_id: &self.name,
             version: handshake.version.and_then(version_name),
             cipher: cipher.as_deref(),
-            certificate: certificate.map(|certificate| proxy::Certificate {
-                shown,
-                common_name: certificate.common_name.as_ref().map(|name| name.as_str()),
-            }),
+            proved,
         };
         proxy::header(version, &about)
     }
