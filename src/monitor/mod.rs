@@ -10,6 +10,7 @@ mod generation;
 mod lifecycle;
 mod listeners;
 mod programs;
+mod questions;
 mod reload;
 mod report;
 mod requests;
@@ -226,15 +227,6 @@ impl Monitor {
         let mut lines = reporter.start_due(generation, &self.epoll, now);
         lines.extend(reporter.listen(paused, &self.epoll));
         self.say_all(Severity::Err, lines);
-    }
-
-    /// Why new clients are not served; `None`: they are.
-    fn unready(&self) -> Option<&'static str> {
-        if !self.lifecycle.is_serving() {
-            return Some("stopping");
-        }
-        let serves = self.lifecycle.is_ready() && self.engines.can_serve(&self.generations);
-        (!serves).then_some("no engine")
     }
 
     fn accept(&mut self, index: usize) {

@@ -1,0 +1,74 @@
+//! Questions of admin clients and of the reporter, answered.
+#![forbid(unsafe_code)]
+
+use std::time::Instant;
+
+use super::report::{Present, Question, ReporterEvent, Waiter};
+use super::{BATCH, Monitor};
+use crate::types::{EngineId, Severity};
+
+impl Monitor {
+    /// Accepts the clients of the control sockets.
+    pub(super) fn accept_admin_clients(&mut self) {
+        while let Some(accepted) = self.report.control.accept() {
+            match accepted {
+                Ok((Question::Reload, client)) => self.begin_reload(Some(client)),
+                Ok((Question::Status, client)) => self.request_stats(Waiter::Status(client)),
+                Err(why) => return self.pause(&why),
+            }
+        }
+    }
+
+    /// Answers the reporter.
+    pub(super) fn serve_reporter(&mut self) {
+        for _ in 0..BATCH {
+            let unready = self.unready();
+            match self.report.reporter.receive(unready, &self.epoll) {
+                ReporterEvent::Nothing => break,
+                ReporterEvent::Answered => {}
+                ReporterEvent::Request(id) => self.request_stats(Waiter::Metrics(id)),
+                ReporterEvent::Lost(line) => self.logger.say(Severity::Err, &line),
+            }
+        }
+    }
+
+    /// Lets a client wait for up-to-date numbers.
+    fn request_stats(&mut self, waiter: Waiter) {
+        let now = Instant::now();
+        let ask = || self.engines.ask_for_traffic(&self.epoll);
+        self.report.stats.request(waiter, ask, now);
+        self.answer_waiters(now);
+    }
+
+    /// Answers the clients that wait for numbers, if the engines have answered or have had their time.
+    pub(super) fn answer_waiters(&mut self, now: Instant) {
+        if !self.report.stats.is_complete(now) {
+            return;
+        }
+        let present = Present {
+            config: &self.generations.current().config,
+            clients: &self.clients,
+            engines: self.engines.alive(),
+            unready: self.unready(),
+        };
+        if let Err(e) = self.report.answer_waiters(&present, &self.epoll, now) {
+            let line = format!("unable to write metrics: {e}");
+            self.logger.say(Severity::Err, &line);
+        }
+    }
+
+    /// Notes that an engine has told its numbers, or never will.
+    pub(super) fn stats_answered(&mut self, engine: EngineId) {
+        self.report.stats.answered(engine);
+        self.answer_waiters(Instant::now());
+    }
+
+    /// Why new clients are not served; `None`: they are.
+    fn unready(&self) -> Option<&'static str> {
+        if !self.lifecycle.is_serving() {
+            return Some("stopping");
+        }
+        let serves = self.lifecycle.is_ready() && self.engines.can_serve(&self.generations);
+        (!serves).then_some("no engine")
+    }
+}
