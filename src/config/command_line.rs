@@ -219,10 +219,7 @@ fn listeners(
         problems.warning(None, warning);
     }
     if line.listen.is_empty() {
-        listeners.push(Listener {
-            unknown_name: FallbackPolicy::Default,
-            ..Listener::inetd()
-        });
+        listeners.push(Listener::inetd(FallbackPolicy::Default));
     }
     (listeners, exit)
 }

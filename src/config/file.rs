@@ -67,7 +67,7 @@ pub(in crate::config) fn load(
     let log = log(&raw.log, base, options, problems);
     let limits = limits(&raw.limits, problems);
     let ticket_keys = ticket_keys::keys(raw.tickets.keys.as_ref(), base, problems);
-    let listeners = listeners::listeners(&raw.listeners, base, problems);
+    let listeners = listeners::listeners(&raw, base, problems);
     let metrics = metrics::metrics(raw.metrics.as_ref(), base, &listeners, problems);
     if let Some(passed) = &options.passed {
         listeners::compare(&raw.listeners, &listeners, passed, problems);

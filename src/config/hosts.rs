@@ -178,7 +178,12 @@ impl RoutingTable {
 
     /// Whether the table has no hosts.
     pub(in crate::config) fn is_empty(&self) -> bool {
-        self.exact.is_empty() && self.wildcard.is_empty() && self.default.is_none()
+        !self.has_names() && self.default.is_none()
+    }
+
+    /// Whether any host of the listener has names.
+    pub(in crate::config) fn has_names(&self) -> bool {
+        !self.exact.is_empty() || !self.wildcard.is_empty()
     }
 
     /// Whether the listener gives the default host to any clients.

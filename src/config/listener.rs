@@ -22,12 +22,12 @@ pub struct Listener {
 }
 
 impl Listener {
-    /// Listener for the one connection on descriptor 0, with the default rules.
-    pub(super) fn inetd() -> Self {
+    /// Listener for the one connection on descriptor 0, which gives clients without a name the default host.
+    pub(super) fn inetd(unknown_name: FallbackPolicy) -> Self {
         Self {
             name: "inetd".into(),
             address: Address::Inetd,
-            unknown_name: FallbackPolicy::Reject,
+            unknown_name,
             missing_name: FallbackPolicy::Default,
             proxy_from: None,
         }

@@ -314,8 +314,14 @@ const TABLE: &str = r#"
 
 #[test]
 fn a_table_serves_the_one_connection_too() {
-    for (name, answer, expected) in [("a.example", "a", 0), ("", "default", 5)] {
-        let site = Site::new().with_file("tlssrv.toml", TABLE);
+    // A default host without others gets every name.
+    let (_, alone) = TABLE.split_once("allow-root = true\n").unwrap();
+    for (table, name, answer, expected) in [
+        (TABLE, "a.example", "a", 0),
+        (TABLE, "", "default", 5),
+        (alone, "nobody.example", "default", 5),
+    ] {
+        let site = Site::new().with_file("tlssrv.toml", table);
         let (client, server) = tcp_pair();
         let tlssrv = Inetd::start(&site, &["-f", "tlssrv.toml", "--inetd"], server);
         let mut client = Dial::new().over(client.into(), name);

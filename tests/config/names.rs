@@ -5,7 +5,7 @@ use crate::site::{LISTENER, Site, host, with_host};
 #[test]
 fn a_malformed_name_or_wildcard_is_refused() {
     let site = Site::new();
-    for name in ["*", "*example.com", "a.*.com"] {
+    for name in ["*example.com", "a.*.com", "*.*"] {
         let reason = "a `*` must be the whole first label, as in *.example.com";
         let message = format!("unable to use name {name:?}: {reason}");
         site.check(&format!("{LISTENER}{}", host(name)))
@@ -16,6 +16,79 @@ fn a_malformed_name_or_wildcard_is_refused() {
         site.check(&format!("{LISTENER}{}", host(name)))
             .refuses("names", &message);
     }
+}
+
+#[test]
+fn a_name_for_every_name_is_answered_with_what_to_write() {
+    let site = Site::new();
+    for name in ["*", "_"] {
+        let message = format!(
+            "unable to use name {name:?}: for every name, write default = true in place of names and, if other \
+             hosts of the listener have names, unknown-name = \"default\" in its [[listen]]"
+        );
+        site.check(&format!("{LISTENER}{}", host(name)))
+            .refuses("names", &message);
+    }
+}
+
+/// A default host without names, on a listener with these lines, beside other hosts.
+fn with_default(listener: &str, others: &str) -> String {
+    let default = host("").replace("names = [\"\"]", "default = true");
+    format!("{LISTENER}{listener}\n{default}{others}")
+}
+
+#[test]
+fn a_default_host_that_no_name_leads_to_gets_a_warning() {
+    let site = Site::new();
+    let only = "only clients that send no name reach this host on listener \"tls\"";
+    let message = format!(
+        "{only}: unknown-name = \"default\" in its [[listen]] gives the host all others, too, and unknown-name = \
+         \"reject\" says that it is meant so"
+    );
+    let other = host("a.example");
+    site.check(&with_default("", &other))
+        .warns("[[host]]", &message);
+    site.check(&with_default("unknown-name = \"reject\"", &other))
+        .is_fine();
+    site.check(&with_default("unknown-name = \"default\"", &other))
+        .is_fine();
+    let message =
+        format!("{only}: the listener has unknown-name = \"reject\", and no host on it has names");
+    site.check(&with_default("unknown-name = \"reject\"", ""))
+        .warns("[[host]]", &message);
+    site.check(&with_default("", "")).is_fine();
+    // It has a name of its own.
+    let named = host("b.a.example").replace("names", "default = true\nnames");
+    site.check(&format!("{LISTENER}{other}{named}")).is_fine();
+}
+
+#[test]
+fn explain_gives_every_name_to_the_default_host_where_no_host_has_names() {
+    let site = Site::new();
+    let explain = |text: &str| site.run_with(text, &["--explain", "any.example"]).stdout;
+    let alone = explain(&with_default("", ""));
+    assert!(
+        alone.starts_with("a client that asks for any.example gets host default (line 6): "),
+        "{alone}"
+    );
+    let beside = explain(&with_default("", &host("a.example")));
+    assert!(
+        beside.contains("is rejected with unrecognized_name"),
+        "{beside}"
+    );
+    // It holds for each listener by itself.
+    let other = "[[listen]]\nname = \"other\"\naddress = \"127.0.0.1:0\"\n";
+    let named = format!("{}listen = [\"other\"]\n", host("a.example"));
+    let text = explain(&with_default(other, &named));
+    let unknown = "a client that asks for any.example on listener";
+    assert!(
+        text.contains(&format!("{unknown} tls gets host default")),
+        "{text}"
+    );
+    assert!(
+        text.contains(&format!("{unknown} other is rejected")),
+        "{text}"
+    );
 }
 
 #[test]
@@ -57,6 +130,16 @@ fn a_host_is_on_listeners_that_exist() {
 }
 
 #[test]
+fn a_host_on_a_listener_of_a_table_without_listeners_is_told_so() {
+    let text = format!("{}listen = [\"https\"]\n", host("a.example"));
+    let site = Site::new();
+    let message = "unknown listener \"https\": the table has no [[listen]]";
+    site.check(&text).refuses("https", message);
+    site.run_with(&text, &["--inetd", "--check"])
+        .refuses("https", message);
+}
+
+#[test]
 fn an_unreachable_host_is_refused() {
     let site = Site::new();
     let nameless = with_host("").replace("names = [\"a.example\"]", "");
@@ -65,7 +148,7 @@ fn an_unreachable_host_is_refused() {
 
     let rejected = nameless.replace(
         "name = \"tls\"",
-        "name = \"tls\"\nmissing-name = \"reject\"",
+        "name = \"tls\"\nmissing-name = \"reject\"\nunknown-name = \"reject\"",
     );
     let message = "no client can reach this host: it has no names, and its listeners give nobody the default host";
     site.check(&format!("{rejected}default = true\n"))

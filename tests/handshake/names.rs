@@ -111,6 +111,32 @@ fn an_unknown_name_gets_the_default_host_where_configured() {
 }
 
 #[test]
+fn the_default_host_gets_every_name_where_no_host_has_names() {
+    let server = Server::with_config(
+        r#"
+        [[listen]]
+        address = "127.0.0.1:0"
+        [[host]]
+        default = true
+        cert = ["cert.pem"]
+        command = ["sh", "-c", "echo got $SSL_TLS_SNI"]
+        allow-root = true
+        "#,
+    );
+    for name in ["c.example", "localhost", ""] {
+        assert_eq!(
+            server.connect(name).read_line(),
+            format!("got {name}").trim()
+        );
+    }
+    let line = &server.wait_for_connections(3)[0];
+    assert_eq!(
+        (line.value("sni"), line.value("host")),
+        ("c.example", "default")
+    );
+}
+
+#[test]
 fn a_client_without_a_name_is_refused_where_configured() {
     let server = server(r#"missing-name = "reject""#);
     let refused = Dial::new().try_connect(server.address(), "");

@@ -36,6 +36,10 @@ pub(in crate::config) struct Checker<'a> {
     pub(in crate::config) problems: Problems,
 }
 
+/// What to write in place of a name that stands for every name.
+const EVERY_NAME: &str = "for every name, write default = true in place of names and, if other hosts of the \
+                          listener have names, unknown-name = \"default\" in its [[listen]]";
+
 /// Origin of a host, for `--explain` and `--check`. The running server does not use it.
 pub(in crate::config) struct HostOrigin {
     /// Position in the configuration file.
@@ -51,13 +55,17 @@ impl Checker<'_> {
     pub(in crate::config) fn names(&mut self, raw: &RawHost) -> Vec<(NamePattern, Range<usize>)> {
         let mut names = Vec::new();
         for name in raw.names.iter().flatten() {
-            match NamePattern::parse(name.get_ref()) {
-                Ok(pattern) => names.push((pattern, name.span())),
-                Err(reason) => {
-                    let message = format!("unable to use name {:?}: {reason}", name.get_ref());
-                    self.problems.error(name.span(), message);
+            let reason = match NamePattern::parse(name.get_ref()) {
+                // The latter is nginx's name for it.
+                _ if ["*", "_"].contains(&name.get_ref().as_str()) => EVERY_NAME.to_owned(),
+                Ok(pattern) => {
+                    names.push((pattern, name.span()));
+                    continue;
                 }
-            }
+                Err(reason) => reason.to_string(),
+            };
+            let message = format!("unable to use name {:?}: {reason}", name.get_ref());
+            self.problems.error(name.span(), message);
         }
         names
     }

@@ -7,6 +7,7 @@ use std::path::Path;
 use toml::Spanned;
 
 use crate::config::checks::proxy_from::proxy_from;
+use crate::config::checks::reachability::{hardly_reachable, unknown_name, unreachable};
 use crate::config::hosts::RoutingTable;
 use crate::config::listener::{Address, FallbackPolicy, Listener};
 use crate::config::name_owners::NameConflict;
@@ -18,14 +19,14 @@ use crate::types::{HostId, ListenerId, NamePattern};
 
 /// Checks the listeners, in the order of the file. Without any, there is one for descriptor 0.
 pub(in crate::config) fn listeners(
-    raw: &[Spanned<RawListener>],
+    file: &Raw,
     base: &Path,
     problems: &mut Problems,
 ) -> Vec<Listener> {
     let mut listeners: Vec<Listener> = Vec::new();
-    for raw in raw {
+    for raw in &file.listeners {
         let raw = raw.get_ref();
-        let listener = listener(raw, base, problems);
+        let listener = listener(raw, &file.hosts, base, problems);
         for other in &listeners {
             if let Some(name) = raw
                 .name
@@ -43,7 +44,7 @@ pub(in crate::config) fn listeners(
         listeners.push(listener);
     }
     if listeners.is_empty() {
-        listeners.push(Listener::inetd());
+        listeners.push(Listener::inetd(unknown_name(&file.hosts, None)));
     }
     listeners
 }
@@ -56,6 +57,7 @@ pub(in crate::config) fn tables(
     problems: &mut Problems,
 ) -> Vec<RoutingTable> {
     let mut tables: Vec<RoutingTable> = listeners.iter().map(RoutingTable::from).collect();
+    let mut placed = Vec::new();
     for (index, (host, names)) in raw.hosts.iter().zip(names).enumerate() {
         let id = HostId::new(index);
         let Some(on) = listeners_of(host.get_ref(), listeners, problems) else {
@@ -88,11 +90,8 @@ pub(in crate::config) fn tables(
                 problems.error(name.clone(), message);
             }
         }
-        let default = host
-            .get_ref()
-            .default
-            .as_ref()
-            .filter(|default| *default.get_ref());
+        let default = host.get_ref().default.as_ref();
+        let default = default.filter(|default| *default.get_ref());
         if let Some(default) = default {
             let conflicts = on.iter().filter_map(|listener| {
                 let conflict = tables
@@ -110,11 +109,20 @@ pub(in crate::config) fn tables(
                 problems.error(default.span(), message);
             }
         }
+        placed.push((host, on));
+    }
+    let explicit: Vec<_> = (raw.listeners.iter())
+        .map(|listener| listener.get_ref().unknown_name.is_some())
+        .collect();
+    // Which listeners have names is known when all hosts have been added.
+    for (host, on) in placed {
         if let Some(reason) = unreachable(host.get_ref(), &on, &tables) {
-            problems.error(
-                host.span(),
-                format!("no client can reach this host: {reason}"),
-            );
+            let message = format!("no client can reach this host: {reason}");
+            problems.error(host.span(), message);
+        } else if let Some(warning) =
+            hardly_reachable(host.get_ref(), &on, listeners, &explicit, &tables)
+        {
+            problems.warning(host.span(), warning);
         }
     }
     warn(raw, listeners, &tables, problems);
@@ -194,7 +202,12 @@ fn address(raw: &RawListener) -> Option<&Spanned<String>> {
     raw.address.as_ref().or(raw.systemd.as_ref())
 }
 
-fn listener(raw: &RawListener, base: &Path, problems: &mut Problems) -> Listener {
+fn listener(
+    raw: &RawListener,
+    hosts: &[Spanned<RawHost>],
+    base: &Path,
+    problems: &mut Problems,
+) -> Listener {
     let passed = raw.systemd.as_ref().map(|name| {
         if !addresses::is_passed_name(name.get_ref()) {
             problems.error(name.span(), addresses::NO_PASSED_NAME);
@@ -210,14 +223,14 @@ fn listener(raw: &RawListener, base: &Path, problems: &mut Problems) -> Listener
             .ok()
     });
     let name = raw.name.as_ref().or(address(raw));
+    let name = name.map(|name| name.get_ref().clone()).unwrap_or_default();
     let policy =
         |policy: &Option<Spanned<FallbackPolicy>>| policy.as_ref().map(|policy| *policy.get_ref());
-    let default = Listener::inetd();
     Listener {
-        name: name.map(|name| name.get_ref().clone()).unwrap_or_default(),
         address: parsed.or(passed).unwrap_or(Address::Inetd),
-        unknown_name: policy(&raw.unknown_name).unwrap_or(default.unknown_name),
-        missing_name: policy(&raw.missing_name).unwrap_or(default.missing_name),
+        unknown_name: policy(&raw.unknown_name).unwrap_or_else(|| unknown_name(hosts, Some(&name))),
+        missing_name: policy(&raw.missing_name).unwrap_or(FallbackPolicy::Default),
+        name,
         proxy_from: proxy_from(raw, problems),
     }
 }
@@ -248,38 +261,19 @@ fn listeners_of(
                     .iter()
                     .map(|listener| listener.name.as_str())
                     .collect();
-                let message = format!(
-                    "unknown listener {:?}: known are {}",
-                    name.get_ref(),
-                    known.join(", ")
-                );
+                let known = match listeners {
+                    [only] if only.address == Address::Inetd => {
+                        "the table has no [[listen]]".to_owned()
+                    }
+                    _ => format!("known are {}", known.join(", ")),
+                };
+                let message = format!("unknown listener {:?}: {known}", name.get_ref());
                 problems.error(name.span(), message);
                 unknown = true;
             }
         }
     }
     (!unknown || !ids.is_empty()).then_some(ids)
-}
-
-/// Reason why no client can reach a host. `None`: none is known.
-fn unreachable(host: &RawHost, on: &[ListenerId], tables: &[RoutingTable]) -> Option<&'static str> {
-    let is_default = host
-        .default
-        .as_ref()
-        .is_some_and(|default| *default.get_ref());
-    let nameless = host.names.as_ref().is_some_and(Vec::is_empty);
-    let mut tables = on
-        .iter()
-        .filter_map(|listener| tables.get(listener.index()));
-    if on.is_empty() {
-        Some("it is on no listener")
-    } else if nameless && !is_default {
-        Some("it has no names, and is not the default")
-    } else if nameless && !tables.any(RoutingTable::uses_default) {
-        Some("it has no names, and its listeners give nobody the default host")
-    } else {
-        None
-    }
 }
 
 /// Warns of listeners without a host, and of `default` policies without a default host.

@@ -9,6 +9,7 @@ pub(super) mod listeners;
 pub(super) mod metrics;
 mod profile;
 mod proxy_from;
+mod reachability;
 mod rlimits;
 pub(super) mod run_as;
 mod staples;
