@@ -13,7 +13,7 @@ use crate::config::checks::users::{CommandUser, RootPolicy};
 use crate::config::checks::{listeners, run_as, users};
 use crate::config::host::{Destination, Host, OnTruncation, Psk};
 use crate::config::hosts::{Hosts, RoutingTable};
-use crate::config::limits::Limits;
+use crate::config::limits::{Limits, PerSource};
 use crate::config::listener::{FallbackPolicy, Listener};
 use crate::config::log::{Log, LogFormat, LogTo};
 use crate::config::run_as::{Role, RunAs, UserFrom};
@@ -387,7 +387,7 @@ fn program(line: &CommandLine) -> Result<Program, (String, Exit)> {
 /// Default limits, without the one per source, because no option could raise it.
 fn limits() -> Limits {
     Limits {
-        per_source: None,
+        per_source: PerSource::Unlimited,
         ..Limits::default()
     }
 }

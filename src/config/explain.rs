@@ -2,12 +2,13 @@
 #![forbid(unsafe_code)]
 
 use std::fmt::Write;
+use std::time::Duration;
 
-use crate::config::Loaded;
 use crate::config::host::{Destination, Host};
 use crate::config::hosts::{Route, RouteError, RouteReason};
 use crate::config::listener::Listener;
 use crate::config::name_owners::PickReason;
+use crate::config::{Form, Loaded};
 use crate::tls::hello::ProtocolNames;
 use crate::types::{ListenerId, ServerName};
 
@@ -63,7 +64,8 @@ impl Loaded {
         text
     }
 
-    /// Counts of listeners, hosts, backends, certificates and PSK identities.
+    /// Counts of listeners, hosts, backends, certificates and PSK identities, and in a second line the limits
+    /// that hold.
     pub fn summary(&self) -> String {
         let backends = |host: &Host| match &host.destination {
             Destination::Command { .. } => 0,
@@ -84,7 +86,30 @@ impl Loaded {
                 1 => Some(format!("1 {one}")),
                 _ => Some(format!("{number} {many}")),
             });
-        format!("ok: {}", counts.collect::<Vec<_>>().join(", "))
+        let counts = counts.collect::<Vec<_>>().join(", ");
+        format!("ok: {counts}\nlimits: {}", self.limits())
+    }
+
+    /// The limits that hold, each as a line of `[limits]` has it.
+    fn limits(&self) -> String {
+        let limits = &self.config.limits;
+        let one_of_many = self.config.form == Form::Server;
+        let connections = Some(limits.connections).filter(|_| one_of_many);
+        let per_source = connections.and_then(|most| limits.per_source.most(most));
+        let rate = limits.per_source_rate.filter(|_| one_of_many);
+        let time = |time: Duration| format!("\"{time:?}\"");
+        let held = [
+            ("connections", connections.map(|most| most.to_string())),
+            ("per-source", per_source.map(|most| most.to_string())),
+            ("per-source-rate", rate.map(|most| most.to_string())),
+            ("handshake", Some(time(limits.handshake))),
+            ("idle", limits.idle.map(time)),
+            ("linger", Some(time(limits.linger))),
+        ];
+        let held = held
+            .into_iter()
+            .filter_map(|(key, value)| Some(format!("{key} = {}", value?)));
+        held.collect::<Vec<_>>().join(", ")
     }
 
     fn describe(&self, route: &Route, offered: &ProtocolNames) -> String {

@@ -11,7 +11,7 @@ use toml::Spanned;
 use crate::config::checks::host::Checker;
 use crate::config::checks::{listeners, metrics, users};
 use crate::config::hosts::Hosts;
-use crate::config::limits::{KeepAlive, Limits};
+use crate::config::limits::{KeepAlive, Limits, PerSource};
 use crate::config::log::{Log, LogFormat, LogTo};
 use crate::config::sources::accounts::{Accounts, Invoker};
 use crate::config::sources::certificates::Certificates;
@@ -200,7 +200,8 @@ fn limits(raw: &RawLimits, problems: &mut Problems) -> Limits {
     Limits {
         connections: connections.unwrap_or(default.connections),
         per_source: match per_source {
-            Some(per_source) => Some(per_source).filter(|most| *most > 0),
+            Some(0) => PerSource::Unlimited,
+            Some(most) => PerSource::AtMost(most),
             None => default.per_source,
         },
         per_source_rate: rate

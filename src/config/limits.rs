@@ -8,8 +8,8 @@ use std::time::Duration;
 pub struct Limits {
     /// Maximum number of open connections, plus commands that outlive their connections.
     pub connections: usize,
-    /// The same per source, which is an IPv4 address or an IPv6 /64; `None`: no limit.
-    pub per_source: Option<usize>,
+    /// The same per source, which is an IPv4 address or an IPv6 /64.
+    pub per_source: PerSource,
     /// Maximum number of new connections per second and source; `None`: no limit.
     pub per_source_rate: Option<u32>,
     /// Maximum time from accept to the end of the handshake.
@@ -24,6 +24,29 @@ pub struct Limits {
     pub send_buffer: Option<usize>,
     /// Receive buffer of a client's socket in bytes (`SO_RCVBUF`); `None`: sized by the kernel.
     pub receive_buffer: Option<usize>,
+}
+
+/// Maximum number of open connections of one source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PerSource {
+    /// A quarter of those of all sources: no source shuts out the others, and an application server with a pool
+    /// of connections is not cut.
+    Quarter,
+    /// This number.
+    AtMost(usize),
+    /// No limit.
+    Unlimited,
+}
+
+impl PerSource {
+    /// The number, where all sources together have `connections`; `None`: no limit.
+    pub fn most(self, connections: usize) -> Option<usize> {
+        match self {
+            Self::Quarter => Some((connections / 4).max(1)),
+            Self::AtMost(most) => Some(most),
+            Self::Unlimited => None,
+        }
+    }
 }
 
 /// When TCP probes an idle client (keep-alive).
@@ -41,7 +64,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             connections: 4096,
-            per_source: Some(64),
+            per_source: PerSource::Quarter,
             per_source_rate: None,
             handshake: Duration::from_secs(10),
             idle: None,

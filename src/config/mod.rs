@@ -29,7 +29,7 @@ pub use backends::{Backend, BackendAddress, BackendName, Backends};
 pub use command_line::{CertificateSource, CommandLine, PskOption};
 pub use host::{Destination, Host, OnTruncation, Psk};
 pub use hosts::{Hosts, Route, RouteError, RouteReason};
-pub use limits::{KeepAlive, Limits};
+pub use limits::{KeepAlive, Limits, PerSource};
 pub use listener::{Address, FallbackPolicy, Listener};
 pub use log::{Log, LogFormat, LogTo};
 pub use name_owners::PickReason;

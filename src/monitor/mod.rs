@@ -132,8 +132,8 @@ impl Monitor {
     /// Does what is due at this time.
     fn deadlines(&mut self, now: Instant) {
         self.logger.tick(now);
-        if let Some(line) = self.clients.report_refusals(now) {
-            self.logger.say(Severity::Info, &line);
+        for (severity, line) in self.clients.report_refusals(now) {
+            self.logger.say(severity, &line);
         }
         self.start_engines(now);
         self.service.tick(self.clients.len(), now);

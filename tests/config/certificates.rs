@@ -137,7 +137,7 @@ fn a_host_may_have_a_certificate_of_each_type_with_its_key_in_the_same_file() {
         .write_combined(&site.path().join("rsa.pem"));
     let outcome = site.check(&with_certificate("cert = [\"ecdsa.pem\", \"rsa.pem\"]\n"));
     outcome.is_fine();
-    assert_eq!(outcome.stdout, "ok: 1 listener, 1 host, 2 certificates\n");
+    assert_eq!(outcome.summary(), "ok: 1 listener, 1 host, 2 certificates");
 }
 
 #[test]

@@ -8,7 +8,43 @@ use crate::site::{LISTENER, Site, host, with_host};
 fn a_good_file_is_summed_up() {
     let outcome = Site::new().check(&with_host(""));
     outcome.is_fine();
-    assert_eq!(outcome.stdout, "ok: 1 listener, 1 host, 1 certificate\n");
+    assert_eq!(outcome.summary(), "ok: 1 listener, 1 host, 1 certificate");
+}
+
+#[test]
+fn the_summary_names_the_limits_that_hold() {
+    let site = Site::new();
+    for (limits, held) in [
+        (
+            "",
+            r#"connections = 4096, per-source = 1024, handshake = "10s", linger = "60s""#,
+        ),
+        (
+            "[limits]\nconnections = 100\nidle = \"30m\"\nper-source-rate = 20\n",
+            r#"connections = 100, per-source = 25, per-source-rate = 20, handshake = "10s", idle = "1800s", linger = "60s""#,
+        ),
+        (
+            "[limits]\nconnections = 2\n",
+            r#"connections = 2, per-source = 1, handshake = "10s", linger = "60s""#,
+        ),
+        (
+            "[limits]\nper-source = 7\n",
+            r#"connections = 4096, per-source = 7, handshake = "10s", linger = "60s""#,
+        ),
+        (
+            "[limits]\nper-source = 0\n",
+            r#"connections = 4096, handshake = "10s", linger = "60s""#,
+        ),
+    ] {
+        let outcome = site.check(&format!("{limits}{}", with_host("")));
+        outcome.is_fine();
+        let lines: Vec<_> = outcome.stdout.lines().collect();
+        assert_eq!(lines[1..], [format!("limits: {held}")], "{limits}");
+    }
+    // One connection has no limit on many.
+    let outcome = site.run_with(&with_host(""), &["--check", "--inetd"]);
+    let line = "\nlimits: handshake = \"10s\", linger = \"60s\"\n";
+    assert!(outcome.stdout.ends_with(line), "{}", outcome.stdout);
 }
 
 #[test]
@@ -373,8 +409,8 @@ fn five_thousand_hosts_load() {
     let outcome = site.check(&text);
     outcome.is_fine();
     assert_eq!(
-        outcome.stdout,
-        "ok: 1 listener, 5000 hosts, 1 certificate\n"
+        outcome.summary(),
+        "ok: 1 listener, 5000 hosts, 1 certificate"
     );
     let outcome = site.run_with(&text, &["--explain", "h4321.a.example"]);
     assert!(

@@ -46,8 +46,8 @@ fn a_command_line_authenticates_by_keys_by_certificates_or_by_both() {
         let outcome = check(&site, args);
         outcome.is_fine();
         assert_eq!(
-            outcome.stdout,
-            format!("ok: 1 listener, 1 host, {summary}\n")
+            outcome.summary(),
+            format!("ok: 1 listener, 1 host, {summary}")
         );
     }
     let outcome = check(&site, &["-k", "a.psk", "--self-signed", "localhost"]);
@@ -187,5 +187,8 @@ fn a_psk_file_may_come_through_a_pipe() {
         .output()
         .unwrap();
     let said = String::from_utf8_lossy(&ran.stdout);
-    assert_eq!(said, "ok: 1 listener, 1 host, 1 PSK identity\n");
+    assert!(
+        said.starts_with("ok: 1 listener, 1 host, 1 PSK identity\n"),
+        "{said}"
+    );
 }

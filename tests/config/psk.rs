@@ -81,12 +81,15 @@ fn a_host_authenticates_by_certificates_by_keys_or_by_both() {
     let site = site(&format!("# identities\n\na:{KEY}\nb:{OTHER}::sha384\r\n"));
     let outcome = site.check(&with_psk(""));
     outcome.is_fine();
-    assert_eq!(outcome.stdout, "ok: 1 listener, 1 host, 2 PSK identities\n");
+    assert_eq!(
+        outcome.summary(),
+        "ok: 1 listener, 1 host, 2 PSK identities"
+    );
     let outcome = site.check(&with_host(PSK));
     outcome.is_fine();
     assert_eq!(
-        outcome.stdout,
-        "ok: 1 listener, 1 host, 1 certificate, 2 PSK identities\n"
+        outcome.summary(),
+        "ok: 1 listener, 1 host, 1 certificate, 2 PSK identities"
     );
     let outcome = site.run_with(&with_host(PSK), &["--explain", "a.example"]);
     let (certificate, psk) = (site.path().join("a.pem"), path(&site));
@@ -248,8 +251,8 @@ fn a_psk_file_of_many_hosts_is_read_once() {
     let outcome = site.check(&two(""));
     outcome.is_fine();
     assert_eq!(
-        outcome.stdout,
-        "ok: 1 listener, 2 hosts, 2 PSK identities\n"
+        outcome.summary(),
+        "ok: 1 listener, 2 hosts, 2 PSK identities"
     );
     write_secret(&path(&site), &format!("a:{KEY}\nb\n"));
     let message = "unable to use line: no key; write identity:hexkey[:user[:hash]]";

@@ -89,6 +89,11 @@ impl Outcome {
         self
     }
 
+    /// The first line of the summary: what there is.
+    pub(crate) fn summary(&self) -> &str {
+        self.stdout.lines().next().unwrap_or_default()
+    }
+
     /// Fails unless the configuration was refused with this message, at the line that contains `word`.
     #[track_caller]
     pub(crate) fn refuses(&self, word: &str, message: &str) -> &Self {

@@ -95,7 +95,7 @@ fn a_key_belongs_to_the_certificate_before_it() {
         "cat",
     ]);
     outcome.is_fine();
-    assert_eq!(outcome.stdout, "ok: 1 listener, 1 host, 2 certificates\n");
+    assert_eq!(outcome.summary(), "ok: 1 listener, 1 host, 2 certificates");
 }
 
 #[test]

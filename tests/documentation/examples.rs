@@ -5,7 +5,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use tlssrv::config::{self, Config, ConfigSource, Destination, Form, Options, RunAs, Trace};
+use tlssrv::config::{
+    self, Config, ConfigSource, Destination, Form, Options, PerSource, RunAs, Trace,
+};
 use tlssrv_testing::examples::{
     Programs, assert_passes_check, has_suffix, known_keys, options_in, options_of_help, site_of,
 };
@@ -92,10 +94,14 @@ fn etc() -> PathBuf {
 
 /// Everything in a configuration that does not come from other files.
 fn shown(config: &Config) -> String {
+    // A quarter is a number, too.
+    let mut limits = config.limits.clone();
+    let per_source = limits.per_source.most(limits.connections);
+    limits.per_source = per_source.map_or(PerSource::Unlimited, PerSource::AtMost);
     // Where there is no user "tlssrv", root has another default.
     let mut text = format!(
-        "{} {:?} {:?} {:?}",
-        config.engines, config.log, config.limits, config.listeners
+        "{} {:?} {limits:?} {:?}",
+        config.engines, config.log, config.listeners
     );
     for host in config.hosts.iter() {
         let psk = host

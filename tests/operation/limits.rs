@@ -3,6 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::Signal;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrIn, bind, connect, socket};
 use std::os::fd::AsRawFd;
 
@@ -37,7 +38,7 @@ fn leave(mut client: Client) {
 
 #[test]
 fn a_client_over_connections_is_closed_and_a_later_one_is_served() {
-    let server = limited("connections = 2");
+    let server = limited("connections = 2\nper-source = 0");
     let mut first = server.connect("");
     let mut second = server.connect("");
     let (bytes, _) = Socket::connect(server.address()).read_to_end();
@@ -64,13 +65,91 @@ fn the_limit_of_a_source_does_not_affect_others() {
 }
 
 #[test]
-fn a_source_may_have_64_connections_by_default() {
-    let server = limited("");
-    let clients: Vec<Socket> = (0..64).map(|_| Socket::connect(server.address())).collect();
-    let (bytes, _) = Socket::connect(server.address()).read_to_end();
-    assert_eq!(bytes, b"");
-    drop(clients);
+fn a_source_may_have_a_quarter_of_all_connections_by_default() {
+    let server = limited("connections = 12");
+    let clients: Vec<Client> = (0..3).map(|_| server.connect("")).collect();
+    assert!(!is_served(&server));
+    let mut other = Dial::new().over(from(Ipv4Addr::new(127, 0, 0, 2), server.address()), "");
+    other.echoes();
+    clients.into_iter().for_each(leave);
     eventually("room for another", || is_served(&server).then_some(()));
+}
+
+#[test]
+fn a_pool_of_200_connections_from_one_source_is_served_without_any_limit_in_the_table() {
+    let server = limited("");
+    let pool: Vec<Client> = (0..200).map(|_| server.connect("")).collect();
+    for mut client in pool {
+        client.echoes();
+    }
+    let refused = |line: &String| line.contains("refused");
+    assert!(!server.lines().iter().any(refused));
+}
+
+#[test]
+fn the_first_refusal_by_a_limit_is_a_notice_that_names_the_key_to_change() {
+    for (limits, key, why) in [
+        (
+            "connections = 1",
+            "connections in [limits]",
+            "1 connections are open",
+        ),
+        (
+            "connections = 4",
+            "per-source in [limits]",
+            "1 connections from there are open",
+        ),
+        (
+            "per-source = 1",
+            "per-source in [limits]",
+            "1 connections from there are open",
+        ),
+        (
+            "per-source-rate = 1",
+            "per-source-rate in [limits]",
+            "1 connections have come from there within a second",
+        ),
+    ] {
+        let server = limited(limits);
+        let mut only = server.connect("");
+        let is_notice = |line: &str| line.contains(" notice refused 127.0.0.1: ");
+        eventually("a refusal", || {
+            for _ in 0..20 {
+                let _ = Socket::connect(server.address()).read_to_end();
+            }
+            server.lines().iter().find(|line| is_notice(line)).cloned()
+        });
+        server.wait_for_line("the count", |line| line.contains("over a limit"));
+        only.echoes();
+        let lines = server.lines();
+        let notices: Vec<_> = lines.iter().filter(|line| is_notice(line)).collect();
+        assert_eq!(notices.len(), 1, "{notices:?}");
+        assert!(notices[0].contains(key), "{notices:?}");
+        assert!(notices[0].contains(why), "{notices:?}");
+    }
+}
+
+#[test]
+fn after_a_reload_each_limit_has_a_first_refusal_again() {
+    let server = limited("connections = 1");
+    let _only = server.connect("");
+    let notices = || {
+        let lines = server.lines();
+        let notices = lines
+            .iter()
+            .filter(|line| line.contains(" notice refused "));
+        notices.count()
+    };
+    let refused = |count| {
+        eventually("a notice", || {
+            let _ = Socket::connect(server.address()).read_to_end();
+            (notices() == count).then_some(())
+        });
+    };
+    refused(1);
+    server.signal(Signal::SIGHUP);
+    server.wait_for_line("it has reloaded", |line| line.ends_with(" reloaded"));
+    refused(2);
 }
 
 #[test]
@@ -109,6 +188,11 @@ fn the_limit_of_a_host_does_not_affect_others() {
     assert_eq!(
         (line.value("host"), line.value("end")),
         ("small.example", "refused")
+    );
+    let notice = server.wait_for_line("a notice", |line| line.contains(" notice refused "));
+    assert!(
+        notice.contains("a client of host small.example") && notice.contains("its [[host]]"),
+        "{notice}"
     );
     leave(first);
     eventually("room at the host", || {

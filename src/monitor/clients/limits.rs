@@ -23,7 +23,7 @@ const IDLE_SOURCES: usize = 1024;
 pub(super) struct Source(IpAddr);
 
 /// The limit for which a client is refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(in crate::monitor) enum LimitExceeded {
     Connections,
     PerSource,
@@ -121,7 +121,7 @@ impl AdmissionControl {
         now: Instant,
     ) -> Result<(), LimitExceeded> {
         let over = match open < capacity {
-            true => source.and_then(|source| self.enter(source, limits, now)),
+            true => source.and_then(|source| self.enter(source, limits, capacity, now)),
             false => Some(LimitExceeded::Connections),
         };
         if let Some(over) = over {
@@ -137,9 +137,10 @@ impl AdmissionControl {
         &mut self,
         source: Source,
         limits: &Limits,
+        capacity: usize,
         now: Instant,
     ) -> Result<(), LimitExceeded> {
-        let over = self.enter(source, limits, now);
+        let over = self.enter(source, limits, capacity, now);
         if let Some(over) = over {
             self.refuse(over, Some(source), now);
         }
@@ -151,7 +152,13 @@ impl AdmissionControl {
         self.refused.count(over, source, now);
     }
 
-    fn enter(&mut self, source: Source, limits: &Limits, now: Instant) -> Option<LimitExceeded> {
+    fn enter(
+        &mut self,
+        source: Source,
+        limits: &Limits,
+        capacity: usize,
+        now: Instant,
+    ) -> Option<LimitExceeded> {
         if self.sources.len() >= IDLE_SOURCES && self.sources.len() == self.sources.capacity() {
             self.sources
                 .retain(|_, usage| usage.open > 0 || !usage.is_past(now));
@@ -165,7 +172,8 @@ impl AdmissionControl {
             usage.second = now;
             usage.new = 0;
         }
-        if limits.per_source.is_some_and(|most| usage.open >= most) {
+        let per_source = limits.per_source.most(capacity);
+        if per_source.is_some_and(|most| usage.open >= most) {
             return Some(LimitExceeded::PerSource);
         }
         if limits.per_source_rate.is_some_and(|most| usage.new >= most) {
@@ -263,6 +271,7 @@ impl fmt::Display for Refused {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::PerSource;
 
     fn source(address: &str) -> Source {
         Source::of(address.parse().unwrap())
@@ -280,7 +289,7 @@ mod tests {
     #[test]
     fn each_limit_refuses_and_recovers() {
         let limits = Limits {
-            per_source: Some(2),
+            per_source: PerSource::AtMost(2),
             per_source_rate: Some(3),
             ..Limits::default()
         };

@@ -50,9 +50,12 @@ impl Clients {
         client.load_balancer = load_balancer.map(|(peer, _)| peer);
         let source = Source::of(addresses.0.ip());
         let limits = &client.generation.config.limits;
-        let admitted = self.control.identify(source, limits, now);
-        if admitted.is_ok() {
-            client.source = Some(source);
+        let admitted = (self.control).identify(source, limits, self.capacity, now);
+        match admitted {
+            Ok(()) => client.source = Some(source),
+            Err(limit) => {
+                (self.first_refusals).note(limit, Some(source), limits, self.capacity);
+            }
         }
         Ok(admitted)
     }
@@ -81,8 +84,9 @@ impl Clients {
             return Err(Violation::UnexpectedHost(id, host));
         };
         let admitted = self.control.enter_host(key, most);
-        if admitted.is_ok() {
-            client.admitted_to = Some(host);
+        match admitted {
+            Err(HostFull) => self.first_refusals.note_host(key, &chosen.label, most),
+            Ok(()) => client.admitted_to = Some(host),
         }
         Ok(admitted)
     }

@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod client;
+mod first_refusals;
 mod limits;
 mod log_line;
 mod messages;
@@ -25,8 +26,9 @@ use super::socket_options::apply_limits;
 use crate::exit::Exit;
 use crate::log::Logger;
 use crate::message::Summary;
-use crate::types::{ConnectionId, EngineId, HandshakeInfo, ListenerId};
+use crate::types::{ConnectionId, EngineId, HandshakeInfo, ListenerId, Severity};
 use client::ClientSide;
+use first_refusals::FirstRefusals;
 use limits::{AdmissionControl, Source};
 use stderr::{Progress, StderrLog};
 
@@ -42,6 +44,7 @@ pub(super) struct Clients {
     /// which their line is written nevertheless.
     lingering: VecDeque<(Instant, ConnectionId)>,
     control: AdmissionControl,
+    first_refusals: FirstRefusals,
     /// Maximum number of connections.
     capacity: usize,
     next_id: ConnectionId,
@@ -66,15 +69,17 @@ impl Clients {
             commands: HashMap::new(),
             lingering: VecDeque::new(),
             control: AdmissionControl::new(),
+            first_refusals: FirstRefusals::default(),
             capacity,
             next_id: ConnectionId(1),
             last_exit: Exit::System,
         }
     }
 
-    /// Changes the maximum number of connections.
+    /// Changes the maximum number of connections, because there are new limits.
     pub(super) fn set_capacity(&mut self, capacity: usize) {
         self.capacity = capacity;
+        self.first_refusals.forget();
     }
 
     /// Number of connections.
@@ -136,7 +141,9 @@ impl Clients {
         let proxy_from = proxy_from.and_then(|listener| listener.proxy_from.as_ref());
         if proxy_from.is_some_and(|from| !from.contains(peer)) {
             let limit = LimitExceeded::ProxyFrom;
-            self.control.refuse(limit, peer.map(Source::of), now);
+            let source = peer.map(Source::of);
+            self.control.refuse(limit, source, now);
+            (self.first_refusals).note(limit, source, &config.limits, self.capacity);
             self.last_exit = Exit::Handshake;
             return Err(limit);
         }
@@ -144,7 +151,11 @@ impl Clients {
         let awaits_header = proxy_from.is_some();
         let source = peer.filter(|_| !awaits_header).map(Source::of);
         let open = (self.clients.len(), self.capacity);
-        self.control.admit(source, open, &config.limits, now)?;
+        let admitted = self.control.admit(source, open, &config.limits, now);
+        if let Err(limit) = admitted {
+            (self.first_refusals).note(limit, source, &config.limits, self.capacity);
+            return Err(limit);
+        }
         apply_limits(&incoming.socket, &config.limits);
         let id = self.next_id;
         self.next_id = id.next();
@@ -291,9 +302,12 @@ impl Clients {
         self.control.next_report()
     }
 
-    /// The line about refused clients, if one is due.
-    pub(super) fn report_refusals(&mut self, now: Instant) -> Option<String> {
-        self.control.report(now)
+    /// The lines about first refusals, and the one about refused clients if it is due.
+    pub(super) fn report_refusals(&mut self, now: Instant) -> Vec<(Severity, String)> {
+        let first = self.first_refusals.take_lines();
+        let first = first.into_iter().map(|line| (Severity::Notice, line));
+        let sum = self.control.report(now).map(|line| (Severity::Info, line));
+        first.chain(sum).collect()
     }
 
     /// The last line about refused clients.
