@@ -4,6 +4,7 @@
 use std::ffi::CString;
 use std::net::SocketAddr;
 
+use crate::process::ip_text;
 use crate::tls::names::{suite_name, version_name};
 use crate::types::{ClientCertificate, HandshakeInfo, PskIdentity, Text};
 
@@ -89,8 +90,8 @@ pub fn variables(connection: &ConnectionInfo<'_>) -> Vec<CString> {
     match connection.addresses {
         None => set("PROTO", "UNIX"),
         Some((remote, local)) => {
-            let (remote_ip, remote_port) = numeric(remote);
-            let (local_ip, local_port) = numeric(local);
+            let (remote_ip, remote_port) = (ip_text(remote), remote.port().to_string());
+            let (local_ip, local_port) = (ip_text(local), local.port().to_string());
             set("PROTO", "TCP");
             set("TCPREMOTEIP", &remote_ip);
             set("TCPREMOTEPORT", &remote_port);
@@ -164,11 +165,3 @@ fn certificate(client: Option<&ClientCertificate>, set: &mut impl FnMut(&str, &s
 
 /// Prefix of the variables for dNSName entries; their numbers follow.
 const SAN_DNS: &str = "SSL_CLIENT_SAN_DNS_";
-
-/// Address and port as numbers. An IPv4-mapped IPv6 address becomes an IPv4 address.
-fn numeric(address: SocketAddr) -> (String, String) {
-    (
-        address.ip().to_canonical().to_string(),
-        address.port().to_string(),
-    )
-}

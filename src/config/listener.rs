@@ -81,7 +81,7 @@ impl Address {
 fn likeness(bound: SocketAddr, local: SocketAddr) -> u8 {
     let (ip, local_ip) = (bound.ip().to_canonical(), local.ip().to_canonical());
     match bound.port() == local.port() {
-        true if ip == local_ip => 3,
+        true if ip == local_ip && zone(bound) == zone(local) => 3,
         true if takes(ip, local_ip) => 2,
         true => 1,
         false => 0,
@@ -91,7 +91,16 @@ fn likeness(bound: SocketAddr, local: SocketAddr) -> u8 {
 /// Whether two sockets cannot be bound to these two addresses at the same time.
 fn collide(a: SocketAddr, b: SocketAddr) -> bool {
     let same_port = a.port() == b.port() && a.port() != 0;
-    same_port && (a.ip() == b.ip() || takes(a.ip(), b.ip()) || takes(b.ip(), a.ip()))
+    let same = a.ip() == b.ip() && zone(a) == zone(b);
+    same_port && (same || takes(a.ip(), b.ip()) || takes(b.ip(), a.ip()))
+}
+
+/// The zone of a link-local address, else 0. Such an address may exist in several zones (RFC 4007 §6).
+fn zone(address: SocketAddr) -> u32 {
+    match address {
+        SocketAddr::V4(_) => 0,
+        SocketAddr::V6(address) => address.scope_id(),
+    }
 }
 
 /// Whether a socket that is bound to an unspecified address also accepts connections to the other
@@ -117,6 +126,8 @@ mod tests {
         assert!(!overlapping("127.0.0.1:1", "127.0.0.2:1"));
         assert!(!overlapping("127.0.0.1:1", "127.0.0.1:2"));
         assert!(!overlapping("127.0.0.1:0", "127.0.0.1:0"));
+        assert!(overlapping("[fe80::1%1]:1", "[fe80::1%1]:1"));
+        assert!(!overlapping("[fe80::1%1]:1", "[fe80::1%2]:1"));
     }
 
     #[test]

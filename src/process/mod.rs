@@ -4,6 +4,7 @@
 //! thread, so `fork` and `clone` leave no lock behind that another thread held.
 #![expect(unsafe_code, reason = "system calls that no safe interface covers")]
 
+mod address;
 mod channel;
 mod descriptors;
 mod fork;
@@ -14,6 +15,7 @@ pub mod socket;
 mod spawn;
 mod wait;
 
+pub use address::{address_text, ip_text};
 pub use channel::{Channel, MAX_DESCRIPTORS, Received};
 pub use descriptors::{Standard, null_standard, raise_descriptor_limit, take_standard};
 pub use fork::{Forked, exit_now, fork_engine};

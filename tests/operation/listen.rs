@@ -1,9 +1,16 @@
 //! Listeners: TCP, Unix-domain sockets, several at once, and addresses in use.
 
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+use std::fs::File;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6, TcpListener};
 use std::os::unix::net::UnixListener;
 use std::process::{Command, Stdio};
+use std::thread;
 
+use nix::net::if_::if_nametoindex;
+use nix::sched::{CloneFlags, setns};
+
+use tlssrv_testing::account::is_root;
+use tlssrv_testing::programs::{missing, program};
 use tlssrv_testing::{Client, Dial, Server, Site, Socket, skip, tlssrv_path};
 
 #[test]
@@ -41,6 +48,68 @@ fn the_unspecified_ipv6_address_takes_ipv4_and_ipv6() {
     );
     // Not ::ffff:127.0.0.1
     assert_eq!(lines[1].value("peer"), here.to_string());
+}
+
+#[test]
+fn an_ipv4_mapped_address_is_the_ipv4_address() {
+    let server = Server::start(&["--listen", "[::ffff:127.0.0.1]:0", "-c", "cert.pem", "cat"]);
+    let address = server.address();
+    assert_eq!(address.ip(), Ipv4Addr::LOCALHOST);
+    let mut client = server.connect("a.example");
+    echoes(&mut client);
+    assert_eq!(
+        server.wait_for_connection().value("listen"),
+        "[::ffff:127.0.0.1]:0"
+    );
+    let every = Server::start(&["--listen", "[::ffff:0.0.0.0]:0", "-c", "cert.pem", "cat"]);
+    let port = every.address().port();
+    let mut client = Client::connect((Ipv4Addr::LOCALHOST, port).into(), "a.example");
+    echoes(&mut client);
+}
+
+#[test]
+fn a_link_local_client_keeps_its_zone_in_the_variables_and_in_the_log() {
+    if missing(&["ip", "unshare"]) {
+        return;
+    }
+    if !is_root() {
+        return skip("only root can have network interfaces of its own");
+    }
+    // Two ends of a cable; the client is at the other one.
+    const CABLE: &str = "
+        ip link add here type veth peer name there &&
+        ip address add fe80::1/64 dev here nodad && ip address add fe80::2/64 dev there nodad &&
+        ip link set here up && ip link set there up && ip link set lo up && exec \"$0\" \"$@\"
+    ";
+    let script = "echo $REMOTE_ADDR $TCPREMOTEIP $REMOTE_HOST $TCPLOCALIP";
+    let mut command = program("unshare");
+    command
+        .args(["--net", "sh", "-c", CABLE, tlssrv_path()])
+        .args(["--listen", "[fe80::1%here]:0", "--listen", "[::]:0"])
+        .args(["-c", "cert.pem", "sh", "-c", script]);
+    let server = Server::run(Site::new(), &mut command);
+    let network = format!("/proc/{}/ns/net", server.pid());
+    for listen in &server.listens {
+        let port = listen.parse::<SocketAddr>().unwrap().port();
+        let network = File::open(&network).unwrap();
+        // A thread of its own, since it moves to another network for good.
+        let connect = move || {
+            setns(network, CloneFlags::CLONE_NEWNET).unwrap();
+            let there = if_nametoindex("there").unwrap();
+            let server = SocketAddrV6::new("fe80::1".parse().unwrap(), port, 0, there);
+            let mut client = Client::connect(server.into(), "a.example");
+            let line = client.read_line();
+            client.close();
+            (line, client.socket.local_address().port())
+        };
+        let (line, port) = thread::spawn(connect).join().unwrap();
+        let remote = "fe80::2%here";
+        assert_eq!(line, format!("{remote} {remote} {remote} fe80::1%here"));
+        let peer = format!(" peer=[{remote}]:{port} ");
+        server.wait_for_line("this client", |line| {
+            line.contains(&peer) && line.ends_with(" end=closed")
+        });
+    }
 }
 
 #[test]

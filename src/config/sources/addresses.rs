@@ -2,7 +2,7 @@
 #![forbid(unsafe_code)]
 
 use std::fmt;
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
@@ -49,7 +49,11 @@ pub(in crate::config) fn parse(text: &str, base: &Path) -> Result<Address, NoAdd
         .to_socket_addrs()
         .map_err(|e| NoAddress::Unresolved(cause(&e)))?;
     let mut addresses: Vec<SocketAddr> = Vec::new();
-    for address in found {
+    for mut address in found {
+        // A socket for an IPv4-mapped IPv6 address would have to be an IPv6 socket that accepts IPv4.
+        if let IpAddr::V4(ip) = address.ip().to_canonical() {
+            address.set_ip(ip.into());
+        }
         if !addresses.contains(&address) {
             addresses.push(address);
         }
@@ -119,6 +123,16 @@ mod tests {
         assert_eq!(tcp("192.0.2.1:993"), ["192.0.2.1:993".parse().unwrap()]);
         assert_eq!(tcp("[2001:db8::1]:0"), ["[2001:db8::1]:0".parse().unwrap()]);
         assert_eq!(tcp(":993"), ["[::]:993".parse().unwrap()]);
+        for (mapped, ipv4) in [
+            ("[::ffff:192.0.2.1]:993", "192.0.2.1:993"),
+            ("[::ffff:0.0.0.0]:993", "0.0.0.0:993"),
+        ] {
+            assert_eq!(tcp(mapped), [ipv4.parse().unwrap()]);
+        }
+        assert_eq!(
+            tcp("[fe80::1%lo]:993"),
+            ["[fe80::1%1]:993".parse().unwrap()]
+        );
         assert_eq!(
             parse("unix:x.sock", Path::new("/run")),
             Ok(Address::Unix("/run/x.sock".into()))

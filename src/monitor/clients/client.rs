@@ -16,7 +16,7 @@ use crate::config::{BackendAddress, Host, OnTruncation};
 use crate::environment::{ConnectionInfo, variables};
 use crate::message::Summary;
 use crate::monitor::generation::Generation;
-use crate::process::LaunchError;
+use crate::process::{LaunchError, address_text};
 use crate::proxy;
 use crate::tls::names::{suite_name, version_name};
 use crate::types::{EngineId, HandshakeInfo, HostId, ListenerId};
@@ -121,7 +121,7 @@ impl Client {
 
     /// The address of the client, as the log shows it; `unix` for a Unix-domain socket.
     pub(in crate::monitor) fn peer(&self) -> String {
-        let peer = self.addresses.map(|(peer, _)| canonical(peer).to_string());
+        let peer = self.addresses.map(|(peer, _)| address_text(peer));
         peer.unwrap_or_else(|| "unix".to_owned())
     }
 
@@ -225,9 +225,4 @@ impl Client {
         };
         proxy::header(version, &about)
     }
-}
-
-/// An IPv4-mapped IPv6 address as the IPv4 address that it stands for.
-pub(super) fn canonical(address: SocketAddr) -> SocketAddr {
-    SocketAddr::new(address.ip().to_canonical(), address.port())
 }

@@ -7,11 +7,11 @@ use nix::errno::Errno;
 use nix::sys::wait::WaitStatus;
 use serde_json::Value;
 
-use super::client::{Client, ClientSide, PlaintextSide, canonical};
+use super::client::{Client, ClientSide, PlaintextSide};
 use crate::exit::Exit;
 use crate::log::{Allowance, Fields, Logger};
 use crate::message::{End, Summary};
-use crate::process::{LaunchError, Step, exit_text};
+use crate::process::{LaunchError, Step, address_text, exit_text};
 use crate::tls::names::{group_name, suite_name, version_name};
 use crate::types::Severity;
 
@@ -48,7 +48,7 @@ impl Client {
         let mut set = |key, value: Option<Value>| fields.extend(value.map(|value| (key, value)));
         set("id", Some(self.name.as_str().into()));
         set("peer", Some(self.peer().into()));
-        let proxy = self.load_balancer.map(|proxy| canonical(proxy).to_string());
+        let proxy = self.load_balancer.map(address_text);
         set("proxy", proxy.map(Into::into));
         let listener = self.generation.listener_name(self.listener);
         set("listen", listener.map(Into::into));
