@@ -16,7 +16,7 @@ use crate::config::{
 };
 use crate::tls::hello::ProtocolNames;
 use crate::tls::psk::Modes;
-use crate::types::{ServerName, server_name};
+use crate::types::{InvalidName, ServerName, server_name};
 
 /// The request of a command line.
 pub enum Request {
@@ -308,8 +308,16 @@ fn psk(cli: &Cli) -> Result<Option<PskOption>, Error> {
 fn explained(name: &str) -> Result<Option<ServerName>, Error> {
     match name {
         "" => Ok(None),
-        name => server_name(name).map(Some).map_err(|_| {
-            let message = format!("no client can ask for {name:?}: it is not a host name");
+        name => server_name(name).map(Some).map_err(|error| {
+            let message = match error {
+                InvalidName::IpAddress => {
+                    format!("no client can ask for {name:?}: it is not a host name")
+                }
+                InvalidName::NotDns => format!(
+                    "{name:?} is not a host name: a client that asks for it gets the default host where \
+                     unknown-name is \"default\", and is rejected with illegal_parameter elsewhere"
+                ),
+            };
             usage(ErrorKind::ValueValidation, &message)
         }),
     }

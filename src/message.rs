@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use zeroize::Zeroizing;
 
 use crate::tls::tickets::TicketKeys;
-use crate::types::{ConnectionId, HandshakeInfo, HostId, ListenerId, Severity, Stdio};
+use crate::types::{ConnectionId, HandshakeInfo, HostId, ListenerId, Severity, Stdio, UnfitName};
 
 /// Longest text that an engine sends, in bytes: a reason or a line for the log.
 pub const MAX_TEXT: usize = 4096;
@@ -137,6 +137,8 @@ pub struct Summary {
     pub host: Option<HostId>,
     /// Facts that the handshake established.
     pub handshake: Option<HandshakeInfo>,
+    /// The name that the client asked for, if no host can have it, and the client was served nevertheless.
+    pub unfit_name: Option<UnfitName>,
     /// Plaintext bytes from the client that the program has taken.
     pub received: u64,
     /// Plaintext bytes from the program that were sent to the client.
@@ -151,6 +153,7 @@ impl Summary {
         Self {
             host: None,
             handshake: None,
+            unfit_name: None,
             received: 0,
             sent: 0,
             end,

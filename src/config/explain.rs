@@ -181,6 +181,7 @@ fn quoted<'a>(names: impl Iterator<Item = &'a [u8]>) -> String {
 fn rejection(error: RouteError) -> &'static str {
     match error {
         RouteError::UnknownName => "is rejected with unrecognized_name: no host has the name",
+        RouteError::UnfitName => "is rejected with illegal_parameter: no host can have the name",
         RouteError::MissingName => "is rejected with missing_extension: no default host for it",
         RouteError::NoProtocol { .. } => {
             "is rejected with no_application_protocol: no host of the name has such a protocol"

@@ -45,6 +45,8 @@ pub enum RouteReason {
 pub enum RouteError {
     /// No host on this listener has the name.
     UnknownName,
+    /// The client sent a name that is no DNS name, and the listener has no default host or rejects unknown names.
+    UnfitName,
     /// The client sent no name, and the listener has no default host or rejects such clients.
     MissingName,
     /// No host that has the name lists a protocol which the client offers.
@@ -81,20 +83,26 @@ impl Hosts {
         name: Option<&ServerName>,
         offered: &ProtocolNames,
     ) -> Result<Route, RouteError> {
-        let found = self
-            .tables
-            .get(listener.index())
-            .and_then(|table| table.find(name));
+        let table = self.tables.get(listener.index());
+        let found = table.and_then(|table| table.find(name));
         let (owners, why) = found.ok_or(match name {
             Some(_) => RouteError::UnknownName,
             None => RouteError::MissingName,
         })?;
-        match owners.choose(offered) {
-            Some((host, pick)) => Ok(Route { host, why, pick }),
-            None => Err(RouteError::NoProtocol {
-                only: owners.only(),
-            }),
-        }
+        choose(owners, why, offered)
+    }
+
+    /// Finds the host for a client that sends a name which is no DNS name, and offers these protocols. Such a name
+    /// counts as unknown.
+    pub fn route_unfit(
+        &self,
+        listener: ListenerId,
+        offered: &ProtocolNames,
+    ) -> Result<Route, RouteError> {
+        let table = self.tables.get(listener.index());
+        let found = table.and_then(RoutingTable::unknown);
+        let (owners, why) = found.ok_or(RouteError::UnfitName)?;
+        choose(owners, why, offered)
     }
 
     /// The host with this id.
@@ -105,6 +113,20 @@ impl Hosts {
     /// All hosts, in the order of the file.
     pub fn iter(&self) -> impl Iterator<Item = &Host> {
         self.hosts.iter()
+    }
+}
+
+/// Chooses one of the hosts that a rule leads to.
+fn choose(
+    owners: &NameOwners,
+    why: RouteReason,
+    offered: &ProtocolNames,
+) -> Result<Route, RouteError> {
+    match owners.choose(offered) {
+        Some((host, pick)) => Ok(Route { host, why, pick }),
+        None => Err(RouteError::NoProtocol {
+            only: owners.only(),
+        }),
     }
 }
 
@@ -209,6 +231,11 @@ impl RoutingTable {
                 RouteReason::Wildcard(NamePattern::Wildcard(base.clone())),
             ));
         }
+        self.unknown()
+    }
+
+    /// The hosts for a name that no host has, and the rule.
+    fn unknown(&self) -> Option<(&NameOwners, RouteReason)> {
         self.fallback(self.unknown_name, RouteReason::DefaultForUnknown)
     }
 

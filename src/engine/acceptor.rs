@@ -68,7 +68,12 @@ impl Acceptor {
             (Some(psk), None) => Some(Session::psk(Arc::clone(psk))),
             (Some(psk), Some(_)) if psk.accepts(hello) => Some(Session::psk(Arc::clone(psk))),
             (_, Some(certificates)) => {
-                Session::certificates(Arc::clone(certificates), self.clients.clone()).ok()
+                let clients = self.clients.clone();
+                let session = Session::certificates(Arc::clone(certificates), clients).ok()?;
+                Some(match hello.unfit_name {
+                    Some(_) => session.without_name(),
+                    None => session,
+                })
             }
             (None, None) => None,
         }

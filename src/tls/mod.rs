@@ -3,16 +3,19 @@
 
 pub mod alert;
 pub mod client;
+mod disguise;
 pub mod hello;
 mod hmac;
 pub mod names;
 pub mod profile;
 pub mod provider;
 pub mod psk;
+mod records;
 pub mod server_certificate;
 pub mod session;
 mod show_hello;
 mod stage;
 pub mod staple;
 pub mod tickets;
+mod transcript;
 mod wire;

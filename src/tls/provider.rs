@@ -20,6 +20,7 @@ use rustls::{
 };
 
 use super::hmac::hkdf;
+use super::transcript;
 
 /// The provider of every server configuration: created once, and never freed.
 pub fn provider() -> Arc<CryptoProvider> {
@@ -56,11 +57,12 @@ thread_local! {
     static REPLACEMENT: Cell<Option<AlertDescription>> = const { Cell::new(None) };
 }
 
-/// The same suite with an AEAD that records alerts and [a quicker HKDF](super::hmac).
+/// The same suite with an AEAD that records alerts, [a quicker HKDF](super::hmac) and [the transcript hash of what the
+/// client has sent](super::transcript).
 fn watched(suite: SupportedCipherSuite) -> SupportedCipherSuite {
     let common = |common: &CipherSuiteCommon| CipherSuiteCommon {
         suite: common.suite,
-        hash_provider: common.hash_provider,
+        hash_provider: transcript::hash(common.hash_provider),
         confidentiality_limit: common.confidentiality_limit,
     };
     match suite {

@@ -14,16 +14,16 @@ use rustls::unbuffered::{
 use rustls::{AlertDescription, HandshakeKind, ServerConfig};
 
 use super::client::{Certificate, Verifier};
+use super::disguise::Disguise;
+use super::records::{record_length, whole_records};
 pub use super::stage::Stage;
-use super::{alert, psk};
+use super::{alert, psk, transcript};
 use crate::types::{Buffer, HandshakeInfo};
 
 /// Bytes of a record besides its plaintext: header, content type, explicit nonce and tag.
 const RECORD_OVERHEAD: usize = 5 + 1 + 8 + 16;
 /// Plaintext bytes in a full record (RFC 8446 §5.1).
 const RECORD: usize = 16 * 1024;
-/// The longest ciphertext record that a peer may send (RFC 5246 §6.2.3).
-const MAX_CIPHERTEXT: usize = RECORD + 2048;
 /// Room for what goes out before a record of ours, such as a KeyUpdate.
 const HEADROOM: usize = 1024;
 
@@ -38,6 +38,8 @@ pub struct Session {
     closed: bool,
     /// Verifier of the client's certificate, for when the session is a resumed one.
     resumption_verifier: Option<Arc<Verifier>>,
+    /// Disguise of the ClientHello, until the handshake is complete.
+    disguise: Option<Box<Disguise>>,
 }
 
 /// The TLS implementation of a session.
@@ -75,6 +77,15 @@ impl Session {
         })
     }
 
+    /// The same session for a client whose server name is no DNS name, which rustls is not shown.
+    #[must_use]
+    pub fn without_name(self) -> Self {
+        Self {
+            disguise: Some(Box::new(Disguise::new())),
+            ..self
+        }
+    }
+
     /// Begins a session in which both sides authenticate with a pre-shared key.
     pub fn psk(config: Arc<psk::Config>) -> Self {
         Self::with(Engine::Psk(psk::ServerConnection::new(config)))
@@ -87,6 +98,7 @@ impl Session {
             seen: 0,
             closed: false,
             resumption_verifier: None,
+            disguise: None,
         }
     }
 
@@ -107,7 +119,8 @@ impl Session {
         plaintext: &mut Buffer,
         ciphertext: &mut Buffer,
     ) -> Result<Stage, Failure> {
-        let whole = self.seen + whole_records(input.filled().get(self.seen..).unwrap_or_default());
+        let unseen = whole_records(input.filled().get(self.seen..).unwrap_or_default());
+        let whole = self.seen + self.hide_name(input, unseen);
         let mut start = 0;
         self.pending = Vec::new();
         let mut turn = || loop {
@@ -128,6 +141,8 @@ impl Session {
             }
             Ok(stage)
         });
+        transcript::put_back(None);
+        (self.disguise).take_if(|_| !matches!(result, Ok(Stage::Handshake)));
         let rest = input.filled().get(start..).unwrap_or_default();
         match result {
             // Data after close_notify is ignored (RFC 8446 §6.1).
@@ -149,6 +164,17 @@ impl Session {
                 Err(Failure { reason, alert })
             }
         }
+    }
+
+    /// Hides the server name if need be. Returns how many to show of `unseen`, the bytes of whole records not yet seen.
+    fn hide_name(&mut self, input: &mut Buffer, unseen: usize) -> usize {
+        let Some(disguise) = &mut self.disguise else {
+            return unseen;
+        };
+        let records = self.seen..self.seen + unseen;
+        let shown = disguise.apply(input.filled_mut().get_mut(records).unwrap_or_default());
+        transcript::put_back(disguise.retyped());
+        shown
     }
 
     /// Verifies the client's certificate in a resumed session, which brings it along. The certificate or its CRL
@@ -371,25 +397,3 @@ impl fmt::Display for Error {
 }
 
 type Traffic<'c> = WriteTraffic<'c, ServerConnectionData>;
-
-/// Bytes at the front of `records` that are whole records. Bytes that cannot be a record header count as one, so
-/// that rustls sees them and answers.
-fn whole_records(records: &[u8]) -> usize {
-    let mut whole = 0;
-    while let Some(length) = record_length(records.get(whole..).unwrap_or_default()) {
-        whole += length;
-    }
-    whole
-}
-
-/// Bytes of the record at the front of `records`; `None`: it is not whole.
-fn record_length(records: &[u8]) -> Option<usize> {
-    let [_, _, _, high, low, payload @ ..] = records else {
-        return None;
-    };
-    let length = usize::from(u16::from_be_bytes([*high, *low]));
-    match length {
-        0..=MAX_CIPHERTEXT => (length <= payload.len()).then_some(5 + length),
-        _ => Some(records.len()),
-    }
-}

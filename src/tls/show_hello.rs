@@ -24,6 +24,9 @@ impl fmt::Display for ClientHello {
         if let Some(name) = &self.server_name {
             write!(f, " name={name}")?;
         }
+        if let Some(name) = &self.unfit_name {
+            write!(f, " name={name}")?;
+        }
         if !self.alpn.is_empty() {
             write!(f, " alpn=")?;
             list(

@@ -14,6 +14,7 @@ mod psk_identity;
 mod server_name;
 mod severity;
 mod stdio;
+mod unfit_name;
 
 pub use buffer::Buffer;
 pub use client_certificate::{ClientCertificate, InvalidText, Text};
@@ -25,3 +26,4 @@ pub use psk_identity::{InvalidPskIdentity, PskIdentity};
 pub use server_name::{InvalidName, ServerName};
 pub use severity::Severity;
 pub use stdio::Stdio;
+pub use unfit_name::{OverlongName, UnfitName};

@@ -225,3 +225,26 @@ fn version_2_names_the_identity_of_a_pre_shared_key() {
     let ssl = header.ssl().unwrap();
     assert!(ssl.verify() != 0 && ssl.cn().is_none());
 }
+
+#[test]
+fn version_2_leaves_out_a_name_that_no_host_can_have() {
+    if missing(&["openssl"]) {
+        return;
+    }
+    let backend = Backend::new();
+    let host = connect(&[&backend.address()], "proxy-protocol = \"v2\"");
+    let server = Server::with_config(&table("unknown-name = \"default\"", &host));
+    let client = Daemon::start(
+        program("openssl")
+            .args(["s_client", "-quiet", "-servername", "a.test:443"])
+            .args(["-connect", &server.address().to_string()])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null()),
+    );
+    let mut socket = backend.accept();
+    let header = header(&mut socket);
+    assert_eq!(header.authority(), None);
+    assert_eq!(header.ssl().unwrap().version(), Some("TLSv1.3"));
+    drop((socket, client));
+}

@@ -97,6 +97,15 @@ fn a_name_that_no_client_can_send_is_wrong_usage() {
 }
 
 #[test]
+fn explain_says_what_becomes_of_a_name_that_no_host_can_have() {
+    let outcome = Site::new().run_with(&with_host(""), &["--explain", "a.test:443"]);
+    assert_eq!(outcome.status, Some(100));
+    let message = "\"a.test:443\" is not a host name: a client that asks for it gets the default host where \
+                   unknown-name is \"default\", and is rejected with illegal_parameter elsewhere";
+    assert!(outcome.stderr.contains(message), "{}", outcome.stderr);
+}
+
+#[test]
 fn a_command_line_is_explained_too() {
     let outcome = Site::new().run(&[
         "-c",

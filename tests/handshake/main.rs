@@ -19,4 +19,5 @@ mod staple;
 mod tickets;
 mod timeouts;
 mod tls;
+mod unfit;
 mod wire;

@@ -11,7 +11,7 @@ use crate::engine::{Scratch, Shared};
 use crate::message::{End, bounded};
 use crate::process::socket::{self, Fin, Read};
 use crate::tls::alert;
-use crate::tls::hello::{ClientHello, Progress};
+use crate::tls::hello::{ClientHello, HelloError, Progress};
 use crate::tls::profile::Profile;
 use crate::tls::session::{Failure, Stage};
 use crate::types::{Buffer, HandshakeInfo, HostId};
@@ -60,31 +60,37 @@ impl Connection {
         if let Some(reason) = hello.refused_version(&Profile::default().spoken()) {
             return self.fail(reason, Some(AlertDescription::ProtocolVersion), shared);
         }
-        let route =
-            match shared
-                .config
-                .hosts
-                .route(self.listener, hello.server_name.as_ref(), &hello.alpn)
-            {
-                Ok(route) => route,
-                Err(RouteError::UnknownName) => {
-                    let alert = Some(AlertDescription::UnrecognisedName);
-                    return self.fail("no host has this name".to_owned(), alert, shared);
-                }
-                // RFC 8446 §9.2: "Servers requiring this extension SHOULD respond to a ClientHello lacking a
-                // "server_name" extension by terminating the connection with a "missing_extension" alert."
-                Err(RouteError::MissingName) => {
-                    let alert = Some(AlertDescription::MissingExtension);
-                    return self.fail("the client sent no server name".to_owned(), alert, shared);
-                }
-                Err(RouteError::NoProtocol { only }) => {
-                    self.host = only;
-                    let alert = Some(AlertDescription::NoApplicationProtocol);
-                    let reason = "no host of this name has a protocol that the client offers";
-                    return self.fail(reason.to_owned(), alert, shared);
-                }
-            };
+        let hosts = &shared.config.hosts;
+        let name = hello.server_name.as_ref();
+        let route = match hello.unfit_name {
+            Some(_) => hosts.route_unfit(self.listener, &hello.alpn),
+            None => hosts.route(self.listener, name, &hello.alpn),
+        };
+        let route = match route {
+            Ok(route) => route,
+            Err(RouteError::UnfitName) => {
+                let error = HelloError::InvalidServerName;
+                return self.fail(error.to_string(), error.alert(), shared);
+            }
+            Err(RouteError::UnknownName) => {
+                let alert = Some(AlertDescription::UnrecognisedName);
+                return self.fail("no host has this name".to_owned(), alert, shared);
+            }
+            // RFC 8446 §9.2: "Servers requiring this extension SHOULD respond to a ClientHello lacking a
+            // "server_name" extension by terminating the connection with a "missing_extension" alert."
+            Err(RouteError::MissingName) => {
+                let alert = Some(AlertDescription::MissingExtension);
+                return self.fail("the client sent no server name".to_owned(), alert, shared);
+            }
+            Err(RouteError::NoProtocol { only }) => {
+                self.host = only;
+                let alert = Some(AlertDescription::NoApplicationProtocol);
+                let reason = "no host of this name has a protocol that the client offers";
+                return self.fail(reason.to_owned(), alert, shared);
+            }
+        };
         self.host = Some(route.host);
+        self.unfit_name.clone_from(&hello.unfit_name);
         let host = shared.config.hosts.get(route.host);
         match host.is_some_and(|host| host.connections.is_some()) {
             true => State::AwaitingHost(Box::new(AwaitingHost {

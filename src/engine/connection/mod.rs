@@ -15,7 +15,7 @@ use super::program::ProgramStream;
 use super::relay::ByteCounts;
 use super::{Readiness, Shared};
 use crate::message::{End, Summary, Traffic};
-use crate::types::{ConnectionId, HandshakeInfo, HostId, ListenerId};
+use crate::types::{ConnectionId, HandshakeInfo, HostId, ListenerId, UnfitName};
 use state::{AwaitingProgram, Hello, State};
 
 /// A connection, from accept to the last byte.
@@ -28,6 +28,8 @@ pub(super) struct Connection {
     pub(super) deadline: Option<Instant>,
     host: Option<HostId>,
     handshake_info: HandshakeInfo,
+    /// The name that the client asked for, if no host can have it.
+    unfit_name: Option<UnfitName>,
     state: State,
     /// Plaintext bytes that were relayed until the last step.
     bytes: ByteCounts,
@@ -74,6 +76,7 @@ impl Connection {
             deadline: shared.now.checked_add(shared.config.limits.handshake),
             host: None,
             handshake_info: HandshakeInfo::default(),
+            unfit_name: None,
             state: match shared.config.listener(listener) {
                 Some(listener) if listener.proxy_from.is_some() => State::ProxyHeader(Vec::new()),
                 _ => State::Hello(Hello::new(Vec::new())),
@@ -257,6 +260,7 @@ impl Connection {
         Summary {
             host: self.host,
             handshake: Some(self.handshake_info.clone()),
+            unfit_name: self.unfit_name.clone(),
             received: self.bytes.received,
             sent: self.bytes.sent,
             end,

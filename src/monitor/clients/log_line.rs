@@ -53,7 +53,9 @@ impl Client {
         let listener = self.generation.listener_name(self.listener);
         set("listen", listener.map(Into::into));
         let server_name = handshake.server_name.as_ref();
-        set("sni", server_name.map(|name| name.as_str().into()));
+        let unfit_name = summary.unfit_name.as_ref().map(ToString::to_string);
+        let server_name = server_name.map(|name| name.as_str().into());
+        set("sni", server_name.or(unfit_name.map(Into::into)));
         set("host", self.host().map(|host| host.label.as_str().into()));
         set(
             "tls",

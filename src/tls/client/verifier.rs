@@ -17,6 +17,7 @@ use rustls::{
 
 use super::certificate::Certificate;
 use super::policy::Policy;
+use crate::tls::transcript;
 
 /// Verifier of the client certificates of one host.
 pub struct Verifier {
@@ -118,7 +119,10 @@ impl ClientCertVerifier for Verifier {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.chains.verify_tls12_signature(message, cert, dss)
+        // "handshake_messages refers to all handshake messages sent or received, starting at client hello"
+        // (RFC 5246 §7.4.8)
+        let message = transcript::as_sent(message);
+        self.chains.verify_tls12_signature(&message, cert, dss)
     }
 
     fn verify_tls13_signature(

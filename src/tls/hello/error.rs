@@ -40,7 +40,7 @@ pub enum HelloError {
     Malformed(&'static str),
     /// The named field is well formed, but its value is not allowed.
     Illegal(&'static str),
-    /// The server name is no DNS name (RFC 6066 §3).
+    /// There is no server name, or none that is a DNS name (RFC 6066 §3), where names decide.
     InvalidServerName,
 }
 

@@ -7,7 +7,7 @@ use rustls::{NamedGroup, ProtocolVersion};
 
 use super::{ClientHello, HelloError, ProtocolNames, PskIdentities};
 use crate::tls::wire::Input;
-use crate::types::{InvalidName, ServerName};
+use crate::types::{InvalidName, ServerName, UnfitName};
 
 /// The fields of a ClientHello before its extensions.
 ///
@@ -90,6 +90,7 @@ impl ClientHello {
     pub(super) fn parse(body: &[u8]) -> Result<Self, HelloError> {
         let mut hello = Self {
             server_name: None,
+            unfit_name: None,
             alpn: ProtocolNames::default(),
             legacy_version: 0.into(),
             supported_versions: Vec::new(),
@@ -109,7 +110,14 @@ impl ClientHello {
     fn read_extension(&mut self, typ: u16, body: Input<'_>) -> Result<(), HelloError> {
         let malformed = HelloError::Malformed;
         match typ {
-            SERVER_NAME => self.server_name = server_name(body)?,
+            SERVER_NAME => {
+                let name = server_name(body)?;
+                match ServerName::parse(name) {
+                    Ok(name) => self.server_name = Some(name),
+                    Err(InvalidName::IpAddress) => {}
+                    Err(InvalidName::NotDns) => self.unfit_name = Some(UnfitName::cut(name)),
+                }
+            }
             SUPPORTED_GROUPS => {
                 self.groups = list16(body).ok_or(malformed("supported_groups"))?;
             }
@@ -143,7 +151,7 @@ impl ClientHello {
 ///
 /// `host_name` is the only type. The length of a name of another type is unknown, so it and the rest of the list
 /// are ignored; a list without a `host_name` is refused, as rustls does it.
-fn server_name(mut body: Input<'_>) -> Result<Option<ServerName>, HelloError> {
+fn server_name(mut body: Input<'_>) -> Result<&[u8], HelloError> {
     let malformed = HelloError::Malformed("server_name");
     let list = body.vector16().and_then(Input::non_empty);
     let mut list = list.ok_or(malformed)?;
@@ -158,11 +166,7 @@ fn server_name(mut body: Input<'_>) -> Result<Option<ServerName>, HelloError> {
         }
     }
     let host_name = host_name.ok_or(HelloError::InvalidServerName)?;
-    match ServerName::parse(host_name.rest()) {
-        Ok(name) => Ok(Some(name)),
-        Err(InvalidName::IpAddress) => Ok(None),
-        Err(InvalidName::NotDns) => Err(HelloError::InvalidServerName),
-    }
+    Ok(host_name.rest())
 }
 
 /// `ProtocolName protocol_name_list<2..2^16-1>`, with `opaque ProtocolName<1..2^8-1>` (RFC 7301 §3.1).

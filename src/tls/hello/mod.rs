@@ -14,7 +14,7 @@ pub use reader::{HelloReader, MAX_RECORD_BYTES, Progress};
 
 use rustls::{CipherSuite, NamedGroup, ProtocolVersion, SignatureScheme};
 
-use crate::types::ServerName;
+use crate::types::{ServerName, UnfitName};
 
 /// Fields of a ClientHello (RFC 8446 §4.1.2, RFC 5246 §7.4.1.2) for routing, log and trace.
 ///
@@ -24,6 +24,8 @@ use crate::types::ServerName;
 pub struct ClientHello {
     /// The `host_name` of `server_name` (RFC 6066 §3); an IP address there counts as none.
     pub server_name: Option<ServerName>,
+    /// The `host_name` of `server_name`, if it is no DNS name: no host can have it.
+    pub unfit_name: Option<UnfitName>,
     /// `application_layer_protocol_negotiation` (RFC 7301 §3.1).
     pub alpn: ProtocolNames,
     /// The highest version, for clients without `supported_versions`.

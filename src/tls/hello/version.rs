@@ -91,6 +91,7 @@ mod tests {
     fn hello(legacy: u16, supported: &[u16]) -> ClientHello {
         ClientHello {
             server_name: None,
+            unfit_name: None,
             alpn: ProtocolNames::default(),
             legacy_version: legacy.into(),
             supported_versions: supported.iter().map(|version| (*version).into()).collect(),

@@ -209,7 +209,7 @@ fn control_characters_in_alpn_are_escaped_in_the_trace() {
 }
 
 #[test]
-fn a_server_name_is_a_dns_name_or_an_error() {
+fn a_server_name_that_is_no_dns_name_is_for_the_log_alone() {
     let named = |name: &[u8]| read(&Hello::new(0x0303, &[1]).server_name(name).record());
     assert_eq!(
         named(b"Example.COM.")
@@ -231,9 +231,10 @@ fn a_server_name_is_a_dns_name_or_an_error() {
         b".",
         b"1.2.3.4.",
     ] {
-        let error = named(name).unwrap_err();
-        assert_eq!(error.to_string(), "server name is not a DNS name");
-        assert_eq!(error.alert(), Some(AlertDescription::IllegalParameter));
+        let hello = named(name).unwrap();
+        assert_eq!(hello.server_name, None);
+        let shown = hello.unfit_name.unwrap().to_string();
+        assert_eq!(shown, name.escape_ascii().to_string());
     }
     assert_eq!(named(b""), Err(HelloError::Malformed("server_name")));
 }
@@ -261,6 +262,8 @@ fn a_server_name_list_has_one_host_name() {
         listed(b"\0\x04\x01\0\x01a"),
         Err(HelloError::InvalidServerName)
     );
+    let alert = HelloError::InvalidServerName.alert();
+    assert_eq!(alert, Some(AlertDescription::IllegalParameter));
     let then_another_type = listed(b"\0\x06\0\0\x01a\x01?").unwrap();
     assert_eq!(then_another_type.server_name.unwrap().as_str(), "a");
 }
