@@ -39,8 +39,8 @@ fn fail(what: &str, table: &Path, e: &io::Error) -> Exit {
         io::ErrorKind::ConnectionRefused => {
             "no server of root's or of yours has this table".to_owned()
         }
-        // The server has closed the connection.
-        io::ErrorKind::UnexpectedEof => {
+        // It may not connect, or the server has closed the connection.
+        io::ErrorKind::PermissionDenied | io::ErrorKind::UnexpectedEof => {
             "only root, and the user who runs the server, may ask it".to_owned()
         }
         _ => e.to_string(),

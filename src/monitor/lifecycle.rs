@@ -92,9 +92,9 @@ impl Lifecycle {
         self.paused_until
     }
 
-    /// Ends the pause if it is over; whether it did.
-    pub(super) fn resume(&mut self, now: Instant) -> bool {
+    /// Ends the pause if it is over.
+    pub(super) fn resume(&mut self, now: Instant) {
         let is_over = |until: &mut Instant| *until <= now;
-        self.paused_until.take_if(is_over).is_some()
+        self.paused_until.take_if(is_over);
     }
 }

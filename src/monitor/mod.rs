@@ -95,6 +95,7 @@ impl Monitor {
             for event in events.get(..count).unwrap_or_default() {
                 self.handle(Token::from(*event));
             }
+            self.accept_admin_clients();
         }
         self.engines.end_all(Instant::now());
         self.stop_lookup();
@@ -110,7 +111,7 @@ impl Monitor {
     fn handle(&mut self, token: Token) {
         match token {
             Token::Signals => self.take_signals(),
-            Token::Control => self.accept_admin_clients(),
+            Token::Control => self.report.control.wake(),
             Token::AdminClient(number) => self.report.control.send_more(number),
             Token::Reporter => self.serve_reporter(),
             Token::MetricsListener(index) => {
@@ -169,7 +170,7 @@ impl Monitor {
         let due = [
             self.clients.due(),
             serving(self.engines.due()),
-            self.lifecycle.paused_until(),
+            (self.lifecycle.paused_until()).or(self.report.control.is_waiting().then_some(now)),
             self.logger.next_tick(),
             self.clients.refusals_due(),
             self.service.due(self.clients.len()),
@@ -209,10 +210,7 @@ impl Monitor {
     /// Waits for clients while there is an engine to serve them, and for clients of the metrics; for neither
     /// while accepting is paused.
     fn listen(&mut self, now: Instant) {
-        if self.lifecycle.resume(now) {
-            // Their edge-triggered event has come and gone.
-            self.accept_admin_clients();
-        }
+        self.lifecycle.resume(now);
         let paused = self.lifecycle.is_paused();
         let lines = match !paused
             && self.lifecycle.is_serving()

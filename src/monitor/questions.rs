@@ -3,17 +3,28 @@
 
 use std::time::Instant;
 
-use super::report::{Present, Question, ReporterEvent, Waiter};
+use super::report::{Accepted, Present, Question, ReporterEvent, Waiter};
 use super::{BATCH, Monitor};
 use crate::types::{EngineId, Severity};
 
+/// Clients of the control sockets that are accepted in one turn of the loop.
+const ADMIN_BATCH: usize = 4;
+
 impl Monitor {
-    /// Accepts the clients of the control sockets.
+    /// Accepts a few clients of the control sockets, unless accepting is paused. The others wait for the next turn of
+    /// the loop, so that clients that connect again and again do not stop the service of others.
     pub(super) fn accept_admin_clients(&mut self) {
-        while let Some(accepted) = self.report.control.accept() {
-            match accepted {
-                Ok((Question::Reload, client)) => self.begin_reload(Some(client)),
-                Ok((Question::Status, client)) => self.request_stats(Waiter::Status(client)),
+        if self.lifecycle.is_paused() {
+            return;
+        }
+        for _ in 0..ADMIN_BATCH {
+            match self.report.control.accept() {
+                Ok(Accepted::Client(Question::Reload, client)) => self.begin_reload(Some(client)),
+                Ok(Accepted::Client(Question::Status, client)) => {
+                    self.request_stats(Waiter::Status(client));
+                }
+                Ok(Accepted::Stranger) => {}
+                Ok(Accepted::Nobody) => break,
                 Err(why) => return self.pause(&why),
             }
         }

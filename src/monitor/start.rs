@@ -75,11 +75,28 @@ pub fn serve(
         Ok(monitor) => monitor,
         Err(failure) => return failure.report(),
     };
-    if let Some(table) = table
-        && let Err(e) = monitor.report.control.listen(&table, &monitor.epoll)
-    {
-        let line = format!("tlssrv --reload and --status do not reach this server: {e}");
-        monitor.logger.say(Severity::Warning, &line);
+    if let Some(table) = table {
+        match monitor.report.control.listen(&table, &monitor.epoll) {
+            Ok(None) => {}
+            Ok(Some(why)) => {
+                let line = format!(
+                    "tlssrv --reload and --status use an abstract socket, which any user can take first: \
+                     unable to use /run/tlssrv: {why}"
+                );
+                monitor.logger.say(Severity::Notice, &line);
+            }
+            Err(e) => {
+                let why = match e.kind() {
+                    io::ErrorKind::AddrInUse => {
+                        "another process has its control socket, such as a server of the same table"
+                            .to_owned()
+                    }
+                    _ => e.to_string(),
+                };
+                let line = format!("tlssrv --reload and --status do not reach this server: {why}");
+                monitor.logger.say(Severity::Warning, &line);
+            }
+        }
     }
     match listen(&mut monitor) {
         Ok(()) => monitor.run(),

@@ -8,6 +8,7 @@
     reason = "tests may stop where they stand"
 )]
 
+mod control;
 mod engines;
 mod exhausted;
 mod limits;

@@ -195,7 +195,7 @@ fn bind_tcp(address: SocketAddr) -> Result<TcpListener, Errno> {
 }
 
 /// Binds a path. A socket that a dead server left there is removed first.
-fn bind_unix(path: &Path) -> io::Result<UnixListener> {
+pub(in crate::monitor) fn bind_unix(path: &Path) -> io::Result<UnixListener> {
     let is_socket = std::fs::symlink_metadata(path).is_ok_and(|m| m.file_type().is_socket());
     if is_socket
         && UnixStream::connect(path).is_err_and(|e| e.kind() == io::ErrorKind::ConnectionRefused)

@@ -14,7 +14,7 @@ use crate::systemd::Passed;
 use crate::types::ListenerId;
 use listener::Listener;
 
-pub(super) use listener::{AcceptError, Incoming};
+pub(super) use listener::{AcceptError, Incoming, bind_unix};
 
 /// The listening sockets for one purpose.
 pub(super) struct Listeners {

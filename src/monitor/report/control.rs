@@ -1,23 +1,20 @@
 //! The control sockets, for `tlssrv --reload` and `--status`.
 //!
-//! For each question the server listens on a Unix-domain socket whose abstract name comes from the path of
-//! its table, so that there is nothing to find, and nothing to clean up. To connect is to ask. The answer is
-//! a text, and then one byte that says whether it has been done. Nothing is read from the client.
+//! For each question the server listens on a Unix-domain socket, whose name comes from the path of its table
+//! (`place.rs`). To connect is to ask. The answer is a text, and then one byte that says whether it has been done.
+//! Nothing is read from the client.
 #![forbid(unsafe_code)]
 
 use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
-use std::os::linux::net::SocketAddrExt;
-use std::os::unix::ffi::OsStrExt;
-use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 
-use aws_lc_rs::digest::{SHA256, digest};
 use nix::sys::epoll::{Epoll, EpollFlags};
-use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
-use nix::unistd::geteuid;
 
 use super::metrics::ReloadResult;
+use super::place::{Sockets, connect, is_of};
+use super::question::Question;
 use crate::monitor::token::Token;
 
 /// The last byte of an answer.
@@ -27,19 +24,12 @@ const FAILED: u8 = 1;
 /// of its answer.
 const MAX_SLOW: usize = 8;
 
-/// What a server can be asked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Question {
-    /// To reload its table.
-    Reload,
-    /// For its status.
-    Status,
-}
-
 /// The control sockets of a server, and clients that take long answers slowly.
 #[derive(Default)]
 pub(in crate::monitor) struct Control {
-    sockets: Vec<(Question, UnixListener)>,
+    sockets: Sockets,
+    /// Whether a client may wait to be accepted.
+    waiting: bool,
     /// The oldest first.
     slow: BTreeMap<u64, SlowAnswer>,
     next_slow: u64,
@@ -47,6 +37,16 @@ pub(in crate::monitor) struct Control {
 
 /// A client of a control socket.
 pub(in crate::monitor) struct AdminClient(UnixStream);
+
+/// Result of [`Control::accept`].
+pub(in crate::monitor) enum Accepted {
+    /// A client, and what it asks.
+    Client(Question, AdminClient),
+    /// A client that may not ask. It is gone already.
+    Stranger,
+    /// No client waits.
+    Nobody,
+}
 
 /// An answer that is not sent completely.
 struct SlowAnswer {
@@ -64,39 +64,61 @@ enum Sent {
 }
 
 impl Control {
-    /// Listens for questions about a table.
+    /// Listens for questions about a table. Says why others can take its sockets, if that could be otherwise.
     ///
-    /// Errors: `AddrInUse` when another server has the same table.
-    pub(in crate::monitor) fn listen(&mut self, table: &Path, epoll: &Epoll) -> io::Result<()> {
-        let mut sockets = Vec::new();
-        for question in [Question::Reload, Question::Status] {
-            let socket = UnixListener::bind_addr(&address(table, question)?)?;
-            socket.set_nonblocking(true)?;
+    /// Errors: `AddrInUse` when another process has them.
+    pub(in crate::monitor) fn listen(
+        &mut self,
+        table: &Path,
+        epoll: &Epoll,
+    ) -> io::Result<Option<String>> {
+        let (sockets, why) = Sockets::bind(table)?;
+        for (_, socket) in sockets.iter() {
             // A client that cannot be accepted yet is not to keep the loop busy.
             let flags = EpollFlags::EPOLLIN | EpollFlags::EPOLLET;
-            epoll.add(&socket, Token::Control.event(flags))?;
-            sockets.push((question, socket));
+            epoll.add(socket, Token::Control.event(flags))?;
         }
         self.sockets = sockets;
-        Ok(())
+        Ok(why)
     }
 
-    /// The next client of any socket; `None`: there is none.
+    /// Notes that a client has come.
+    pub(in crate::monitor) fn wake(&mut self) {
+        self.waiting = true;
+    }
+
+    /// Whether a client may wait to be accepted.
+    pub(in crate::monitor) fn is_waiting(&self) -> bool {
+        self.waiting
+    }
+
+    /// Accepts the next client of any socket, if there is one. The sockets take turns.
     ///
     /// Errors: why descriptors or memory for it are missing.
-    pub(in crate::monitor) fn accept(&self) -> Option<Result<(Question, AdminClient), String>> {
-        let each = self.sockets.iter();
-        each.filter_map(|(question, socket)| {
-            let client = accept(socket).transpose()?;
-            Some(match client {
-                Ok(client) => Ok((*question, client)),
-                Err(e) => Err(match question {
-                    Question::Reload => format!("unable to accept who asks for a reload: {e}"),
-                    Question::Status => format!("unable to accept who asks for the status: {e}"),
-                }),
-            })
-        })
-        .next()
+    pub(in crate::monitor) fn accept(&mut self) -> Result<Accepted, String> {
+        if !self.waiting {
+            return Ok(Accepted::Nobody);
+        }
+        self.sockets.rotate();
+        for (question, socket) in self.sockets.iter() {
+            match accept(socket) {
+                Ok(Some(client)) if is_of(&client.0, &[]) => {
+                    return Ok(Accepted::Client(*question, client));
+                }
+                Ok(Some(_)) => return Ok(Accepted::Stranger),
+                Ok(None) => {}
+                Err(e) => {
+                    return Err(match question {
+                        Question::Reload => format!("unable to accept who asks for a reload: {e}"),
+                        Question::Status => {
+                            format!("unable to accept who asks for the status: {e}")
+                        }
+                    });
+                }
+            }
+        }
+        self.waiting = false;
+        Ok(Accepted::Nobody)
     }
 
     /// Sends a complete answer to a client, as fast as the client takes it.
@@ -128,18 +150,16 @@ impl Control {
     }
 }
 
-/// The next client that may ask: root, or the user that this server runs as. `None`: there is none.
+/// The next client; `None`: there is none.
 fn accept(socket: &UnixListener) -> io::Result<Option<AdminClient>> {
-    loop {
-        let stream = match socket.accept() {
-            Ok((stream, _)) => stream,
-            Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(None),
-            Err(e) => return Err(e),
-        };
-        // A client that does not read its answer must not hold up the server.
-        if is_trusted(&stream) && stream.set_nonblocking(true).is_ok() {
-            return Ok(Some(AdminClient(stream)));
+    match socket.accept() {
+        Ok((stream, _)) => {
+            // A client that does not read its answer must not hold up the server.
+            stream.set_nonblocking(true)?;
+            Ok(Some(AdminClient(stream)))
         }
+        Err(e) if e.kind() == io::ErrorKind::WouldBlock => Ok(None),
+        Err(e) => Err(e),
     }
 }
 
@@ -177,39 +197,17 @@ impl AdminClient {
 
 /// Asks the server that has this table; its answer, and whether it has done what it was asked for.
 ///
-/// Errors: `ConnectionRefused` when there is none, `PermissionDenied` when another user runs it.
+/// Errors: those of [`connect`]; `UnexpectedEof` when the server does not take this user.
 pub fn ask(table: &Path, question: Question) -> io::Result<(String, bool)> {
-    let mut stream = UnixStream::connect_addr(&address(table, question)?)?;
-    if !is_trusted(&stream) {
-        return Err(io::ErrorKind::PermissionDenied.into());
-    }
     let mut answer = Vec::new();
-    stream.read_to_end(&mut answer)?;
+    connect(table, question)?.read_to_end(&mut answer)?;
     match answer.split_last() {
         Some((&done, text)) if [DONE, FAILED].contains(&done) => {
-            Ok((String::from_utf8_lossy(text).into_owned(), done == DONE))
+            // The server may be of a user who is to be kept from the terminal of root.
+            let odd = |c: char| c.is_control() && !['\n', '\t'].contains(&c);
+            let text = String::from_utf8_lossy(text).replace(odd, "\u{fffd}");
+            Ok((text, done == DONE))
         }
         _ => Err(io::ErrorKind::UnexpectedEof.into()),
     }
-}
-
-fn is_trusted(stream: &UnixStream) -> bool {
-    getsockopt(stream, PeerCredentials)
-        .is_ok_and(|peer| peer.uid() == 0 || peer.uid() == geteuid().as_raw())
-}
-
-fn address(table: &Path, question: Question) -> io::Result<SocketAddr> {
-    // The table itself may be a link, which is set to another file at times.
-    let directory = table
-        .parent()
-        .filter(|parent| !parent.as_os_str().is_empty());
-    let directory = directory.unwrap_or(Path::new(".")).canonicalize()?;
-    let table = directory.join(table.file_name().unwrap_or_default());
-    let hash = digest(&SHA256, table.as_os_str().as_bytes());
-    let hash = base16ct::lower::encode_string(hash.as_ref());
-    let name = match question {
-        Question::Reload => format!("tlssrv/{hash}"),
-        Question::Status => format!("tlssrv/{hash}/status"),
-    };
-    SocketAddr::from_abstract_name(name)
 }

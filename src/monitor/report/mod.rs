@@ -4,6 +4,8 @@
 mod control;
 mod families;
 mod metrics;
+mod place;
+mod question;
 mod reporter;
 mod stats;
 mod status;
@@ -15,9 +17,10 @@ use prometheus::Error;
 
 use super::listeners::Listeners;
 
-pub(super) use control::{AdminClient, Control};
-pub use control::{Question, ask};
+pub use control::ask;
+pub(super) use control::{Accepted, AdminClient, Control};
 pub(super) use metrics::{Metrics, Present, ReloadResult};
+pub use question::Question;
 pub(super) use reporter::{Reporter, ReporterEvent};
 pub(super) use stats::{Stats, Waiter};
 
