@@ -26,8 +26,8 @@ pub struct Backends {
 pub enum Backend {
     /// An address.
     At(BackendAddress),
-    /// A name, with the addresses that it had when the configuration was loaded. There is at least
-    /// one address.
+    /// A name, with the addresses that it had when the configuration was loaded. Without one, the backend is
+    /// away until the name resolves.
     Named(BackendName, Vec<SocketAddr>),
 }
 
@@ -68,6 +68,9 @@ impl fmt::Display for Backend {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::At(address) => address.fmt(f),
+            Self::Named(name, addresses) if addresses.is_empty() => {
+                write!(f, "{name} (away: its name does not resolve)")
+            }
             Self::Named(name, addresses) => {
                 let addresses: Vec<String> = addresses.iter().map(ToString::to_string).collect();
                 write!(f, "{name} ({})", addresses.join(", "))

@@ -50,10 +50,7 @@ pub(in crate::config) fn load(
         accounts: Accounts::default(),
         certificates: Certificates::default(),
         psk_files: PskFiles::default(),
-        names: BackendNames {
-            lookups,
-            missing: Vec::new(),
-        },
+        names: BackendNames::new(lookups),
         problems,
     };
     let problems = &mut checker.problems;

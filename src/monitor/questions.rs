@@ -33,10 +33,14 @@ impl Monitor {
     /// Answers the reporter.
     pub(super) fn serve_reporter(&mut self) {
         for _ in 0..BATCH {
-            let unready = self.unready();
-            match self.report.reporter.receive(unready, &self.epoll) {
+            match self.report.reporter.receive(&self.epoll) {
                 ReporterEvent::Nothing => break,
                 ReporterEvent::Answered => {}
+                ReporterEvent::Readiness(id) => {
+                    let text = self.ready_text();
+                    let readiness = self.unready().map_or(Ok(text.as_str()), Err);
+                    (self.report.reporter).answer_readiness(id, readiness, &self.epoll);
+                }
                 ReporterEvent::Request(id) => self.request_stats(Waiter::Metrics(id)),
                 ReporterEvent::Lost(line) => self.logger.say(Severity::Err, &line),
             }
@@ -60,6 +64,7 @@ impl Monitor {
             config: &self.generations.current().config,
             clients: &self.clients,
             engines: self.engines.alive(),
+            backends: self.programs.names().collect(),
             unready: self.unready(),
         };
         if let Err(e) = self.report.answer_waiters(&present, &self.epoll, now) {
@@ -79,7 +84,21 @@ impl Monitor {
         if !self.lifecycle.is_serving() {
             return Some("stopping");
         }
-        let serves = self.lifecycle.is_ready() && self.engines.can_serve(&self.generations);
-        (!serves).then_some("no engine")
+        if !self.lifecycle.is_ready() || !self.engines.can_serve(&self.generations) {
+            return Some("no engine");
+        }
+        let config = &self.generations.current().config;
+        (!self.programs.can_serve(config)).then_some("no backend has an address")
+    }
+
+    /// The text for who asks whether new clients are served, if they are: also which backends are away because
+    /// their names do not resolve.
+    fn ready_text(&self) -> String {
+        let away = self
+            .programs
+            .names()
+            .filter(|(_, addresses)| *addresses == 0);
+        let away = away.map(|(name, _)| format!("backend {name}: name does not resolve\n"));
+        std::iter::once("ready\n".to_owned()).chain(away).collect()
     }
 }

@@ -61,7 +61,15 @@ fn each_wrong_backend_is_refused_with_its_reason() {
         ("\":80\"", "no host"),
         ("\"127.0.0.1:0\"", "no such port"),
         ("\"unix:\"", "no path"),
-        ("\"no-such-host.invalid:80\"", "unable to connect to"),
+        (
+            "\"no/host:80\"",
+            "unable to connect to \"no/host:80\": no such host",
+        ),
+        ("\"a..b:80\"", "no such host"),
+        (
+            "\"10.0.0.256:80\"",
+            "unable to connect to \"10.0.0.256:80\"",
+        ),
         ("[\"127.0.0.1:80\", \"127.0.0.1:80\"]", "already"),
         ("80", "a string or an array of strings"),
     ] {
@@ -73,6 +81,22 @@ fn each_wrong_backend_is_refused_with_its_reason() {
     assert_refused("", &version, "\"v1\"");
     let kill = "connect = \"unix:x\"\non-truncation = \"kill\"";
     assert_refused("", kill, "Unix-domain socket");
+}
+
+#[test]
+fn a_name_that_does_not_resolve_is_a_warning_of_check_and_explain_shows_it() {
+    let toml = table(
+        "",
+        "connect = [\"no-such-host.invalid:80\", \"127.0.0.1:80\"]",
+    );
+    let ran = tlssrv(&toml, &["--check"]).succeeded();
+    let warning = "tlssrv.toml:8: warning: unable to look up \"no-such-host.invalid\": ";
+    assert!(ran.stderr.contains(warning), "{}", ran.stderr);
+    let away = "; the backend is away until that works\n";
+    assert!(ran.stderr.contains(away), "{}", ran.stderr);
+    let said = tlssrv(&toml, &["--explain", ""]).text();
+    let backend = "  backend: no-such-host.invalid:80 (away: its name does not resolve)\n";
+    assert!(said.contains(backend), "{said}");
 }
 
 #[test]

@@ -2,6 +2,7 @@
 //! with the `/etc/hosts` and `/etc/resolv.conf` of the test.
 
 use std::fs::{self, File};
+use std::io::{Read, Write};
 use std::net::{SocketAddr, UdpSocket};
 use std::os::unix::fs::FileExt;
 use std::process::Command;
@@ -11,7 +12,8 @@ use nix::sys::signal::Signal;
 
 use crate::backend::{Backend, assert_talk, connect, table};
 use tlssrv_testing::account::is_root;
-use tlssrv_testing::{DEADLINE, Server, Site, eventually, proc, skip, tlssrv_path};
+use tlssrv_testing::programs::{program, run};
+use tlssrv_testing::{DEADLINE, Ended, Server, Site, Socket, eventually, proc, skip, tlssrv_path};
 
 const WITH_NAMES: &str = r#"
     mount --bind hosts /etc/hosts && mount --bind resolv.conf /etc/resolv.conf && exec "$@"
@@ -77,6 +79,84 @@ fn new_clients_follow_a_name_to_its_new_address_and_a_vanished_name_keeps_the_ol
     server.wait_for_line("it is there again", |line| line.contains(&back));
     assert_talk(&mut server.connect(""), &mut backends[0].accept());
     proc::no_zombies(server.pid());
+}
+
+/// Fails unless the server says this of its readiness, and has this number of addresses for a name.
+fn assert_tells(server: &Server, readiness: &str, name: &str, addresses: usize) {
+    let get = |page: &str| {
+        let mut socket = Socket::connect_unix(&server.site.file("m.sock"));
+        let request = format!("GET {page} HTTP/1.0\r\n\r\n");
+        socket.write_all(request.as_bytes()).unwrap();
+        let mut answer = String::new();
+        socket.read_to_string(&mut answer).unwrap();
+        answer
+    };
+    let answer = get("/readyz");
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    assert_eq!(body, readiness);
+    let status = if body.starts_with("ready\n") {
+        200
+    } else {
+        503
+    };
+    assert!(head.contains(&format!(" {status} ")), "{head}");
+    let metrics = get("/metrics");
+    let series = format!("tlssrv_backend_addresses{{backend=\"{name}\"}} {addresses}\n");
+    assert!(metrics.contains(&series), "{metrics}");
+    let mut ask = program(tlssrv_path());
+    ask.args(["--status", "-f", "tlssrv.toml"]);
+    let said = run(ask.current_dir(server.site.path())).text();
+    let line = format!("backend {name}: name does not resolve\n");
+    assert_eq!(said.contains(&line), addresses == 0, "{said}");
+}
+
+#[test]
+fn a_backend_whose_name_does_not_resolve_at_the_start_is_away_until_it_does() {
+    let backend = Backend::new();
+    let name = format!("backend.test:{}", backend.address().port());
+    let lines = "resolve = \"0s\"\n[metrics]\nlisten = \"unix:m.sock\"\n";
+    let host = connect(&[&name], lines);
+    let Some(server) = server("# nobody has this name\n", "127.0.0.1", &host) else {
+        return;
+    };
+    let lines = server.lines();
+    let warned = lines
+        .iter()
+        .any(|line| line.contains("warning: unable to look up \"backend.test\""));
+    assert!(warned, "{lines:?}");
+    let mut client = server.connect("");
+    assert_eq!(client.read_to_end().ended, Ended::CloseNotify);
+    let why = format!("launch: no backend: {name}: name does not resolve");
+    assert_eq!(server.wait_for_connection().value("end"), why);
+    assert_tells(&server, "no backend has an address\n", &name, 0);
+
+    fs::write(server.site.file("hosts"), "127.0.0.1 backend.test\n").unwrap();
+    let back = format!("backend={name} state=\"at 127.0.0.1:");
+    server.wait_for_line("it resolves", |line| line.contains(&back));
+    assert_talk(&mut server.connect(""), &mut backend.accept());
+    assert_tells(&server, "ready\n", &name, 1);
+    // Its failures are told once.
+    let failures = server.lines();
+    let failures = failures.iter().filter(|line| line.contains("look"));
+    assert_eq!(failures.count(), 1);
+    proc::no_zombies(server.pid());
+}
+
+#[test]
+fn a_backend_that_is_away_because_of_its_name_leaves_the_others_to_clients() {
+    let backend = Backend::new();
+    let port = backend.address().port();
+    let [gone, there] = ["gone.test", "backend.test"].map(|host| format!("{host}:{port}"));
+    let lines = "[metrics]\nlisten = \"unix:m.sock\"\n";
+    let host = connect(&[&gone, &there], lines);
+    let Some(server) = server("127.0.0.1 backend.test\n", "127.0.0.1", &host) else {
+        return;
+    };
+    for _ in 0..3 {
+        assert_talk(&mut server.connect(""), &mut backend.accept());
+    }
+    let readiness = format!("ready\nbackend {gone}: name does not resolve\n");
+    assert_tells(&server, &readiness, &gone, 0);
 }
 
 #[test]

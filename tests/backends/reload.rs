@@ -75,18 +75,20 @@ fn the_state_of_a_backend_survives_a_reload() {
 }
 
 #[test]
-fn a_reload_with_an_unknown_backend_name_is_refused() {
-    let backend = Backend::new();
-    let server = server(&[&backend.address()], "");
-    let toml = table("", "connect = \"no-such-host.invalid:80\"");
-    fs::write(server.site.file("tlssrv.toml"), toml).unwrap();
-    server.signal(Signal::SIGHUP);
-    server.wait_for_line("it says why", |line| {
-        line.contains("unable to connect to \"no-such-host.invalid:80\"")
+fn a_reload_takes_a_name_that_does_not_resolve_with_a_warning() {
+    let [old, new] = [Backend::new(), Backend::new()];
+    let server = server(&[&old.address()], "");
+    let host = connect(&[&"no-such-host.invalid:80", &new.address()], "");
+    reload(&server, &host, 1);
+    let warning = server.wait_for_line("it warns", |line| {
+        line.contains("unable to look up \"no-such-host.invalid\"")
     });
-    server.wait_for_line("it says that nothing changed", |line| {
-        line.contains("the old configuration stays")
-    });
-    let mut client = server.connect("");
-    assert_talk(&mut client, &mut backend.accept());
+    assert!(warning.contains(" warning "), "{warning}");
+    for _ in 0..2 {
+        assert_talk(&mut server.connect(""), &mut new.accept());
+    }
+    // It is one again as long as it does not resolve.
+    reload(&server, &host, 2);
+    let warned = |line: &&String| line.contains("no-such-host.invalid");
+    assert_eq!(server.lines().iter().filter(warned).count(), 2);
 }

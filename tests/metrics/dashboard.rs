@@ -57,7 +57,8 @@ fn family(name: &str) -> &str {
 
 /// A scrape with every possible series.
 fn of_everything() -> Scrape {
-    let server = Server::with_config(&table("", &[("a.example", CAT)]));
+    let named = "[[host]]\nnames = [\"b.wild.example\"]\ncert = [\"cert.pem\"]\nconnect = \"localhost:9\"\n";
+    let server = Server::with_config(&(table("", &[("a.example", CAT)]) + named));
     let mut client = server.connect("a.example");
     client.close_notify();
     client.read_to_end();

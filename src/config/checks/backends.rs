@@ -48,6 +48,15 @@ pub(in crate::config) fn backends(
                 problems.error(text.span(), "the host has this backend already");
             }
             Ok(backend) => {
+                if let Backend::Named(name, _) = &backend
+                    && let Err(reason) = names.find(name)
+                {
+                    let message = format!(
+                        "unable to look up {:?}: {reason}; the backend is away until that works",
+                        name.host
+                    );
+                    problems.warning(text.span(), message);
+                }
                 if let Some(each) = &mut each {
                     each.push(backend);
                 }
@@ -67,8 +76,8 @@ pub(in crate::config) fn backends(
     })
 }
 
-/// Parses one backend and looks up its name. Errors: the text is no backend, or the name has no
-/// address.
+/// Parses one backend and looks up its name. A name that does not resolve has no address. Errors: the text
+/// is no backend.
 fn backend(text: &str, base: &Path, names: &mut BackendNames<'_>) -> Result<Backend, String> {
     if let Some(path) = text.strip_prefix("unix:") {
         let path = base.join(path);
@@ -89,14 +98,37 @@ fn backend(text: &str, base: &Path, names: &mut BackendNames<'_>) -> Result<Back
     if let Ok(ip) = host.parse::<IpAddr>() {
         return Ok(Backend::At(BackendAddress::Tcp(SocketAddr::new(ip, port))));
     }
-    // The name becomes an argument of a process and a word in a line, where a space would split it.
-    if host.contains(|c: char| c.is_whitespace() || c.is_control()) {
-        return Err("no such host".to_owned());
+    let name = match is_address(host) || is_host_name(host) {
+        true => host.to_owned(),
+        false => return Err("no such host".to_owned()),
+    };
+    let name = BackendName { host: name, port };
+    match names.find(&name) {
+        Err(reason) if is_address(host) => Err(reason),
+        found => Ok(Backend::Named(name, found.unwrap_or_default())),
     }
-    let host = host.to_owned();
-    let name = BackendName { host, port };
-    let addresses = names.find(&name)?;
-    Ok(Backend::Named(name, addresses))
+}
+
+/// Whether a text is meant as an address: it has a colon (an IPv6 address with a zone), or ends in a number. It
+/// resolves now or never.
+fn is_address(host: &str) -> bool {
+    let odd = |c: char| c.is_whitespace() || c.is_control();
+    let last = host.trim_end_matches('.').rsplit('.').next();
+    let is_number = |label: &str| !label.is_empty() && label.bytes().all(|b| b.is_ascii_digit());
+    !host.contains(odd) && (host.contains(':') || last.is_some_and(is_number))
+}
+
+/// Whether a text can be a host name: labels of letters, digits, hyphens and, as in names of containers,
+/// underscores (RFC 1123 §2.1), or of other scripts. The name becomes an argument of a process and a word in
+/// a line, where a space would split it.
+fn is_host_name(host: &str) -> bool {
+    let fits = |c: char| match c.is_ascii() {
+        true => c.is_ascii_alphanumeric() || c == '-' || c == '_',
+        false => !c.is_whitespace() && !c.is_control(),
+    };
+    let is_label = |label: &str| (1..=63).contains(&label.len()) && label.chars().all(fits);
+    let labels = host.strip_suffix('.').unwrap_or(host);
+    labels.len() <= 253 && labels.split('.').all(is_label)
 }
 
 /// Default of `connect-timeout`.
@@ -109,10 +141,7 @@ mod tests {
     use super::*;
 
     fn parse(text: &str) -> Result<Backend, String> {
-        let mut names = BackendNames {
-            lookups: crate::config::NameLookup::Wait,
-            missing: Vec::new(),
-        };
+        let mut names = BackendNames::new(crate::config::NameLookup::Wait);
         backend(text, Path::new("/etc"), &mut names)
     }
 
@@ -135,6 +164,16 @@ mod tests {
     }
 
     #[test]
+    fn a_name_that_does_not_resolve_is_a_backend_without_an_address() {
+        for host in ["no-such-host.invalid", "no_such_container.invalid."] {
+            let (name, port) = (host.to_owned(), 80);
+            let name = BackendName { host: name, port };
+            let expected = Ok(Backend::Named(name, Vec::new()));
+            assert_eq!(parse(&format!("{host}:80")), expected);
+        }
+    }
+
+    #[test]
     fn invalid_backends_are_refused() {
         for text in [
             "",
@@ -146,10 +185,17 @@ mod tests {
             "::1:80",
             "[::1]",
             "a b:80",
+            "a/b:80",
+            "a..b:80",
+            ".:80",
+            "-=:80",
+            "10.0.0.256:80",
+            "[fe80::1%nowhere]:80",
             "systemd:x",
             "unix:",
         ] {
             assert!(parse(text).is_err(), "{text}");
         }
+        assert!(parse(&format!("{}:80", "a".repeat(64))).is_err());
     }
 }

@@ -16,7 +16,7 @@ use super::connect::{Begun, begin, complete, is_local_fault, send_header};
 use super::pool::Pool;
 use super::resolver::Resolver;
 use super::state_log::{Kind, log_state};
-use crate::config::{BackendAddress, Backends as BackendList, Destination};
+use crate::config::{Backend, BackendAddress, Backends as BackendList, Destination};
 use crate::log::Logger;
 use crate::monitor::generation::Generation;
 use crate::monitor::token::Token;
@@ -175,7 +175,7 @@ impl Backends {
             let untried = targets.iter().filter(|target| !dial.tried.contains(target));
             let Some(target) = self.pool.choose(untried, backends.timeout, started) else {
                 if dial.busy.is_empty() || dial.busy_until.is_none_or(|until| until <= started) {
-                    let why = dial.why.unwrap_or_else(|| "there is none".to_owned());
+                    let why = dial.why.unwrap_or_else(|| unresolved(backends));
                     return Some(Outcome::Failed(why));
                 }
                 let busy = std::mem::take(&mut dial.busy);
@@ -283,6 +283,16 @@ impl Backends {
         }
         Some(dial)
     }
+}
+
+/// Why a host without a single address has no backend to try.
+fn unresolved(backends: &BackendList) -> String {
+    let names = backends.each.iter().filter_map(|backend| match backend {
+        Backend::Named(name, _) => Some(name.to_string()),
+        Backend::At(_) => None,
+    });
+    let names: Vec<String> = names.collect();
+    format!("{}: name does not resolve", names.join(", "))
 }
 
 /// The backends of a host.

@@ -15,7 +15,7 @@ use std::time::Instant;
 use nix::sys::epoll::Epoll;
 use nix::unistd::Pid;
 
-use crate::config::{BackendAddress, BackendName, Config, Role};
+use crate::config::{BackendAddress, BackendName, Config, Destination, Role};
 use crate::log::Logger;
 use crate::process::LaunchError;
 use crate::types::{ConnectionId, Program, Severity};
@@ -136,6 +136,19 @@ impl Programs {
     /// Time of the next [`Programs::refresh_names`].
     pub(super) fn names_due(&self) -> Option<Instant> {
         self.resolver.due()
+    }
+
+    /// Each name of a backend, and the number of its addresses. Without one, the backend is away.
+    pub(super) fn names(&self) -> impl Iterator<Item = (&BackendName, usize)> {
+        self.resolver.names()
+    }
+
+    /// Whether a host of a configuration has a command, or a backend with an address.
+    pub(super) fn can_serve(&self, config: &Config) -> bool {
+        config.hosts.iter().any(|host| match &host.destination {
+            Destination::Command { .. } => true,
+            Destination::Backends(backends) => !self.resolver.targets(backends).is_empty(),
+        })
     }
 
     /// Ends a look-up that has taken too long, or looks up the names that are due. Returns the names that a

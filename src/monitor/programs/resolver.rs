@@ -1,7 +1,7 @@
 //! The names of backends, and their present addresses.
 //!
 //! A process of its own (`src/resolve.rs`) looks the names up again and again, within a limited time. A
-//! name that it does not find keeps its old addresses.
+//! name that it does not find keeps its old addresses; one that never had any is tried again soon.
 #![forbid(unsafe_code)]
 
 use std::collections::BTreeMap;
@@ -29,6 +29,10 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 /// Bytes of output about one name: its addresses at their longest.
 const MAX_OUTPUT: usize = 8 * 1024;
 
+/// Time after which a name without an address is looked up again. It doubles each time, up to the longest.
+const FIRST_RETRY: Duration = Duration::from_secs(1);
+const LONGEST_RETRY: Duration = Duration::from_secs(30);
+
 /// The names of all backends.
 pub(super) struct Resolver {
     names: BTreeMap<BackendName, Addresses>,
@@ -37,9 +41,12 @@ pub(super) struct Resolver {
 
 /// The addresses of a name.
 struct Addresses {
+    /// None until the name has resolved for the first time.
     present: Vec<SocketAddr>,
-    /// Time between two look-ups; `None`: the name is never looked up again.
+    /// Time between two look-ups; `None`: the name is never looked up again, once it has resolved.
     every: Option<Duration>,
+    /// Time until the next look-up, as long as there is no address.
+    retry: Duration,
     due: Option<Instant>,
     /// Whether the last look-up failed.
     failing: bool,
@@ -93,14 +100,21 @@ impl Resolver {
                 let known = self.names.entry(name.clone()).or_insert_with(|| Addresses {
                     present: addresses.clone(),
                     every: None,
+                    retry: FIRST_RETRY,
                     due: None,
-                    failing: false,
+                    failing: addresses.is_empty(),
                 });
                 // The shortest time of all hosts counts.
                 known.every = [known.every, backends.resolve].into_iter().flatten().min();
-                known.due = known.every.and_then(|every| now.checked_add(every));
+                known.schedule(now);
             }
         }
+    }
+
+    /// Each name, and the number of its present addresses.
+    pub(super) fn names(&self) -> impl Iterator<Item = (&BackendName, usize)> {
+        let names = self.names.iter();
+        names.map(|(name, known)| (name, known.present.len()))
     }
 
     /// The present addresses of the backends of a host.
@@ -162,7 +176,8 @@ impl Resolver {
         let due = due.filter(|(_, known)| known.due.is_some_and(|due| due <= now));
         let mut names: Vec<(bool, BackendName)> = due
             .map(|(name, known)| {
-                known.due = known.every.and_then(|every| now.checked_add(every));
+                known.retry = (known.retry * 2).min(LONGEST_RETRY);
+                known.schedule(now);
                 (known.failing, name.clone())
             })
             .collect();
@@ -268,7 +283,8 @@ impl Resolver {
             }
             Purpose::Reload(mut known) => {
                 known.extend(found.map(|(name, found)| {
-                    let present = self.names.get(&name).map(|known| known.present.clone());
+                    let known = self.names.get(&name).map(|known| &known.present);
+                    let present = known.filter(|present| !present.is_empty()).cloned();
                     let found = found.or_else(|reason| present.ok_or(reason));
                     (name, found)
                 }));
@@ -297,6 +313,7 @@ impl Resolver {
                 }
                 if changed {
                     known.present = addresses;
+                    known.schedule(Instant::now());
                 }
                 let addresses: Vec<String> =
                     known.present.iter().map(ToString::to_string).collect();
@@ -310,5 +327,14 @@ impl Resolver {
             }
         };
         log_state(logger, severity, Kind::Name, name, state);
+    }
+}
+
+impl Addresses {
+    /// Sets the time of the next look-up.
+    fn schedule(&mut self, now: Instant) {
+        let retry = self.present.is_empty().then_some(self.retry);
+        let next = self.every.into_iter().chain(retry).min();
+        self.due = next.and_then(|next| now.checked_add(next));
     }
 }

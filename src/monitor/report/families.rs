@@ -31,6 +31,7 @@ pub(super) struct Families {
     pub(super) open: IntGaugeVec,
     pub(super) commands: IntGaugeVec,
     pub(super) expiry: IntGaugeVec,
+    pub(super) addresses: IntGaugeVec,
     pub(super) engines: IntGauge,
     pub(super) ready: IntGauge,
 }
@@ -106,6 +107,11 @@ impl Families {
                 "certificate_expiry_timestamp_seconds",
                 "When a certificate expires, in seconds since 1970-01-01 UTC; a host's first is 1.",
                 &["host", "certificate"],
+            )?,
+            addresses: new.gauges(
+                "backend_addresses",
+                "Addresses of the name of a backend; without one, the backend is away.",
+                &["backend"],
             )?,
             engines: new.gauge("engines", "Engines that live.")?,
             ready: new.gauge("ready", "1 if new clients are served, as /readyz says.")?,

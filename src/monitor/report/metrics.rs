@@ -10,7 +10,7 @@ use nix::sys::wait::WaitStatus;
 use prometheus::{Error, Histogram, Registry, TextEncoder};
 
 use super::families::{Families, register_constants};
-use crate::config::{Config, Host};
+use crate::config::{BackendName, Config, Host};
 use crate::monitor::clients::{Client, Clients, LimitExceeded};
 use crate::process::exit_text;
 use crate::tls::names::{suite_name, version_name};
@@ -71,6 +71,8 @@ pub(in crate::monitor) struct Present<'a> {
     pub(in crate::monitor) clients: &'a Clients,
     /// Number of engines that live, retired ones included.
     pub(in crate::monitor) engines: usize,
+    /// Names of backends, and the number of addresses that each has.
+    pub(in crate::monitor) backends: Vec<(&'a BackendName, usize)>,
     /// Why new clients are not served; `None`: they are.
     pub(in crate::monitor) unready: Option<&'static str>,
 }
@@ -308,6 +310,14 @@ impl Metrics {
             if client.runs() {
                 self.families.commands.with_label_values(&label).inc();
             }
+        }
+        self.families.addresses.reset();
+        for (name, count) in &present.backends {
+            let gauge = self
+                .families
+                .addresses
+                .with_label_values(&[name.to_string()]);
+            gauge.set(i64::try_from(*count).unwrap_or(i64::MAX));
         }
         self.families
             .engines

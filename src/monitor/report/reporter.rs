@@ -52,6 +52,8 @@ pub(in crate::monitor) enum ReporterEvent {
     Nothing,
     /// A request that is answered already.
     Answered,
+    /// A client asks whether new clients are served.
+    Readiness(RequestId),
     /// A client asks for the metrics.
     Request(RequestId),
     /// The reporter is gone, or was ended; a line for the log.
@@ -156,12 +158,8 @@ impl Reporter {
     }
 
     /// Receives a message from the reporter, if it takes messages; from one that is gone, its last messages.
-    /// Requests for health and readiness are answered at once; `unready`: why new clients are not served.
-    pub(in crate::monitor) fn receive(
-        &mut self,
-        unready: Option<&str>,
-        epoll: &Epoll,
-    ) -> ReporterEvent {
+    /// Requests for health are answered at once.
+    pub(in crate::monitor) fn receive(&mut self, epoll: &Epoll) -> ReporterEvent {
         let gone = self.flush(epoll).is_err();
         let Some(process) = &mut self.process else {
             return ReporterEvent::Nothing;
@@ -184,20 +182,31 @@ impl Reporter {
             }
             _ => return self.lose("it broke the protocol"),
         };
-        let (outcome, text) = match (endpoint, unready) {
-            (Endpoint::Metrics, _) if self.waiting >= MAX_REQUESTS => {
-                return self.lose("it asks too much");
-            }
-            (Endpoint::Metrics, _) => {
+        match endpoint {
+            Endpoint::Metrics if self.waiting >= MAX_REQUESTS => self.lose("it asks too much"),
+            Endpoint::Metrics => {
                 self.waiting += 1;
-                return ReporterEvent::Request(id);
+                ReporterEvent::Request(id)
             }
-            (Endpoint::Health, _) => (Outcome::Ok, "ok"),
-            (Endpoint::Readiness, None) => (Outcome::Ok, "ready"),
-            (Endpoint::Readiness, Some(why)) => (Outcome::Unavailable, why),
-        };
-        self.answer(id, outcome, &format!("{text}\n"), epoll);
-        ReporterEvent::Answered
+            Endpoint::Health => {
+                self.answer(id, Outcome::Ok, "ok\n", epoll);
+                ReporterEvent::Answered
+            }
+            Endpoint::Readiness => ReporterEvent::Readiness(id),
+        }
+    }
+
+    /// Answers a request for readiness; `Err`: why new clients are not served.
+    pub(in crate::monitor) fn answer_readiness(
+        &mut self,
+        id: RequestId,
+        readiness: Result<&str, &str>,
+        epoll: &Epoll,
+    ) {
+        match readiness {
+            Ok(text) => self.answer(id, Outcome::Ok, text, epoll),
+            Err(why) => self.answer(id, Outcome::Unavailable, &format!("{why}\n"), epoll),
+        }
     }
 
     /// Answers a request for the metrics.

@@ -20,7 +20,7 @@ pub(super) fn status(metrics: &Metrics, present: &Present<'_>, now: Instant) -> 
     let mut text = format!(
         "tlssrv {}, process {}, {state}, up {}\n\
          engines: {}, restarted {}; reloads: {} ok, {} failed\n\
-         refused over limits: {}\n\n",
+         refused over limits: {}\n",
         env!("CARGO_PKG_VERSION"),
         std::process::id(),
         age(metrics.uptime()),
@@ -30,6 +30,10 @@ pub(super) fn status(metrics: &Metrics, present: &Present<'_>, now: Instant) -> 
         metrics.reloads(ReloadResult::Failed),
         refused.join(", "),
     );
+    for (name, _) in present.backends.iter().filter(|(_, count)| *count == 0) {
+        let _ = writeln!(text, "backend {name}: name does not resolve");
+    }
+    text.push('\n');
     text.push_str(&table(&HOSTS, host_rows(metrics, present)));
     let mut clients: Vec<_> = present.clients.iter().collect();
     if !clients.is_empty() {
