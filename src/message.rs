@@ -45,6 +45,13 @@ pub enum ToEngine {
         /// Kind of the socket.
         transport: Transport,
     },
+    /// The answer to [`ToMonitor::OutputEnded`].
+    OutputEnded {
+        /// The connection.
+        id: ConnectionId,
+        /// How the output has ended.
+        end: OutputEnd,
+    },
     /// The program cannot be reached, or the connection is over a limit.
     Refused {
         /// The connection.
@@ -88,6 +95,11 @@ pub enum ToMonitor {
         handshake: HandshakeInfo,
         /// Time from accept to the end of the handshake, in microseconds.
         handshake_us: u32,
+    },
+    /// The command has closed its output: a question how it ended, before the client is told.
+    OutputEnded {
+        /// The connection.
+        id: ConnectionId,
     },
     /// The client has vanished, and the host's command is to be killed in this case.
     Kill {
@@ -161,6 +173,15 @@ impl Summary {
     }
 }
 
+/// How the output of a command has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum OutputEnd {
+    /// The command has closed its output, or has exited: it has said all that it wanted to say.
+    Whole,
+    /// A signal has killed the command.
+    Cut,
+}
+
 /// Transport of a connection to a backend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Transport {
@@ -189,6 +210,8 @@ pub enum End {
     Tls(String),
     /// The backend has reset its connection.
     BackendReset,
+    /// A signal has killed the command. The monitor knows which one.
+    Killed,
     /// The command did not start, or no backend could be reached. The monitor knows the reason.
     NoProgram,
 }

@@ -10,7 +10,7 @@ use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
 
 use super::connection::{Action, Connection};
 use super::{Engine, Readiness, Scratch, Shared};
-use crate::message::{ToMonitor, bounded, encode};
+use crate::message::{OutputEnd, ToMonitor, bounded, encode};
 use crate::process::Channel;
 use crate::tls::tickets::TicketKeyRing;
 use crate::types::{ConnectionId, Severity};
@@ -178,6 +178,12 @@ impl<'a> EventLoop<'a> {
                 handshake,
                 handshake_us: u32::try_from(duration.as_micros()).unwrap_or(u32::MAX),
             }),
+            Action::AskHowOutputEnded => {
+                self.send(&ToMonitor::OutputEnded { id });
+                if self.channel.is_none() {
+                    self.output_ended_without_monitor(id);
+                }
+            }
             Action::KillCommand => self.send(&ToMonitor::Kill { id }),
             Action::Close(summary) => {
                 self.connections.remove(&id); // closes the descriptors, which removes them from the epoll set
@@ -203,6 +209,16 @@ impl<'a> EventLoop<'a> {
     pub(super) fn monitor_gone(&mut self) {
         self.channel = None;
         self.draining = true;
+        for id in self.connections.keys().copied().collect::<Vec<_>>() {
+            self.output_ended_without_monitor(id);
+        }
+    }
+
+    /// Goes on with a connection whose command has ended its output, if there is nobody to ask how.
+    fn output_ended_without_monitor(&mut self, id: ConnectionId) {
+        self.advance(id, |connection, shared| {
+            connection.output_ended(OutputEnd::Whole, shared)
+        });
     }
 
     /// Sends queued messages, and registers the channel for writing while messages are queued.

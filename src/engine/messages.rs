@@ -71,6 +71,11 @@ impl EventLoop<'_> {
             (ToEngine::Connected { id, transport }, Some(socket), None) => {
                 self.opened(id, ProgramStream::Backend(socket, transport));
             }
+            (ToEngine::OutputEnded { id, end }, None, None) => {
+                self.advance(id, |connection, shared| {
+                    connection.output_ended(end, shared)
+                });
+            }
             (ToEngine::Admitted { id }, None, None) => {
                 self.advance(id, |connection, shared| connection.admitted(shared));
             }

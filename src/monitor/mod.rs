@@ -5,6 +5,7 @@
 //! `requests.rs` beside it, carry that out.
 #![forbid(unsafe_code)]
 
+mod children;
 mod clients;
 mod generation;
 mod lifecycle;
@@ -139,6 +140,7 @@ impl Monitor {
         self.start_engines(now);
         self.service.tick(self.clients.len(), now);
         self.expire_dials(now);
+        self.answer_overdue(now);
         if self.lifecycle.is_serving() {
             let config = &self.generations.current().config;
             let (epoll, logger) = (&self.epoll, &mut self.logger);

@@ -16,7 +16,6 @@ use crate::config::{BackendAddress, Backends, Destination, RunAs};
 use crate::environment::left_out;
 use crate::exit::Exit;
 use crate::message::{End, MAX_TEXT, Summary, ToEngine, ToMonitor, Transport};
-use crate::process::reap;
 use crate::types::{ConnectionId, EngineId, HostId, ListenerId, Program, Severity};
 
 impl Monitor {
@@ -116,6 +115,7 @@ impl Monitor {
                 }
             }
             ToMonitor::TrafficReported => self.stats_answered(engine),
+            ToMonitor::OutputEnded { id } => self.output_ended(engine, id)?,
             ToMonitor::Kill { id } => self.clients.kill(engine, id)?,
             ToMonitor::Closed { id, mut summary } => {
                 let deadline = self.clients.closed(engine, id, &mut summary, now)?;
@@ -232,22 +232,6 @@ impl Monitor {
         match self.clients.end(id, summary, deadline) {
             Remains::Command => {}
             Remains::Nothing => self.conclude(id),
-        }
-    }
-
-    /// Notes which children have ended.
-    pub(super) fn reap(&mut self) {
-        while let Some((pid, status)) = reap() {
-            self.engines.exited(pid, status);
-            self.programs.exited(pid);
-            self.report.reporter.exited(pid, status);
-            // A child that is none of these was there before the monitor.
-            if let Some((id, client)) = self.clients.command_exited(pid, status) {
-                (self.report.metrics).exited(client.host_label(), status);
-                if !client.is_open() {
-                    self.conclude(id);
-                }
-            }
         }
     }
 

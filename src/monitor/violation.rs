@@ -39,6 +39,8 @@ pub(super) enum Violation {
     OpenedTwice(ConnectionId),
     /// The host does not kill commands.
     UnexpectedKill(ConnectionId),
+    /// The engine asks how the output of a command has ended where there is none, or asks twice.
+    UnexpectedQuestion(ConnectionId),
 }
 
 impl fmt::Display for Violation {
@@ -90,6 +92,11 @@ impl fmt::Display for Violation {
             Self::UnexpectedKill(id) => write!(
                 f,
                 "connection {} has a host that does not kill commands",
+                id.name()
+            ),
+            Self::UnexpectedQuestion(id) => write!(
+                f,
+                "connection {} has no command whose output has just ended",
                 id.name()
             ),
         }

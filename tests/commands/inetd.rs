@@ -12,7 +12,7 @@ use rustls::CertificateCompressionAlgorithm;
 use rustls::compress::{CertDecompressor, DecompressionFailed};
 
 use tlssrv_testing::socket;
-use tlssrv_testing::{Dial, Line, Site, Socket, eventually, skip, tlssrv_path};
+use tlssrv_testing::{Dial, Ended, Line, Site, Socket, eventually, skip, tlssrv_path};
 
 /// A tlssrv with one connection, or a program that starts such.
 struct Inetd {
@@ -132,10 +132,15 @@ fn the_exit_status_is_that_of_the_command() {
         let (client, server) = tcp_pair();
         let tlssrv = Inetd::start(&site, &["-c", "cert.pem", "sh", "-c", script], server);
         let mut client = Dial::new().over(client.into(), "");
-        client.read_close_notify();
+        let (ended, end) = match expected {
+            137 => (Ended::Truncated, "command: killed by SIGKILL"),
+            _ => (Ended::CloseNotify, "closed"),
+        };
+        assert_eq!(client.read_to_end().ended, ended);
         drop(client);
         let (status, said) = tlssrv.end();
         assert_eq!(status.code(), Some(expected), "{script}: {said}");
+        assert_eq!(connection_line(&said).value("end"), end);
     }
 }
 

@@ -12,5 +12,6 @@
 mod command;
 mod environment;
 mod inetd;
+mod killed;
 mod launch;
 mod stream;

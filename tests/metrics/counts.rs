@@ -34,7 +34,7 @@ fn each_outcome_is_zero_from_the_start_and_counted_once() {
     let server = Server::with_config_in(site, &table(limits, &hosts));
     fs::remove_file(gone).unwrap();
     let before = scrape(&server).named("tlssrv_connections_total").len();
-    assert_eq!(before, 3 * 9, "two hosts and none, nine outcomes");
+    assert_eq!(before, 3 * 10, "two hosts and none, ten outcomes");
 
     close(server.connect("a.example"));
     wait_for(&server, &outcome("a.example", "closed"), 1.0);
@@ -186,6 +186,8 @@ fn commands_are_counted_by_exit_status_and_by_signal() {
             format!("tlssrv_command_exits_total{{host=\"a.example\",status=\"{status}\"}}");
         wait_for(&server, &series, count);
     }
+    wait_for(&server, &outcome("a.example", "command"), 1.0);
+    wait_for(&server, &outcome("a.example", "closed"), 3.0);
 }
 
 #[test]

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use super::program::ProgramStream;
 use super::relay::ByteCounts;
 use super::{Readiness, Shared};
-use crate::message::{End, Summary, Traffic};
+use crate::message::{End, OutputEnd, Summary, Traffic};
 use crate::types::{ConnectionId, HandshakeInfo, HostId, ListenerId, UnfitName};
 use state::{AwaitingProgram, Hello, State};
 
@@ -54,6 +54,8 @@ pub(super) enum Action {
         /// Time from accept to the end of the handshake.
         duration: Duration,
     },
+    /// Ask the monitor how the output of the command has ended.
+    AskHowOutputEnded,
     /// Tell the monitor to kill the command.
     KillCommand,
     /// Close the connection, and send this summary to the monitor.
@@ -163,6 +165,15 @@ impl Connection {
                 Action::Wait
             }
         }
+    }
+
+    /// The monitor says how the output of the command has ended.
+    pub(super) fn output_ended(&mut self, how: OutputEnd, shared: &mut Shared<'_>) -> Action {
+        let State::Relay(relay) = &mut self.state else {
+            return Action::Wait;
+        };
+        let status = relay.output_ended(how, &self.socket, &mut shared.scratch);
+        self.relayed(status, shared)
     }
 
     /// The monitor refuses the connection, or has no program for it.

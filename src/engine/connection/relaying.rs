@@ -47,12 +47,15 @@ impl Connection {
         let progress = relay.bytes != self.bytes || relay.lingers() != self.lingers;
         self.bytes = relay.bytes;
         self.lingers = relay.lingers();
+        if progress {
+            self.restart_timeout(shared);
+        }
         match status {
-            RelayStatus::Running => {
-                if progress {
-                    self.restart_timeout(shared);
-                }
-                Action::Wait
+            RelayStatus::Running => Action::Wait,
+            RelayStatus::OutputEnded => Action::AskHowOutputEnded,
+            RelayStatus::Killed(end, to_client) => {
+                self.state = self.close(to_client, end, shared);
+                self.advance(Readiness::default(), shared)
             }
             RelayStatus::Ended(end) => self.finish(end),
             RelayStatus::ClientVanished(end) => self.kill(end, shared),

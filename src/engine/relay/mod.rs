@@ -13,7 +13,7 @@ use std::os::fd::OwnedFd;
 use super::program::ProgramStream;
 use super::{Readiness, Scratch};
 use crate::config::OnTruncation;
-use crate::message::{End, Transport};
+use crate::message::{End, OutputEnd, Transport};
 use crate::process::socket;
 use crate::tls::session::{Failure, Session, Stage};
 use crate::types::Buffer;
@@ -69,6 +69,8 @@ enum Inbound {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Outbound {
     Open,
+    /// The command has ended its output; the monitor is asked how.
+    Asking,
     /// The program has ended; the client gets the rest, then FIN.
     Ending,
     /// The client has got FIN.
@@ -79,8 +81,12 @@ enum Outbound {
 pub(super) enum RelayStatus {
     /// The relay continues.
     Running,
+    /// The command has ended its output: the monitor is to be asked how.
+    OutputEnded,
     /// Both directions have ended.
     Ended(End),
+    /// The command was killed; unsent ciphertext for the client.
+    Killed(End, Buffer),
     /// The client has vanished, and the program must be killed before it sees end-of-file.
     ClientVanished(End),
     /// The backend has reset its connection; unsent ciphertext for the client.
@@ -145,6 +151,7 @@ impl Relay {
                 }
             }
         }
+        let was_open = self.outbound == Outbound::Open;
         if ready.program_read {
             for _ in 0..CHUNKS {
                 match self.pump_outbound(socket, scratch) {
@@ -164,7 +171,38 @@ impl Relay {
         self.end_directions(socket);
         match (self.inbound, self.outbound) {
             (Inbound::Ended, Outbound::Ended) => RelayStatus::Ended(self.end.clone()),
+            (_, Outbound::Asking) if was_open => RelayStatus::OutputEnded,
             _ => RelayStatus::Running,
+        }
+    }
+
+    /// Goes on after the end of the command's output, now that it is known how it ended.
+    pub(super) fn output_ended(
+        &mut self,
+        how: OutputEnd,
+        socket: &OwnedFd,
+        scratch: &mut Scratch,
+    ) -> RelayStatus {
+        if self.outbound != Outbound::Asking {
+            return RelayStatus::Running;
+        }
+        match how {
+            OutputEnd::Whole => {
+                self.close_session(scratch);
+                let ready = Readiness {
+                    client_write: true,
+                    ..Readiness::default()
+                };
+                self.advance(socket, ready, scratch)
+            }
+            // The client must not take the bytes so far for the whole.
+            OutputEnd::Cut => {
+                let end = match self.end {
+                    End::Truncated => End::Truncated,
+                    _ => End::Killed,
+                };
+                RelayStatus::Killed(end, std::mem::take(&mut self.to_client))
+            }
         }
     }
 
@@ -175,8 +213,11 @@ impl Relay {
 
     /// Ends the relay, as its time limit has passed: the reason, and the last bytes for the client.
     pub(super) fn expire(mut self, scratch: &mut Scratch) -> (End, Buffer) {
-        if self.outbound == Outbound::Open {
-            self.close_session(scratch);
+        if matches!(self.outbound, Outbound::Open | Outbound::Asking) {
+            // Where nobody has said how the output ended, the client must not take it for the whole.
+            if self.outbound == Outbound::Open {
+                self.close_session(scratch);
+            }
             let end = match self.end {
                 End::Truncated => End::Truncated,
                 // The program had not ended, or no side had.

@@ -5,6 +5,7 @@ use std::os::fd::OwnedFd;
 
 use super::{CHUNK, Inbound, Outbound, Relay};
 use crate::engine::Scratch;
+use crate::engine::program::ProgramStream;
 use crate::message::End;
 use crate::process::socket::{self, Read};
 use crate::tls::session::{Failure, Stage};
@@ -97,7 +98,12 @@ impl Relay {
             Read::Eof if self.backend_reset => Pumped::BackendReset,
             // A command that exits with unread input breaks its socket; all its output was read before.
             Read::Eof | Read::Broken => {
-                self.close_session(scratch);
+                match self.program {
+                    ProgramStream::Backend(..) => self.close_session(scratch),
+                    ProgramStream::Socket(_) | ProgramStream::Pipes(..) => {
+                        self.outbound = Outbound::Asking;
+                    }
+                }
                 match self.flush_to_client(socket) {
                     true => Pumped::All,
                     false => Pumped::ClientReset,

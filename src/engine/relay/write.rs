@@ -56,7 +56,7 @@ impl Relay {
     pub(super) fn flush_to_client(&mut self, socket: &OwnedFd) -> bool {
         let fin = match self.outbound {
             Outbound::Ending => Fin::Follows,
-            Outbound::Open | Outbound::Ended => Fin::NotYet,
+            Outbound::Open | Outbound::Asking | Outbound::Ended => Fin::NotYet,
         };
         socket::flush(socket, &mut self.to_client, fin).is_ok()
     }

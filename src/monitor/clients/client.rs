@@ -47,6 +47,7 @@ pub(in crate::monitor) struct Client {
     /// Time from accept to the end of the handshake; `None`: it is not complete.
     pub(super) handshake_ms: Option<u32>,
     pub(super) plaintext: PlaintextSide,
+    pub(super) output: Output,
     pub(super) stderr: Option<StderrLog>,
     pub(super) side: ClientSide,
     /// Plaintext bytes from the client and to it, as far as they are counted.
@@ -72,6 +73,17 @@ pub(in crate::monitor) enum PlaintextSide {
     NoBackend(String),
     /// This backend has accepted.
     Connected(BackendAddress),
+}
+
+/// What an engine has asked about the output of a command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Output {
+    /// Nothing: the output has not ended.
+    Open,
+    /// How it ended. The engine waits.
+    Asked,
+    /// How it ended. The engine has the answer.
+    Answered,
 }
 
 /// State of the client's side of a connection.

@@ -111,6 +111,7 @@ impl Client {
             (End::Reset, _) => "reset",
             (End::Timeout, _) => "timeout",
             (End::BackendReset, _) => "backend",
+            (End::Killed, _) => "command",
             (End::Refused | End::NoProgram, _) => "refused",
             (End::Handshake(_), _) => "handshake",
             (End::Tls(_), _) => "tls",
@@ -127,6 +128,10 @@ impl Client {
             },
             (_, PlaintextSide::NoBackend(why)) => format!("launch: no backend: {why}"),
             (End::BackendReset, _) => "backend: reset".to_owned(),
+            (End::Killed, PlaintextSide::Exited(_, WaitStatus::Signaled(_, signal, _))) => {
+                format!("command: killed by {signal}")
+            }
+            (End::Killed, _) => "command: killed".to_owned(),
             (End::Handshake(reason), _) => format!("handshake: {reason}"),
             (End::Tls(reason), _) => format!("tls: {reason}"),
             _ => self.outcome().to_owned(),

@@ -6,9 +6,10 @@ use std::net::SocketAddr;
 use std::time::Instant;
 
 use super::Clients;
-use super::client::{Client, PlaintextSide};
+use super::client::{Client, Output, PlaintextSide};
 use super::limits::{HostFull, LimitExceeded, Source};
-use crate::message::Summary;
+use super::output::Knowledge;
+use crate::message::{OutputEnd, Summary};
 use crate::monitor::violation::Violation;
 use crate::types::{ConnectionId, EngineId, HandshakeInfo, HostId};
 
@@ -130,6 +131,31 @@ impl Clients {
         id: ConnectionId,
     ) -> Result<(), Violation> {
         open_client(&mut self.clients, engine, id).map(drop)
+    }
+
+    /// Takes the question how the output of a command has ended. `None`: the answer comes later.
+    pub(in crate::monitor) fn output_ended(
+        &mut self,
+        engine: EngineId,
+        id: ConnectionId,
+        now: Instant,
+    ) -> Result<Option<OutputEnd>, Violation> {
+        let client = open_client(&mut self.clients, engine, id)?;
+        if client.output != Output::Open {
+            return Err(Violation::UnexpectedQuestion(id));
+        }
+        match client.output_end() {
+            Knowledge::NoCommand => Err(Violation::UnexpectedQuestion(id)),
+            Knowledge::Known(end) => {
+                client.output = Output::Answered;
+                Ok(Some(end))
+            }
+            Knowledge::Wait(time) => {
+                client.output = Output::Asked;
+                self.questions.add(id, now + time);
+                Ok(None)
+            }
+        }
     }
 
     /// Kills the command of a client that has vanished.
@@ -308,6 +334,22 @@ mod tests {
         };
         let opened = clients.open(ENGINE, id, first_host(), info, 0).map(drop);
         assert_eq!(opened, Err(Violation::ImpossibleIdentity(id, first_host())));
+    }
+
+    #[test]
+    fn an_engine_may_ask_once_how_the_output_of_a_command_has_ended() {
+        let (mut clients, id) = one_client();
+        let now = Instant::now();
+        let unexpected = Err(Violation::UnexpectedQuestion(id));
+        assert_eq!(clients.output_ended(ENGINE, id, now), unexpected);
+        assert_eq!(open(&mut clients, id), Ok(()));
+        clients.command_started(id, nix::unistd::Pid::from_raw(i32::MAX), None);
+        // Nothing is known of this process.
+        assert_eq!(clients.output_ended(ENGINE, id, now), Ok(None));
+        assert_eq!(clients.output_ended(ENGINE, id, now), unexpected);
+        assert!(clients.due().is_some());
+        assert_eq!(clients.answer(id), Some((ENGINE, OutputEnd::Whole)));
+        assert_eq!(clients.answer(id), None);
     }
 
     #[test]

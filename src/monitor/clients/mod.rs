@@ -9,6 +9,7 @@ mod first_refusals;
 mod limits;
 mod log_line;
 mod messages;
+mod output;
 mod stderr;
 
 use std::collections::{HashMap, VecDeque};
@@ -25,11 +26,12 @@ use super::listeners::Incoming;
 use super::socket_options::apply_limits;
 use crate::exit::Exit;
 use crate::log::Logger;
-use crate::message::Summary;
+use crate::message::{OutputEnd, Summary};
 use crate::types::{ConnectionId, EngineId, HandshakeInfo, ListenerId, Severity};
-use client::ClientSide;
+use client::{ClientSide, Output};
 use first_refusals::FirstRefusals;
 use limits::{AdmissionControl, Source};
+use output::Questions;
 use stderr::{Progress, StderrLog};
 
 pub(super) use client::{Client, PlaintextSide};
@@ -43,6 +45,8 @@ pub(super) struct Clients {
     /// Connections whose clients have ended and whose commands have not, oldest first, with the time at
     /// which their line is written nevertheless.
     lingering: VecDeque<(Instant, ConnectionId)>,
+    /// Engines that wait for the exit status of a command.
+    questions: Questions,
     control: AdmissionControl,
     first_refusals: FirstRefusals,
     /// Maximum number of connections.
@@ -68,6 +72,7 @@ impl Clients {
             clients: HashMap::new(),
             commands: HashMap::new(),
             lingering: VecDeque::new(),
+            questions: Questions::default(),
             control: AdmissionControl::new(),
             first_refusals: FirstRefusals::default(),
             capacity,
@@ -174,6 +179,7 @@ impl Clients {
             handshake: HandshakeInfo::default(),
             handshake_ms: None,
             plaintext: PlaintextSide::NotRequested,
+            output: Output::Open,
             stderr: None,
             side: ClientSide::Open,
             traffic: (0, 0),
@@ -266,14 +272,28 @@ impl Clients {
         Remains::Nothing
     }
 
-    /// Time of the next [`Clients::expired`].
+    /// Time of the next [`Clients::expired`] or [`Clients::overdue_question`].
     pub(super) fn due(&self) -> Option<Instant> {
-        self.lingering.front().map(|(deadline, _)| *deadline)
+        let lingering = self.lingering.front().map(|(deadline, _)| *deadline);
+        lingering.into_iter().chain(self.questions.due()).min()
+    }
+
+    /// The next connection about whose command an engine has asked, and has waited long enough.
+    pub(super) fn overdue_question(&mut self, now: Instant) -> Option<ConnectionId> {
+        self.questions.overdue(now)
+    }
+
+    /// The answer to an engine that waits for the end of a command, if one does.
+    pub(super) fn answer(&mut self, id: ConnectionId) -> Option<(EngineId, OutputEnd)> {
+        let client = self.clients.get_mut(&id)?;
+        let end = client.answer()?;
+        Some((client.engine, end))
     }
 
     /// The next connection whose client has ended, and whose command has had its time.
     pub(super) fn expired(&mut self, now: Instant) -> Option<ConnectionId> {
-        self.due().filter(|deadline| *deadline <= now)?;
+        let next = self.lingering.front();
+        next.filter(|(deadline, _)| *deadline <= now)?;
         self.lingering.pop_front().map(|(_, id)| id)
     }
 

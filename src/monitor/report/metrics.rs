@@ -18,12 +18,13 @@ use crate::tls::server_certificate::Validity;
 use crate::types::Severity;
 
 /// Outcomes of a connection.
-const OUTCOMES: [&str; 9] = [
+const OUTCOMES: [&str; 10] = [
     "closed",
     "truncated",
     "reset",
     "timeout",
     "backend",
+    "command",
     "refused",
     "handshake",
     "tls",
