@@ -7,7 +7,7 @@ use std::path::Path;
 use crate::exit::Exit;
 use crate::monitor::{self, Question};
 use crate::startup_report::report;
-use crate::types::Severity;
+use crate::types::{Severity, cause};
 
 /// Has the server that runs with this table reload it.
 pub fn reload(table: &Path) -> Exit {
@@ -43,7 +43,7 @@ fn fail(what: &str, table: &Path, e: &io::Error) -> Exit {
         io::ErrorKind::PermissionDenied | io::ErrorKind::UnexpectedEof => {
             "only root, and the user who runs the server, may ask it".to_owned()
         }
-        _ => e.to_string(),
+        _ => cause(e),
     };
     let table = table.display();
     let text = format!("tlssrv: unable to {what} {table}: {why}");

@@ -24,6 +24,7 @@ use crate::config::sources::files::NamedFile;
 use crate::config::sources::programs::{NoProgram, PathVariable};
 use crate::config::sources::psk_file::PskFile;
 use crate::config::sources::{addresses, programs};
+use crate::config::text::hints::no_line;
 use crate::config::text::problems::Problems;
 use crate::config::{Config, Form, Loaded, Options, Refusal, default_engines};
 use crate::exit::Exit;
@@ -74,16 +75,17 @@ pub(in crate::config) fn load(line: &CommandLine, options: &Options) -> Result<L
     let form = line.form();
     let mut accounts = Accounts::default();
     let engine_credentials = users::of_engines(None, &invoker, &mut accounts, &mut problems);
-    if form == Form::Server && invoker.is_root() && line.user() == UserFrom::Host {
-        problems.warning(
-            None,
-            "the command runs as root: a file with -f can give it a user",
-        );
-    }
     let program = program(line);
-    if let Err((message, status)) = &program {
-        problems.error(None, message);
-        exit = *status;
+    match &program {
+        Ok(_) if form == Form::Server && invoker.is_root() && line.user() == UserFrom::Host => {
+            let message = "the command runs as root: a file with -f can give it a user";
+            problems.warning(None, message);
+        }
+        Ok(_) => {}
+        Err((message, status)) => {
+            problems.error(None, message);
+            exit = *status;
+        }
     }
     let psk_file = psk_file(line.psk.as_ref(), &mut problems);
     let users = psk_file.as_ref().and_then(Option::as_ref);
@@ -363,7 +365,7 @@ fn program(line: &CommandLine) -> Result<Program, (String, Exit)> {
         |text: &OsStr| programs::c_string(text).map_err(|reason| (unable(reason), Exit::NotFound));
     let base = std::env::current_dir().unwrap_or_default();
     let path = programs::find(name, &base).map_err(|error| match &error {
-        NoProgram::NotFound(reason) => (unable(reason), Exit::NotFound),
+        NoProgram::NotFound(reason) => (unable(reason) + &no_line(name), Exit::NotFound),
         NoProgram::NotExecutable(reason) => (unable(reason), Exit::NotExecutable),
     })?;
     Ok(Program {

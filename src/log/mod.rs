@@ -13,7 +13,7 @@ use std::time::{Instant, SystemTime};
 use serde_json::{Map, Value};
 
 use crate::config::{Log, LogFormat};
-use crate::types::Severity;
+use crate::types::{Severity, cause};
 use limiter::Limiter;
 use sink::Sink;
 
@@ -53,7 +53,10 @@ impl Logger {
     /// Opens the log file again, since it may have been moved away.
     pub fn reopen(&mut self) {
         if let Err(e) = self.sink.reopen() {
-            self.say(Severity::Err, &format!("unable to reopen the log: {e}"));
+            self.say(
+                Severity::Err,
+                &format!("unable to reopen the log: {}", cause(&e)),
+            );
         }
     }
 

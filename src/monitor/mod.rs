@@ -33,7 +33,7 @@ use crate::exit::Exit;
 use crate::log::Logger;
 use crate::message::{End, Summary};
 use crate::process::Signals;
-use crate::types::Severity;
+use crate::types::{Severity, cause};
 use clients::Clients;
 use generation::{Generations, NoRandomness};
 use lifecycle::{Lifecycle, Stage};
@@ -88,7 +88,7 @@ impl Monitor {
                 Ok(count) => count,
                 Err(Errno::EINTR) => 0,
                 Err(e) => {
-                    let line = format!("unable to wait for events: {e}");
+                    let line = format!("unable to wait for events: {}", e.desc());
                     self.logger.say(Severity::Err, &line);
                     return Exit::System;
                 }
@@ -117,7 +117,8 @@ impl Monitor {
             Token::Reporter => self.serve_reporter(),
             Token::MetricsListener(index) => {
                 if let Err(e) = self.report.reporter.accept(index, BATCH, &self.epoll) {
-                    self.pause(&format!("unable to accept who asks for metrics: {e}"));
+                    let why = cause(&e);
+                    self.pause(&format!("unable to accept who asks for metrics: {why}"));
                 }
             }
             Token::Listener(index) => self.accept(index),
@@ -235,7 +236,8 @@ impl Monitor {
                 Ok((listener, incoming)) => self.admit(listener, incoming),
                 Err(AcceptError::Empty) => break,
                 Err(AcceptError::Exhausted(e)) => {
-                    return self.pause(&format!("unable to accept a client: {e}"));
+                    let why = cause(&e);
+                    return self.pause(&format!("unable to accept a client: {why}"));
                 }
             }
         }

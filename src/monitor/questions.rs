@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use super::report::{Accepted, Present, Question, ReporterEvent, Waiter};
 use super::{BATCH, Monitor};
-use crate::types::{EngineId, Severity};
+use crate::types::{EngineId, Severity, cause};
 
 /// Clients of the control sockets that are accepted in one turn of the loop.
 const ADMIN_BATCH: usize = 4;
@@ -68,7 +68,7 @@ impl Monitor {
             unready: self.unready(),
         };
         if let Err(e) = self.report.answer_waiters(&present, &self.epoll, now) {
-            let line = format!("unable to write metrics: {e}");
+            let line = format!("unable to write metrics: {}", cause(&e));
             self.logger.say(Severity::Err, &line);
         }
     }

@@ -13,7 +13,7 @@ use super::report::{AdminClient, ReloadResult};
 use crate::config::{self, BackendName, ConfigSource, Form, NameLookup, Options, Refusal};
 use crate::log::Logger;
 use crate::process::raise_descriptor_limit;
-use crate::types::Severity;
+use crate::types::{Severity, cause};
 
 /// The arguments that the configuration was loaded with, to load it again.
 pub struct LoadArguments {
@@ -126,11 +126,12 @@ impl Reload {
         let logger = match config.log == generations.current().config.log {
             true => None,
             false => Some(
-                Logger::open(&config.log).map_err(|e| format!("unable to open the log: {e}"))?,
+                Logger::open(&config.log)
+                    .map_err(|e| format!("unable to open the log: {}", cause(&e)))?,
             ),
         };
         let limit = raise_descriptor_limit()
-            .map_err(|e| format!("unable to raise the limit of descriptors: {e}"))?;
+            .map_err(|e| format!("unable to raise the limit of descriptors: {}", cause(&e)))?;
         let addresses = config.listeners.iter().map(|listener| &listener.address);
         let listeners = listeners.plan(addresses)?;
         let metrics = metrics.plan(config.metrics.iter())?;

@@ -16,7 +16,7 @@ use crate::config::{BackendAddress, Backends, Destination, RunAs};
 use crate::environment::left_out;
 use crate::exit::Exit;
 use crate::message::{End, MAX_TEXT, Summary, ToEngine, ToMonitor, Transport};
-use crate::types::{ConnectionId, EngineId, HostId, ListenerId, Program, Severity};
+use crate::types::{ConnectionId, EngineId, HostId, ListenerId, Program, Severity, cause};
 
 impl Monitor {
     /// Admits a client, and gives it to the engine with the fewest connections.

@@ -1,7 +1,7 @@
 //! The two ways to start: with listeners, or with one connection on standard input.
 #![forbid(unsafe_code)]
 
-use std::fmt::Display;
+use std::error::Error;
 use std::io;
 use std::net::{SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -30,7 +30,7 @@ use crate::log::Logger;
 use crate::process::{Signals, null_standard, raise_descriptor_limit, take_standard};
 use crate::startup_report;
 use crate::systemd::{Notifier, Passed};
-use crate::types::Severity;
+use crate::types::{Severity, cause};
 
 const SIGNALS: [Signal; 5] = [
     Signal::SIGHUP,
@@ -91,7 +91,7 @@ pub fn serve(
                         "another process has its control socket, such as a server of the same table"
                             .to_owned()
                     }
-                    _ => e.to_string(),
+                    _ => cause(&e),
                 };
                 let line = format!("tlssrv --reload and --status do not reach this server: {why}");
                 monitor.logger.say(Severity::Warning, &line);
@@ -118,7 +118,8 @@ pub fn inetd(mut config: Config) -> Exit {
         Ok(connection) => connection,
         Err(e) => {
             let why = format!(
-                "descriptor 0 is not a connected socket: {e}; without --listen tlssrv serves the connection that inetd or its like gives it there"
+                "descriptor 0 is not a connected socket: {}; without --listen tlssrv serves the connection that inetd or its like gives it there",
+                cause(&e)
             );
             let exit = Exit::Usage;
             return Failure { exit, why }.report();
@@ -173,10 +174,10 @@ struct Failure {
 }
 
 impl Failure {
-    fn system(what: &str, e: impl Display) -> Self {
+    fn system(what: &str, e: impl Error + 'static) -> Self {
         Self {
             exit: Exit::System,
-            why: format!("{what}: {e}"),
+            why: format!("{what}: {}", cause(&e)),
         }
     }
 
@@ -206,11 +207,16 @@ fn monitor(config: Config, inherited: Inherited) -> Result<Monitor, Failure> {
             LogTo::Stderr => "stderr".to_owned(),
             LogTo::File(path) => path.display().to_string(),
         };
-        cannot_start(format!("unable to open the log {log}: {e}"))
+        cannot_start(format!("unable to open the log {log}: {}", cause(&e)))
     })?;
 
     let now = Instant::now();
-    let no_randomness = |_| Failure::system("unable to make ticket keys", "no randomness");
+    let no_randomness = |_| {
+        Failure::system(
+            "unable to make ticket keys",
+            io::Error::other("no randomness"),
+        )
+    };
     let tickets = TicketRotation::new(now).map_err(no_randomness)?;
     let capacity = generation::capacity(&config, limit.1);
     if capacity < config.limits.connections {
@@ -225,7 +231,7 @@ fn monitor(config: Config, inherited: Inherited) -> Result<Monitor, Failure> {
         .map_err(system("unable to open /dev/null"))?;
     let generations = Generations::new(config, tickets).map_err(cannot_start)?;
     let report = Report::new(Listeners::new(Purpose::Metrics, Vec::new()));
-    let report = report.map_err(|e| cannot_start(format!("unable to count: {e}")))?;
+    let report = report.map_err(|e| cannot_start(format!("unable to count: {}", cause(&e))))?;
     report.metrics.configure(&generations.current().config);
     let engines = Engines::new(generations.current(), now);
     let signals =

@@ -4,6 +4,7 @@
 //! engine of an ordinary user takes the steps that such a user may take.
 #![forbid(unsafe_code)]
 
+use std::error::Error;
 use std::fmt::Display;
 
 use landlock::{
@@ -14,7 +15,7 @@ use nix::sys::resource::{Resource, setrlimit};
 use nix::unistd::{Gid, Uid, chdir, chroot, setgroups, setresgid, setresuid, setuid};
 use seccompiler::{BpfProgram, sock_filter};
 
-use crate::types::Credentials;
+use crate::types::{Credentials, cause};
 
 // Elsewhere the filter below would end every engine.
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
@@ -77,8 +78,8 @@ impl Jail<'_> {
     }
 }
 
-fn unable<E: Display>(what: &'static str) -> impl FnOnce(E) -> JailError {
-    move |e| JailError(format!("{what}: {e}"))
+fn unable<E: Error + 'static>(what: &'static str) -> impl FnOnce(E) -> JailError {
+    move |e| JailError(format!("{what}: {}", cause(&e)))
 }
 
 /// An empty root directory that stays empty, because it is already deleted.

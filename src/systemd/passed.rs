@@ -8,6 +8,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 
+use crate::types::cause;
 use nix::sys::socket::sockopt::{AcceptConn, KeepAlive, SockType as TypeOf, TcpNoDelay};
 use nix::sys::socket::{
     AddressFamily, SockType, SockaddrLike, SockaddrStorage, getsockname, getsockopt, setsockopt,
@@ -105,7 +106,7 @@ impl fmt::Display for Passed {
         match &self.socket {
             Socket::Tcp(listener) => match listener.local_addr() {
                 Ok(address) => address.fmt(f),
-                Err(e) => e.fmt(f),
+                Err(e) => f.write_str(&cause(&e)),
             },
             Socket::Unix(listener) => match listener.local_addr() {
                 Ok(address) => match (address.as_pathname(), address.as_abstract_name()) {
@@ -113,7 +114,7 @@ impl fmt::Display for Passed {
                     (None, Some(name)) => write!(f, "unix:@{}", name.escape_ascii()),
                     (None, None) => f.write_str("unix:"),
                 },
-                Err(e) => e.fmt(f),
+                Err(e) => f.write_str(&cause(&e)),
             },
         }
     }

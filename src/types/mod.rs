@@ -1,10 +1,11 @@
 //! Types that several rooms share: names, identities, results of a handshake, ids, programs,
-//! severities, buffers.
+//! severities, buffers; and the words for errors of the system.
 //!
 //! This is the lowest room: it imports no other.
 #![forbid(unsafe_code)]
 
 mod buffer;
+mod cause;
 mod client_certificate;
 mod handshake_info;
 mod id;
@@ -17,6 +18,7 @@ mod stdio;
 mod unfit_name;
 
 pub use buffer::Buffer;
+pub use cause::cause;
 pub use client_certificate::{ClientCertificate, InvalidText, Text};
 pub use handshake_info::HandshakeInfo;
 pub use id::{ConnectionId, EngineId, HostId, ListenerId};

@@ -13,6 +13,7 @@ mod certificates;
 mod commands;
 mod explain;
 mod file;
+mod hints;
 mod keyspec;
 mod metrics;
 mod names;

@@ -91,7 +91,7 @@ fn backend(text: &str, base: &Path, names: &mut BackendNames<'_>) -> Result<Back
     }
     let (host, port) = match host_and_port(text).map_err(|e| e.to_string())? {
         None => return Err("no port; write HOST:PORT or unix:PATH".to_owned()),
-        Some(("", _)) => return Err("no host; write HOST:PORT or unix:PATH".to_owned()),
+        Some(("" | "*", _)) => return Err("no host; write HOST:PORT or unix:PATH".to_owned()),
         Some((_, 0)) => return Err("no such port: \"0\"".to_owned()),
         Some(host_and_port) => host_and_port,
     };
@@ -193,6 +193,8 @@ mod tests {
             "[fe80::1%nowhere]:80",
             "systemd:x",
             "unix:",
+            "*:80",
+            "http://localhost:80",
         ] {
             assert!(parse(text).is_err(), "{text}");
         }

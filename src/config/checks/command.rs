@@ -12,6 +12,7 @@ use toml::Spanned;
 use crate::config::checks::rlimits;
 use crate::config::sources::accounts::Invoker;
 use crate::config::sources::programs;
+use crate::config::text::hints::no_shell;
 use crate::config::text::problems::{Problems, cause};
 use crate::config::text::raw_host::RawHost;
 use crate::environment;
@@ -56,6 +57,11 @@ fn command(raw: &RawHost, context: &mut Context<'_>) -> Option<(CString, Vec<CSt
         Err(reason) => {
             let message = format!("unable to run command {:?}: {reason}", name.get_ref());
             context.problems.error(name.span(), message);
+            if name.get_ref().trim().contains(char::is_whitespace) {
+                context
+                    .problems
+                    .error(name.span(), no_shell(name.get_ref()));
+            }
             None
         }
     };

@@ -227,6 +227,8 @@ impl Checker<'_> {
             let backends = backends::backends(raw, connect, self.base, names, problems);
             return backends.map(Destination::Backends);
         }
+        // Who would run it is of no interest where there is no command, which is reported.
+        raw.command.as_ref()?;
         let program = command::program(raw, &mut self.command()).map(Box::new);
         let run_as = self.run_as(raw, span, psk_file);
         Some(Destination::Command {

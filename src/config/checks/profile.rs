@@ -49,10 +49,10 @@ fn suites(raw: &RawHost, problems: &mut Problems) -> Option<Option<Vec<u16>>> {
         .collect();
     // The log has the names of IANA, while rustls writes TLS13_ in the names of TLS 1.3 suites.
     let same = |known: &str, found: &str| {
-        known.eq_ignore_ascii_case(found)
-            || known
-                .replacen("TLS13_", "TLS_", 1)
-                .eq_ignore_ascii_case(found)
+        let iana = known.replacen("TLS13_", "TLS_", 1);
+        [known, &iana, &openssl_suite(&iana)]
+            .iter()
+            .any(|known| known.eq_ignore_ascii_case(found))
     };
     let chosen = choose("suite", list, &known, same, problems)?;
 
@@ -80,10 +80,11 @@ fn groups(raw: &RawHost, problems: &mut Problems) -> Option<Option<Vec<u16>>> {
         return Some(None);
     };
     let known = kx_groups();
-    choose("group", list, &known, str::eq_ignore_ascii_case, problems).map(Some)
+    choose("group", list, &known, same_group, problems).map(Some)
 }
 
-/// Values of the names in a list, of which `known` has all. `None`: a name is unknown, and reported.
+/// Values of the names in a list, of which `known` has all. A string may have several names with colons between them,
+/// as openssl writes them. `None`: a name is unknown, and reported.
 fn choose(
     what: &str,
     list: &Spanned<Vec<Spanned<String>>>,
@@ -99,14 +100,18 @@ fn choose(
         return None;
     }
     let mut chosen = Some(Vec::new());
-    for name in list.get_ref() {
-        let found = known.iter().find(|(known, _)| same(known, name.get_ref()));
+    let parts = |names: &'_ Spanned<String>| {
+        let span = names.span();
+        let names: Vec<String> = names.get_ref().split(':').map(str::to_owned).collect();
+        names.into_iter().map(move |name| (name, span.clone()))
+    };
+    for (name, span) in list.get_ref().iter().flat_map(parts) {
+        let found = known.iter().find(|(known, _)| same(known, &name));
         match found {
             Some((_, id)) => chosen.iter_mut().for_each(|chosen| chosen.push(*id)),
             None => {
-                let name_found = name.get_ref();
-                let message = format!("unable to use {what} {name_found:?}: known are {names}");
-                problems.error(name.span(), message);
+                let message = format!("unable to use {what} {name:?}: known are {names}");
+                problems.error(span, message);
                 chosen = None;
             }
         }
@@ -125,9 +130,24 @@ pub(in crate::config) fn modes(raw: &RawHost) -> Modes {
 /// Whether this is the name of a key-exchange group.
 pub(in crate::config) fn is_kx_group(name: &str) -> bool {
     let groups = kx_groups();
-    groups
-        .iter()
-        .any(|(known, _)| known.eq_ignore_ascii_case(name))
+    groups.iter().any(|(known, _)| same_group(known, name))
+}
+
+/// Whether a name is that of a group: its own, or one of openssl's.
+fn same_group(known: &str, found: &str) -> bool {
+    let also: &[&str] = match known {
+        "secp256r1" => &["P-256", "prime256v1"],
+        "secp384r1" => &["P-384"],
+        _ => &[],
+    };
+    (also.iter().chain([&known])).any(|known| known.eq_ignore_ascii_case(found))
+}
+
+/// Name of a suite of TLS 1.2 as openssl spells it: `ECDHE-RSA-AES256-GCM-SHA384`.
+fn openssl_suite(iana: &str) -> String {
+    let name = iana.replacen("TLS_", "", 1).replacen("_WITH_", "_", 1);
+    let name = name.replacen("AES_", "AES", 1).replace('_', "-");
+    name.replacen("POLY1305-SHA256", "POLY1305", 1)
 }
 
 /// Names and values of the key-exchange groups.

@@ -1,4 +1,5 @@
-//! Addresses to listen on: `HOST:PORT`, `[v6]:PORT`, `:PORT`, `unix:PATH`, `systemd:NAME`, `systemd`.
+//! Addresses to listen on: `HOST:PORT`, `[v6]:PORT`, `:PORT`, `*:PORT`, `unix:PATH`, `systemd:NAME`, `systemd`. A port
+//! is a number, or the name of a service.
 #![forbid(unsafe_code)]
 
 use std::fmt;
@@ -44,7 +45,10 @@ pub(in crate::config) fn parse(text: &str, base: &Path) -> Result<Address, NoAdd
     let Some((host, port)) = host_and_port(text)? else {
         return malformed("no port; write HOST:PORT, :PORT, unix:PATH or systemd:NAME");
     };
-    let host = if host.is_empty() { "::" } else { host };
+    let host = match host {
+        "" | "*" => "::",
+        host => host,
+    };
     let found = (host, port)
         .to_socket_addrs()
         .map_err(|e| NoAddress::Unresolved(cause(&e)))?;
@@ -64,15 +68,21 @@ pub(in crate::config) fn parse(text: &str, base: &Path) -> Result<Address, NoAdd
     }
 }
 
-/// Splits `HOST:PORT`, `[v6]:PORT` and `:PORT`. `None`: there is no port.
+/// Splits `HOST:PORT`, `[v6]:PORT` and `:PORT`, where PORT may be the name of a service. `None`: there is no port.
 pub(in crate::config) fn host_and_port(text: &str) -> Result<Option<(&str, u16)>, NoAddress> {
     let malformed = |reason: &str| Err(NoAddress::Malformed(reason.to_owned()));
+    if let Some((scheme, rest)) = text.split_once("://") {
+        return malformed(&format!("it is a URL; {}", without_scheme(scheme, rest)));
+    }
     let Some((host, port)) = text.rsplit_once(':') else {
         return Ok(None);
     };
-    let digits = port.bytes().all(|byte| byte.is_ascii_digit());
-    let Some(port) = port.parse::<u16>().ok().filter(|_| digits) else {
-        return malformed(&format!("no such port: {port:?}"));
+    let Some(port) = service(port) else {
+        let unknown = match port.bytes().all(|byte| byte.is_ascii_digit()) {
+            true => String::new(),
+            false => ", and /etc/services has no such service".to_owned(),
+        };
+        return malformed(&format!("no such port: {port:?}{unknown}"));
     };
     let bracketed = host
         .strip_prefix('[')
@@ -83,6 +93,34 @@ pub(in crate::config) fn host_and_port(text: &str) -> Result<Option<(&str, u16)>
         _ => return malformed("write an IPv6 address as [ADDRESS]:PORT"),
     };
     Ok(Some((host, port)))
+}
+
+/// Port of this number, or of the service of this name.
+fn service(port: &str) -> Option<u16> {
+    if port.bytes().all(|byte| byte.is_ascii_digit()) {
+        return port.parse().ok();
+    }
+    let services = std::fs::read_to_string("/etc/services").ok()?;
+    services.lines().find_map(|line| {
+        // As in "https 443/tcp www # comment" (services(5)).
+        let line = line.split('#').next()?;
+        let number = line.split_ascii_whitespace().nth(1)?.strip_suffix("/tcp")?;
+        let mut words = line.split_ascii_whitespace().enumerate();
+        let is_named = words.any(|(place, word)| place != 1 && word == port);
+        number.parse().ok().filter(|_| is_named)
+    })
+}
+
+/// What to write in place of a URL: its host and port.
+fn without_scheme(scheme: &str, rest: &str) -> String {
+    let (host, _path) = rest.split_once('/').unwrap_or((rest, ""));
+    match host_and_port(host) {
+        Ok(Some(_)) => format!("write {host:?}"),
+        _ => match service(scheme) {
+            Some(port) if !host.is_empty() => format!("write \"{host}:{port}\""),
+            _ => "write HOST:PORT".to_owned(),
+        },
+    }
 }
 
 /// Whether systemd accepts this name for a socket: printable ASCII without a colon (systemd.socket(5),
@@ -133,6 +171,7 @@ mod tests {
             tcp("[fe80::1%lo]:993"),
             ["[fe80::1%1]:993".parse().unwrap()]
         );
+        assert_eq!(tcp("*:993"), ["[::]:993".parse().unwrap()]);
         assert_eq!(
             parse("unix:x.sock", Path::new("/run")),
             Ok(Address::Unix("/run/x.sock".into()))

@@ -12,6 +12,7 @@
 //! for keys that need or exclude other keys.
 #![forbid(unsafe_code)]
 
+pub(super) mod hints;
 pub(super) mod problems;
 pub(super) mod raw;
 pub(super) mod raw_clients;

@@ -2,13 +2,11 @@
 #![forbid(unsafe_code)]
 
 use std::fmt;
-use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use nix::errno::Errno;
-
 use crate::types::Severity;
+pub(in crate::config) use crate::types::cause;
 
 /// Errors, warnings and notices about one configuration.
 #[derive(Debug)]
@@ -205,14 +203,6 @@ impl fmt::Display for Problems {
         self.reports()
             .iter()
             .try_for_each(|(_, report)| writeln!(f, "{report}"))
-    }
-}
-
-/// Reason of an error as the system gives it, without the error number.
-pub(in crate::config) fn cause(error: &io::Error) -> String {
-    match error.raw_os_error() {
-        Some(errno) => Errno::from_raw(errno).desc().to_owned(),
-        None => error.to_string(),
     }
 }
 

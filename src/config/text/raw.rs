@@ -9,6 +9,7 @@ use toml::de::{DeTable, DeValue};
 use crate::config::Form;
 use crate::config::listener::FallbackPolicy;
 use crate::config::log::LogFormat;
+use crate::config::text::hints::FILE;
 use crate::config::text::problems::Problems;
 use crate::config::text::raw_host::RawHost;
 use crate::config::text::reader::{FromToml, TableReader, open};
@@ -93,7 +94,7 @@ impl Raw {
         }
 
         let file = file.get_ref();
-        let mut table = TableReader::new("the file", file, 0..0);
+        let mut table = TableReader::new(FILE, file, 0..0);
         let raw = Self {
             engines: table.optional("engines", problems),
             engine_user: table.optional("engine-user", problems),

@@ -64,8 +64,16 @@ impl RawClients {
         problems: &mut Problems,
     ) {
         table.belongs("client-auth", "cert", problems);
-        table.belongs("client-ca", "client-auth", problems);
-        table.belongs("client-crl", "client-auth", problems);
+        for key in ["client-ca", "client-crl"] {
+            let span = table.span_of(key);
+            if let Some(span) = span.filter(|_| !table.has("client-auth")) {
+                let message = format!(
+                    "{key:?} without \"client-auth\": nobody is asked for a certificate; write client-auth = \
+                     \"require\", or \"request\" if clients may do without"
+                );
+                problems.error(span, message);
+            }
+        }
         table.belongs("users", "run-as", problems);
         let mut error = |span: Option<Range<usize>>, message: &str| {
             if let Some(span) = span {

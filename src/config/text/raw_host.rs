@@ -9,6 +9,7 @@ use toml::de::DeValue;
 
 use crate::config::host::OnTruncation;
 use crate::config::run_as::UserFrom;
+use crate::config::text::hints::no_shell;
 use crate::config::text::problems::Problems;
 use crate::config::text::raw_clients::RawClients;
 use crate::config::text::reader::{FromToml, OneOrMore, TableReader, open, wrong_type};
@@ -66,6 +67,27 @@ pub(in crate::config) enum RawListen {
     Invalid,
 }
 
+/// A command: an array of strings, and never one string, which would be a line for a shell.
+struct Words(Vec<Spanned<String>>);
+
+fn words(command: Spanned<Words>) -> Spanned<Vec<Spanned<String>>> {
+    Spanned::new(command.span(), command.into_inner().0)
+}
+
+impl FromToml for Words {
+    const ONE: &'static str = "an array of strings";
+    const MANY: &'static str = "an array of arrays";
+
+    fn from_toml(value: &Spanned<DeValue<'_>>, problems: &mut Problems) -> Option<Self> {
+        if let DeValue::String(line) = value.get_ref() {
+            let _: Option<Self> = wrong_type(value, Self::ONE, problems);
+            problems.error(value.span(), no_shell(line));
+            return None;
+        }
+        Vec::from_toml(value, problems).map(Self)
+    }
+}
+
 /// Resource limit: `1024`, `"unlimited"`, or `{ soft = 1024, hard = "unlimited" }`.
 pub(in crate::config) struct RawRlimit {
     pub(in crate::config) soft: u64,
@@ -98,7 +120,7 @@ impl FromToml for RawHost {
             suites: table.optional("suites", problems),
             kx_groups: table.optional("kx-groups", problems),
             max_fragment: table.optional("max-fragment", problems),
-            command: table.optional("command", problems),
+            command: table.optional("command", problems).map(words),
             connect: table.optional("connect", problems),
             connect_timeout: table.optional("connect-timeout", problems),
             resolve: table.optional("resolve", problems),

@@ -8,6 +8,7 @@ use std::time::Duration;
 use toml::Spanned;
 use toml::de::{DeString, DeTable, DeValue};
 
+use crate::config::text::hints::{elsewhere, ours};
 use crate::config::text::problems::Problems;
 
 /// Reader of a table, which is asked for one key after the other.
@@ -27,6 +28,8 @@ pub(in crate::config) trait FromToml: Sized {
     const ONE: &'static str;
     /// Expected value for an array of this type, such as `an array of strings`.
     const MANY: &'static str;
+    /// Whether one value may stand for an array of one.
+    const MAY_STAND_ALONE: bool = false;
 
     /// Reads a value. `None`: there is an error, which is reported.
     fn from_toml(value: &Spanned<DeValue<'_>>, problems: &mut Problems) -> Option<Self>;
@@ -113,9 +116,12 @@ impl<'a> TableReader<'a> {
             if self.known.contains(&word) {
                 continue;
             }
-            let hint = match self.known.iter().find(|known| is_misspelling(word, known)) {
-                Some(known) => format!("did you mean {known:?}?"),
-                None => format!("known are {}", self.known.join(", ")),
+            let guess = self.known.iter().find(|known| is_misspelling(word, known));
+            let hint = match (ours(self.name, word), guess) {
+                (Some(ours), _) => ours.to_owned(),
+                (None, Some(known)) => format!("did you mean {known:?}?"),
+                (None, None) => elsewhere(self.name, word)
+                    .unwrap_or_else(|| format!("known are {}", self.known.join(", "))),
             };
             problems.error(
                 key.span(),
@@ -202,7 +208,8 @@ pub(in crate::config) fn word<T: Copy>(
 
 impl FromToml for String {
     const ONE: &'static str = "a string";
-    const MANY: &'static str = "an array of strings";
+    const MANY: &'static str = "a string or an array of strings";
+    const MAY_STAND_ALONE: bool = true;
 
     fn from_toml(value: &Spanned<DeValue<'_>>, problems: &mut Problems) -> Option<Self> {
         match value.get_ref() {
@@ -282,6 +289,7 @@ impl FromToml for Duration {
 impl<T: FromToml> FromToml for Spanned<T> {
     const ONE: &'static str = T::ONE;
     const MANY: &'static str = T::MANY;
+    const MAY_STAND_ALONE: bool = T::MAY_STAND_ALONE;
 
     fn from_toml(value: &Spanned<DeValue<'_>>, problems: &mut Problems) -> Option<Self> {
         T::from_toml(value, problems).map(|inner| Self::new(value.span(), inner))
@@ -295,7 +303,12 @@ impl<T: FromToml> FromToml for Vec<T> {
 
     fn from_toml(value: &Spanned<DeValue<'_>>, problems: &mut Problems) -> Option<Self> {
         let Some(array) = value.get_ref().as_array() else {
-            return wrong_type(value, Self::ONE, problems);
+            return match value.get_ref() {
+                DeValue::String(_) if T::MAY_STAND_ALONE => {
+                    T::from_toml(value, problems).map(|one| vec![one])
+                }
+                _ => wrong_type(value, Self::ONE, problems),
+            };
         };
         let elements: Vec<_> = array
             .iter()

@@ -18,7 +18,7 @@ use nix::sys::socket::{
 
 use crate::config::Address;
 use crate::systemd::{Passed, PassedClient as Client};
-use crate::types::ListenerId;
+use crate::types::{ListenerId, cause};
 
 /// A listening socket.
 pub(super) struct Listener {
@@ -82,7 +82,9 @@ impl Listener {
             BindAddress::Passed(socket) => Socket::Passed(Rc::clone(socket)),
             BindAddress::Unix(path) => bind_unix(path)
                 .map(|listener| Socket::Unix(listener, path.clone()))
-                .map_err(|e| format!("unable to listen on unix:{}: {e}", path.display()))?,
+                .map_err(|e| {
+                    format!("unable to listen on unix:{}: {}", path.display(), cause(&e))
+                })?,
             BindAddress::Tcp(address) => match bind_tcp(*address) {
                 // `:PORT` on a system without IPv6.
                 Err(Errno::EAFNOSUPPORT) if address.ip().is_unspecified() => {

@@ -11,7 +11,7 @@ use nix::sys::epoll::Epoll;
 use crate::config::Address;
 use crate::monitor::token::Token;
 use crate::systemd::Passed;
-use crate::types::ListenerId;
+use crate::types::{ListenerId, cause};
 use listener::Listener;
 
 pub(super) use listener::{AcceptError, Incoming, bind_unix};
@@ -96,8 +96,12 @@ impl Listeners {
         let failed = results.filter_map(|(socket, result)| Some((socket, result.err()?)));
         failed
             .map(|(socket, e)| match self.purpose {
-                Purpose::Clients => format!("unable to wait for clients on {socket}: {e}"),
-                Purpose::Metrics => format!("unable to wait for who asks for metrics: {e}"),
+                Purpose::Clients => {
+                    format!("unable to wait for clients on {socket}: {}", cause(&e))
+                }
+                Purpose::Metrics => {
+                    format!("unable to wait for who asks for metrics: {}", cause(&e))
+                }
             })
             .collect()
     }

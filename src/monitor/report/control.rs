@@ -16,6 +16,7 @@ use super::metrics::ReloadResult;
 use super::place::{Sockets, connect, is_of};
 use super::question::Question;
 use crate::monitor::token::Token;
+use crate::types::cause;
 
 /// The last byte of an answer.
 const DONE: u8 = 0;
@@ -109,9 +110,11 @@ impl Control {
                 Ok(None) => {}
                 Err(e) => {
                     return Err(match question {
-                        Question::Reload => format!("unable to accept who asks for a reload: {e}"),
+                        Question::Reload => {
+                            format!("unable to accept who asks for a reload: {}", cause(&e))
+                        }
                         Question::Status => {
-                            format!("unable to accept who asks for the status: {e}")
+                            format!("unable to accept who asks for the status: {}", cause(&e))
                         }
                     });
                 }

@@ -14,13 +14,13 @@ use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
 use aws_lc_rs::digest::{SHA256, digest};
-use nix::errno::Errno;
 use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::geteuid;
 
 use super::question::Question;
 use crate::monitor::listeners::bind_unix;
+use crate::types::cause;
 
 /// The directory of root's servers.
 const DIRECTORY: &str = "/run/tlssrv";
@@ -181,12 +181,6 @@ fn abstract_name(hash: &str, question: Question) -> io::Result<SocketAddr> {
         Question::Reload => format!("tlssrv/{hash}"),
         Question::Status => format!("tlssrv/{hash}/status"),
     })
-}
-
-/// The reason of an error, without its number.
-fn cause(e: &io::Error) -> String {
-    let errno = e.raw_os_error().map(Errno::from_raw);
-    errno.map_or_else(|| e.to_string(), |errno| errno.desc().to_owned())
 }
 
 /// The hash of the path of a table, which names its sockets.

@@ -19,7 +19,7 @@ use super::token::Token;
 use super::violation::Violation;
 use crate::message::{ToEngine, ToMonitor, decode, encode};
 use crate::process::Received;
-use crate::types::EngineId;
+use crate::types::{EngineId, cause};
 use slot::Slot;
 
 /// The engines of all generations.
@@ -104,7 +104,7 @@ impl Engines {
                     started.restarts += u64::from(is_restart);
                     let event = Token::Engine(id).event(engine.interest);
                     if let Err(e) = epoll.add(&engine.channel, event) {
-                        let line = format!("unable to wait for an engine: {e}");
+                        let line = format!("unable to wait for an engine: {}", cause(&e));
                         started.failures.push(line);
                     }
                 }
