@@ -12,6 +12,7 @@ mod clients;
 mod examples;
 mod git;
 mod https;
+mod readme;
 mod rsync;
 mod supers;
 mod superservers;
