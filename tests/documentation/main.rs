@@ -46,6 +46,23 @@ fn mandoc_finds_no_fault_in_the_manual() {
 }
 
 #[test]
+fn the_manual_no_longer_says_what_was_true_once() {
+    let one_line = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let pages = [TLSSRV_8, TLSSRV_TOML_5].map(|page| one_line(page.source()));
+    for untrue in [
+        "requested only by hosts with .Ic client-ca",
+        "looks up no names itself",
+        "a client whose user is root is refused",
+        "reads the file that .Fl f names, and no other",
+        "is served with .Fl a or .Fl A only",
+        "and the slowest goes when there is one more",
+    ] {
+        assert!(!pages.iter().any(|page| page.contains(untrue)), "{untrue}");
+    }
+    assert!(pages[0].contains("asked for certificates by hosts with .Ic client-auth"));
+}
+
+#[test]
 fn every_display_and_every_item_has_an_example() {
     for page in [TLSSRV_8, TLSSRV_TOML_5] {
         for item in page.items().filter(|item| item.is_tried()) {

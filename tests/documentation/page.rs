@@ -28,6 +28,11 @@ impl Page {
         Self { name, source }
     }
 
+    /// The mdoc source.
+    pub(crate) fn source(self) -> &'static str {
+        self.source
+    }
+
     /// Every item of the page, in its order.
     pub(crate) fn items(self) -> impl Iterator<Item = Item> {
         let (mut items, mut section, mut depth) = (Vec::<Item>::new(), String::new(), 0);
