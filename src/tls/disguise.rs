@@ -160,3 +160,83 @@ const HANDSHAKE: u8 = 22;
 const SERVER_NAME: u16 = 0;
 /// Types for private use (RFC 8446 §11) that rustls does not know.
 const PRIVATE_USE: std::ops::Range<u16> = 0xff02..0xff80;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A hello with this name, a key share of this length before it, and nothing after it.
+    fn hello(name: &[u8], share: usize) -> Vec<u8> {
+        let vector = |content: &[u8]| {
+            let length = u16::try_from(content.len()).unwrap().to_be_bytes();
+            [&length[..], content].concat()
+        };
+        let list = vector(&[&[0][..], &vector(name)].concat());
+        let extension =
+            |typ: u16, content: &[u8]| [&typ.to_be_bytes()[..], &vector(content)].concat();
+        // A type for private use that is taken already.
+        let extensions = [
+            extension(0xff02, &vec![0; share]),
+            extension(SERVER_NAME, &list),
+        ];
+        let fields = [&[3, 3][..], &[7; 32], &[0], &vector(&[0x13, 1]), &[1, 0]].concat();
+        let body = [fields, vector(&extensions.concat())].concat();
+        [&[1, 0][..], &vector(&body)].concat()
+    }
+
+    /// The message in records of this size.
+    fn records(message: &[u8], size: usize) -> Vec<u8> {
+        let record = |fragment: &[u8]| {
+            let length = u16::try_from(fragment.len()).unwrap().to_be_bytes();
+            [&[HANDSHAKE, 3, 1], &length[..], fragment].concat()
+        };
+        message.chunks(size).flat_map(record).collect()
+    }
+
+    fn joined(records: &[u8]) -> Vec<u8> {
+        let each = fragments(records).into_iter();
+        each.flat_map(|(start, len)| records[start..start + len].to_vec())
+            .collect()
+    }
+
+    #[test]
+    fn only_the_type_of_the_extension_changes_however_the_hello_is_fragmented() {
+        let message = hello(b"a:1", 5);
+        for size in [1, 2, 7, 1000] {
+            let mut disguise = Disguise::new();
+            let mut bytes = records(&message, size);
+            let all = bytes.len();
+            assert_eq!(disguise.apply(&mut bytes), all);
+            let retyped = disguise.retyped().unwrap();
+            let mut shown = joined(&bytes);
+            assert_eq!(shown[retyped.at..][..2], [0xff, 3]);
+            shown[retyped.at..][..2].copy_from_slice(&retyped.sent);
+            assert_eq!(shown, message);
+        }
+    }
+
+    #[test]
+    fn a_second_hello_is_held_back_until_it_is_complete() {
+        let mut disguise = Disguise::new();
+        disguise.apply(&mut records(&hello(b"a:1", 5), 1000));
+        let ccs = [CHANGE_CIPHER_SPEC, 3, 3, 0, 1, 1];
+        let second = hello(b"a:1", 50);
+        let mut bytes = [&ccs[..], &records(&second, 60)].concat();
+        assert_eq!(disguise.apply(&mut bytes[..ccs.len() + 65]), ccs.len());
+        let mut rest = bytes.split_off(ccs.len());
+        assert_eq!(disguise.apply(&mut rest), rest.len());
+        let at = disguise.retyped().unwrap().at;
+        assert_eq!(joined(&rest)[at..][..2], [0xff, 3]);
+    }
+
+    #[test]
+    fn another_name_in_the_second_hello_and_other_messages_are_shown_as_they_are() {
+        for second in [hello(b"b:1", 5), vec![16, 0, 0, 1, 0]] {
+            let mut disguise = Disguise::new();
+            disguise.apply(&mut records(&hello(b"a:1", 5), 1000));
+            let mut bytes = records(&second, 1000);
+            assert_eq!(disguise.apply(&mut bytes), bytes.len());
+            assert_eq!(joined(&bytes), second);
+        }
+    }
+}
