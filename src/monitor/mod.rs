@@ -336,8 +336,9 @@ impl Monitor {
     fn finish_reload(&mut self, line: &str, result: ReloadResult) {
         self.logger.say(result.severity(), line);
         self.report.metrics.reloaded(result);
-        self.reload.finish(line, result);
+        // First the service manager, which is to know of the end before `ExecReload=` has ended.
         self.service.reloaded(self.clients.len());
+        self.reload.finish(line, result);
         if self.reload.begin_next() {
             self.begin_reload(None);
         }

@@ -4,15 +4,15 @@
 use std::fs;
 use std::net::TcpListener;
 use std::ops::Range;
-use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::fs::{FileTypeExt, PermissionsExt, chown};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
 use nix::sys::signal::Signal;
 
-use crate::units::UNITS;
+use crate::units::{UNITS, setting};
 use tlssrv_testing::account::is_root;
-use tlssrv_testing::programs::{Daemon, missing, program, run};
+use tlssrv_testing::programs::{Daemon, Ran, missing, program, run};
 use tlssrv_testing::{Client, Ended, Server, Site, eventually, proc, tlssrv_path};
 
 /// The user of the commands, which is not that of the engines.
@@ -25,15 +25,68 @@ fn impossible() -> bool {
         tlssrv_testing::skip("only root gives up privileges");
         return true;
     }
-    missing(&["/usr/bin/python3", "setpriv", "systemd-analyze"])
+    missing(&[
+        "/usr/bin/python3",
+        "nsenter",
+        "setpriv",
+        "systemd-analyze",
+        "unshare",
+    ])
 }
+
+/// Makes the runtime directory of a unit, `$2` for the user `$1`, in a /run of its own.
+const RUNTIME_DIRECTORY: &str = r#"
+    mount -t tmpfs -o mode=755 tmpfs /run && mkdir -p /run/$2 && chown $1 /run/$2 && shift 2 && exec "$@"
+"#;
 
 /// A server confined as a unit confines it.
 fn confined(unit: &str, site: Site) -> Server {
-    let mut command = program("/usr/bin/python3");
-    command.args(cage(unit, &site));
+    let mut command = program("unshare");
+    command.args(["--mount", "sh", "-c", RUNTIME_DIRECTORY, "sh"]);
+    command.args([user_of(unit), &setting(unit, "RuntimeDirectory")]);
+    command.arg("/usr/bin/python3").args(cage(unit, &site));
     command.env("CREDENTIALS_DIRECTORY", site.file("credentials"));
     Server::run(site, command.args(["-f", "tlssrv.toml"]))
+}
+
+/// The user that confine.py runs a unit as.
+fn user_of(unit: &str) -> &'static str {
+    match unit {
+        "tlssrv-unprivileged.service" => "64242",
+        _ => "0",
+    }
+}
+
+/// Runs `tlssrv --reload` by this command line, where a server has its /run.
+fn ask(server: &Server, cage: &[PathBuf]) -> Ran {
+    let mut command = program("nsenter");
+    command.arg(format!("--target={}", server.pid()));
+    command.args(["--mount", "--"]).args(cage).arg("-f");
+    run(command.arg(server.site.file("tlssrv.toml")).arg("--reload"))
+}
+
+/// `ExecReload=` of a unit. A wrong table fails it, and the server serves on.
+fn assert_reloads(unit: &str, server: &Server) {
+    let [script, copy, tlssrv] = ["confine.py", unit, "tlssrv"].map(|file| server.site.file(file));
+    let cage = [PathBuf::from("/usr/bin/python3"), script, copy, tlssrv];
+    let reloaded = |ran: Ran| assert!(ran.succeeded().stderr.ends_with("tlssrv: reloaded\n"));
+    reloaded(ask(server, &cage));
+    let file = server.site.file("tlssrv.toml");
+    let table = fs::read_to_string(&file).unwrap();
+    fs::write(&file, format!("gnines = 1\n{table}")).unwrap();
+    let ran = ask(server, &cage);
+    assert_eq!(ran.status.code(), Some(96));
+    let mistake = "tlssrv.toml:1: unknown key \"gnines\"";
+    assert!(ran.stderr.contains(mistake), "{}", ran.stderr);
+    server.connect("a.example").read_line();
+    fs::write(&file, table).unwrap();
+    // Root may ask from outside of the unit.
+    reloaded(ask(server, &[tlssrv_path().into()]));
+    let directory = setting(unit, "RuntimeDirectory");
+    let directory = format!("/proc/{}/root/run/{directory}", server.pid());
+    let sockets = fs::read_dir(directory).unwrap().flatten();
+    let sockets = sockets.filter(|e| e.file_type().unwrap().is_socket());
+    assert_eq!(sockets.count(), 2);
 }
 
 /// The arguments of python3 that run tlssrv confined as by a unit, from files that everybody may read.
@@ -50,8 +103,10 @@ fn cage(unit: &str, site: &Site) -> [PathBuf; 3] {
     [script, unit, binary]
 }
 
-/// A privileged port; each test has a range of its own.
-fn privileged_port(mut ports: Range<u16>) -> u16 {
+/// A privileged port; each test has a range of its own, and each process begins elsewhere in it.
+fn privileged_port(ports: Range<u16>) -> u16 {
+    let first = usize::try_from(std::process::id()).unwrap() % ports.len();
+    let mut ports = ports.clone().skip(first).chain(ports);
     ports
         .find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok())
         .unwrap()
@@ -87,6 +142,7 @@ fn the_service_of_root_can_run_commands_as_other_users() {
     assert_eq!(client.read_line(), "echo");
     server.signal(Signal::SIGHUP);
     server.wait_for_line("it reloads", |line| line.ends_with(" reloaded"));
+    assert_reloads("tlssrv.service", &server);
     // An engine and a command of other users must end.
     let commands = server.commands();
     assert_eq!(commands.len(), 1);
@@ -128,6 +184,7 @@ fn the_unprivileged_service_runs_with_its_system_call_filter() {
     );
     server.signal(Signal::SIGHUP);
     server.wait_for_line("it reloads", |line| line.ends_with(" reloaded"));
+    assert_reloads("tlssrv-unprivileged.service", &server);
     server.connect("a.example").read_line();
     assert_eq!(server.stop().code(), Some(0));
 }

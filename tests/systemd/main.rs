@@ -1,6 +1,7 @@
 //! tlssrv as a service of systemd: passed sockets, the notify protocol, credentials, and the units.
 //!
-//! systemd itself cannot run in a test. Its tools can, and its protocols are simple.
+//! systemd as the first process cannot run in a test. An instance of it for a user and its tools can, and its protocols
+//! are simple.
 #![forbid(unsafe_code)]
 #![allow(
     clippy::unwrap_used,
@@ -13,6 +14,7 @@
 mod activate;
 mod confined;
 mod credentials;
+mod manager;
 mod notify;
 mod passed;
 mod reload;

@@ -152,6 +152,24 @@ fn a_refused_reload_is_notified_as_done_and_the_status_says_why() {
     assert!(!told.contains("stays"), "{told}");
 }
 
+/// With `ExecReload=`, systemd is to have the service in order again when the command is over.
+#[test]
+fn when_reload_returns_the_service_manager_knows_that_it_is_over() {
+    let (manager, server) = in_site();
+    manager.wait_for("READY=1");
+    for (table, code) in [(table(), 0), ("gnines = 1\n".to_owned(), 96)] {
+        fs::write(server.site.file("tlssrv.toml"), table).unwrap();
+        let mut command = Command::new(tlssrv_path());
+        let command = command.args(["--reload", "-f", "tlssrv.toml"]);
+        let ran = run(command.current_dir(server.site.path()));
+        assert_eq!(ran.status.code(), Some(code));
+        manager.0.set_nonblocking(true).unwrap();
+        manager.wait_for("RELOADING=1");
+        manager.wait_for("READY=1");
+        manager.0.set_nonblocking(false).unwrap();
+    }
+}
+
 #[test]
 fn the_status_counts_clients() {
     let site = Site::new();

@@ -135,9 +135,14 @@ pub(super) fn is_of(stream: &UnixStream, users: &[u32]) -> bool {
 fn own_directory() -> Result<Option<PathBuf>, String> {
     let me = geteuid();
     if me.is_root() {
-        match DirBuilder::new().mode(0o755).create(DIRECTORY) {
-            Err(e) if e.kind() != io::ErrorKind::AlreadyExists => return Err(cause(&e)),
-            _ => {}
+        // Other users get to their directories below it, whatever the umask of this process is.
+        let usual = umask(Mode::from_bits_truncate(0o022));
+        let made = DirBuilder::new().mode(0o755).create(DIRECTORY);
+        umask(usual);
+        if let Err(e) = made
+            && e.kind() != io::ErrorKind::AlreadyExists
+        {
+            return Err(cause(&e));
         }
     }
     let own = directories().into_iter().find(|d| d.owner == me.as_raw());
