@@ -1,4 +1,4 @@
-//! A systemd that runs the service: what `systemctl reload` does.
+//! A systemd that runs the service: what `systemctl reload` and `systemctl restart` do.
 //!
 //! It is an instance for a user, in namespaces of its own, where `/run` says that systemd has booted the machine.
 
@@ -15,7 +15,7 @@ use crate::units::UNITS;
 use tlssrv_testing::account::is_root;
 use tlssrv_testing::programs::{Daemon, missing, program, run};
 use tlssrv_testing::socket::free_address;
-use tlssrv_testing::{Client, Site, eventually, skip, tlssrv_path};
+use tlssrv_testing::{Client, Dial, Site, eventually, skip, tlssrv_path};
 
 /// Where Debian has systemd.
 const SYSTEMD: &str = "/lib/systemd/systemd";
@@ -214,4 +214,37 @@ fn systemctl_reload_fails_with_a_wrong_table_and_the_service_stays_active() {
         (word(address) == "hello").then_some(())
     });
     assert!(systemd.ctl("is-active tlssrv"));
+}
+
+#[test]
+fn a_restart_refuses_clients_until_the_last_one_has_left_unless_systemd_has_the_socket() {
+    let address = free_address();
+    let Some(mut systemd) = Systemd::new(&table(&format!("address = \"{address}\"")), &[]) else {
+        return;
+    };
+    assert!(systemd.ctl("start tlssrv"));
+    let last = Dial::new().connect(address, "a.example");
+    assert!(systemd.ctl("--no-block restart tlssrv"));
+    systemd.wait_for_line("no more clients");
+    assert!(TcpStream::connect(address).is_err());
+    drop(last);
+    eventually("the other server listens", || {
+        TcpStream::connect(address).ok()
+    });
+    assert_eq!(word(address), "hello");
+    drop(systemd);
+
+    let address = free_address();
+    let socket = format!("[Socket]\nListenStream={address}\nFileDescriptorName=https\n");
+    let units = [("tlssrv.socket", socket.as_str())];
+    let Some(mut systemd) = Systemd::new(&table("systemd = \"https\""), &units) else {
+        return;
+    };
+    assert!(systemd.ctl("start tlssrv.socket"));
+    let last = Dial::new().connect(address, "a.example");
+    assert!(systemd.ctl("--no-block restart tlssrv.service"));
+    systemd.wait_for_line("no more clients");
+    let waits = TcpStream::connect(address).unwrap();
+    drop(last);
+    assert_eq!(Client::word(waits, "a.example"), "hello");
 }
