@@ -6,6 +6,7 @@
 //! bytes came: each byte is judged once, as soon as it is there.
 #![forbid(unsafe_code)]
 
+mod crc32c;
 mod read;
 mod write;
 

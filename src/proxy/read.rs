@@ -6,6 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::str::FromStr;
 
 use super::SIGNATURE;
+use super::crc32c::crc32c;
 
 /// Longest header of version 1, in bytes, its CRLF included (§2.1).
 pub const MAX_V1: usize = 107;
@@ -172,11 +173,49 @@ fn version_2(bytes: &[u8]) -> Result<Progress, Malformed> {
         (false, 0x21) => proxied::<16>(block),
         _ => Some(Header::Own),
     };
-    // The TLVs after the addresses (§2.2.1 ff.) are ignored.
-    header.map_or(Err(Malformed::Invalid("length")), |header| {
-        Ok(Progress::Complete(header, whole))
-    })
+    let header = header.ok_or(Malformed::Invalid("length"))?;
+    // Without addresses nothing says where the TLVs are, or whether there are any.
+    if least > 0 {
+        check_sum(
+            bytes.get(..whole).unwrap_or_default(),
+            whole - length + least,
+        )?;
+    }
+    Ok(Progress::Complete(header, whole))
 }
+
+/// §2.2.3: a receiver that knows the checksum has to verify it where there is one, over the whole header with zeros in
+/// its own place, and must treat the connection as an error if it differs.
+///
+/// The other TLVs (§2.2.1 ff.), which begin at `start`, are not looked into. They have to fill the header: a checksum
+/// would be missed behind one whose length is wrong.
+fn check_sum(header: &[u8], start: usize) -> Result<(), Malformed> {
+    let mut at = start;
+    loop {
+        let (kind, high, low, value) = match header.get(at..) {
+            None | Some([]) => return Ok(()),
+            Some([kind, high, low, value @ ..]) => (*kind, *high, *low, value),
+            Some(_) => return Err(Malformed::Invalid("TLV")),
+        };
+        let length = usize::from(u16::from_be_bytes([high, low]));
+        let value = value.get(..length).ok_or(Malformed::Invalid("TLV"))?;
+        let place = at + 3..at + 3 + length;
+        if kind == CRC32C {
+            let each = header.iter().enumerate();
+            let sum = crc32c(each.map(|(at, byte)| match place.contains(&at) {
+                true => 0,
+                false => *byte,
+            }));
+            if value != sum.to_be_bytes() {
+                return Err(Malformed::Invalid("checksum"));
+            }
+        }
+        at = place.end;
+    }
+}
+
+/// `PP2_TYPE_CRC32C`
+const CRC32C: u8 = 0x03;
 
 /// §2.2: source and destination address, source and destination port.
 fn proxied<const N: usize>(block: &[u8]) -> Option<Header>
@@ -267,13 +306,59 @@ mod tests {
         }
     }
 
+    /// A header for IPv4 that has a TLV with these bytes, and then its checksum.
+    fn with_checksum(before: &[u8]) -> Vec<u8> {
+        let first = [&[0xea, 0, u8::try_from(before.len()).unwrap()], before].concat();
+        let block = [&[9; 12], first.as_slice(), &[CRC32C, 0, 4, 0, 0, 0, 0]].concat();
+        let mut header = v2(0x21, 0x11, &block);
+        let sum = crc32c(header.iter().copied()).to_be_bytes();
+        let at = header.len() - 4;
+        header[at..].copy_from_slice(&sum);
+        header
+    }
+
+    #[test]
+    fn a_checksum_has_to_be_right_wherever_it_stands() {
+        for before in [&b""[..], b"x", &[0; 200]] {
+            let header = with_checksum(before);
+            assert_eq!(whole(&header), addresses("9.9.9.9:2313", "9.9.9.9:2313"));
+            // Whichever part it is that is found to be wrong. Where the checksum is called something else, there is none.
+            let kind = header.len() - 7;
+            for at in (16..header.len()).filter(|at| *at != kind) {
+                let mut header = header.clone();
+                header[at] ^= 0x10;
+                assert!(read(&header).is_err(), "byte {at} of {before:?}");
+            }
+            let mut header = header;
+            *header.last_mut().unwrap() ^= 1;
+            assert_eq!(read(&header), Err(Malformed::Invalid("checksum")));
+        }
+    }
+
+    #[test]
+    fn a_tlv_that_does_not_fit_is_malformed() {
+        for rest in [
+            &[7][..],
+            &[7, 0],
+            &[7, 0, 1],
+            &[7, 0, 0, 7, 0xff, 0xff],
+            &[CRC32C, 0, 3, 0, 0, 0],
+        ] {
+            let header = v2(0x21, 0x11, &[&[7; 12], rest].concat());
+            assert!(read(&header).is_err(), "{rest:?}");
+        }
+        // Without addresses there is no place where TLVs begin.
+        assert_eq!(whole(&v2(0x20, 0x11, &[7; 40])), Header::Own);
+    }
+
     #[test]
     fn the_result_does_not_depend_on_the_fragmentation() {
         for header in [
             b"PROXY TCP4 192.0.2.1 198.51.100.2 65535 0\r\n".to_vec(),
             b"PROXY UNKNOWN\r\n".to_vec(),
-            v2(0x21, 0x11, &[7; 40]),
+            v2(0x21, 0x11, &[&[7; 12][..], &[7, 0, 25], &[7; 25]].concat()),
             v2(0x21, 0x21, &[7; 36]),
+            with_checksum(&[]),
             v2(0x20, 0x00, b""),
         ] {
             for end in 0..header.len() {

@@ -76,6 +76,42 @@ fn the_command_and_the_log_get_the_address_in_the_proxy_header() {
 }
 
 #[test]
+fn a_checksum_in_the_proxy_header_has_to_be_right() {
+    let server = Server::with_config(&table(BALANCER, CAT));
+    let mut header = v2();
+    // PP2_TYPE_CRC32C is 3.
+    header.extend([3, 0, 4, 0, 0, 0, 0]);
+    let length = u16::try_from(header.len() - 16).unwrap();
+    header[14..16].copy_from_slice(&length.to_be_bytes());
+    let at = header.len() - 4;
+    let sum = crc32c(&header).to_be_bytes();
+    header[at..].copy_from_slice(&sum);
+    come(&server, &header).unwrap().close();
+    assert_eq!(server.wait_for_connection().value("peer"), CLIENT);
+
+    for wrong in [16, at] {
+        let mut header = header.clone();
+        header[wrong] ^= 1;
+        assert!(come(&server, &header).is_err());
+    }
+    let lines = server.wait_for_connections(3);
+    for line in &lines[1..] {
+        let end = "handshake: the PROXY header has no valid checksum";
+        assert_eq!(line.value("end"), end);
+    }
+}
+
+/// RFC 4960 appendix B, bit by bit.
+fn crc32c(bytes: &[u8]) -> u32 {
+    !bytes.iter().fold(u32::MAX, |sum, byte| {
+        (0..8).fold(sum ^ u32::from(*byte), |sum, _| match sum & 1 {
+            1 => (sum >> 1) ^ 0x82f6_3b78,
+            _ => sum >> 1,
+        })
+    })
+}
+
+#[test]
 fn a_header_may_arrive_byte_by_byte() {
     let server = Server::with_config(&table(BALANCER, CAT));
     for header in [v1(CLIENT), v2()] {
