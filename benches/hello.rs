@@ -36,6 +36,7 @@ fn main() {
         fs::write(&file, table).unwrap();
         let options = Options {
             log: None,
+            level: None,
             remote_name: None,
             trace: Trace::Off,
             passed: None,

@@ -16,7 +16,7 @@ use crate::config::{
 };
 use crate::tls::hello::ProtocolNames;
 use crate::tls::psk::Modes;
-use crate::types::{InvalidName, ServerName, server_name};
+use crate::types::{InvalidName, ServerName, Severity, server_name};
 
 /// The request of a command line.
 pub enum Request {
@@ -87,6 +87,7 @@ fn load(cli: Cli, matches: &ArgMatches) -> Result<Load, Error> {
     };
     let options = Options {
         log: cli.log.as_deref().map(LogTo::from_option),
+        level: cli.quiet.then_some(Severity::Warning),
         remote_name: cli.remote.clone(),
         trace: if cli.debug { Trace::On } else { Trace::Off },
         passed: None,
@@ -189,6 +190,10 @@ struct Cli {
     /// Log to syslog under this tag or, when there is a / in it, to this file [default: stderr]
     #[arg(short, long, value_name = "NAME")]
     log: Option<OsString>,
+
+    /// Log warnings and errors only
+    #[arg(long, conflicts_with = "debug")]
+    quiet: bool,
 
     /// Name of the remote system, for reports and TCPREMOTEHOST
     #[arg(short, long, value_name = "NAME")]

@@ -115,6 +115,7 @@ fn load(request: Load) -> Exit {
     // inetd starts tlssrv for each connection, and a notice would be repeated for each of them.
     let lowest = match (&task, form) {
         (Task::Run, Form::OneConnection) => Severity::Warning,
+        (Task::Run, _) => loaded.config.log.level,
         _ => Severity::Notice,
     };
     report(&loaded.problems, lowest);

@@ -155,6 +155,8 @@ pub struct Summary {
     pub received: u64,
     /// Plaintext bytes from the program that were sent to the client.
     pub sent: u64,
+    /// Whether the client sent nothing, or a PROXY header without addresses alone.
+    pub silent: bool,
     /// Reason of the end.
     pub end: End,
 }
@@ -168,6 +170,7 @@ impl Summary {
             unfit_name: None,
             received: 0,
             sent: 0,
+            silent: false,
             end,
         }
     }

@@ -14,6 +14,7 @@ fish\t''"
 complete -c tlssrv -s D -l debug -d 'Trace handshakes'
 complete -c tlssrv -s a -d 'Authenticate by pre-shared key alone, and run CMD as the user that the file gives for the identity'
 complete -c tlssrv -s A -d 'Authenticate by pre-shared key alone, and don\'t change user'
+complete -c tlssrv -l quiet -d 'Log warnings and errors only'
 complete -c tlssrv -l check -d 'Check everything, print every problem, start nothing'
 complete -c tlssrv -l reload -d 'With --config: have the server that runs with this table read it anew, and say what it says'
 complete -c tlssrv -l status -d 'With --config: print how the server goes that has this table: its hosts, and the connections that are open'

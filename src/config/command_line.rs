@@ -15,7 +15,7 @@ use crate::config::host::{Destination, Host, OnTruncation, Psk};
 use crate::config::hosts::{Hosts, RoutingTable};
 use crate::config::limits::{Limits, PerSource};
 use crate::config::listener::{FallbackPolicy, Listener};
-use crate::config::log::{Log, LogFormat, LogTo};
+use crate::config::log::Log;
 use crate::config::run_as::{Role, RunAs, UserFrom};
 use crate::config::sources::accounts::{Accounts, Invoker};
 use crate::config::sources::addresses::NoAddress;
@@ -145,10 +145,7 @@ pub(in crate::config) fn load(line: &CommandLine, options: &Options) -> Result<L
             Form::Server => default_engines(),
         },
         engine_credentials,
-        log: Log {
-            to: options.log.clone().unwrap_or(LogTo::Stderr),
-            format: LogFormat::Text,
-        },
+        log: Log::with(options.log.as_ref(), options.level),
         limits: limits(),
         metrics: None,
         listeners,

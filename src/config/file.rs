@@ -12,7 +12,7 @@ use crate::config::checks::host::Checker;
 use crate::config::checks::{listeners, metrics, users};
 use crate::config::hosts::Hosts;
 use crate::config::limits::{KeepAlive, Limits, PerSource};
-use crate::config::log::{Log, LogFormat, LogTo};
+use crate::config::log::{Log, LogTo};
 use crate::config::sources::accounts::{Accounts, Invoker};
 use crate::config::sources::certificates::Certificates;
 use crate::config::sources::names::{BackendNames, NameLookup};
@@ -170,10 +170,12 @@ fn log(raw: &RawLog, base: &Path, options: &Options, problems: &mut Problems) ->
             }
         },
     };
-    let to = options.log.clone().unwrap_or(to);
+    let default = Log::with(options.log.as_ref(), options.level.or(raw.level));
     Log {
-        to,
-        format: raw.format.unwrap_or(LogFormat::Text),
+        to: options.log.clone().unwrap_or(to),
+        format: raw.format.unwrap_or(default.format),
+        probes: raw.probes.unwrap_or(default.probes),
+        ..default
     }
 }
 

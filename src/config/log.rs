@@ -1,17 +1,36 @@
-//! `[log]`: destination and format of the log.
+//! `[log]`: destination of the log, format, and what is logged.
 #![forbid(unsafe_code)]
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
-/// Destination and format of the log.
+use crate::types::Severity;
+
+/// Destination of the log, format, and what is logged.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Log {
     /// Destination.
     pub to: LogTo,
     /// Format of the lines.
     pub format: LogFormat,
+    /// The mildest severity that is logged.
+    pub level: Severity,
+    /// Whether connections without a byte are logged, such as a load balancer's health checks.
+    pub probes: bool,
+}
+
+impl Log {
+    /// The log of a command line without a file. Options go before what it says: `to` is that of `-l`, and `level` that
+    /// of `--quiet`.
+    pub(in crate::config) fn with(to: Option<&LogTo>, level: Option<Severity>) -> Self {
+        Self {
+            to: to.cloned().unwrap_or(LogTo::Stderr),
+            format: LogFormat::Text,
+            level: level.unwrap_or(Severity::Info),
+            probes: true,
+        }
+    }
 }
 
 /// Destination of the log.

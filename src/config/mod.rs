@@ -7,7 +7,7 @@ use std::thread::available_parallelism;
 
 use crate::exit::Exit;
 use crate::tls::tickets::TicketKeys;
-use crate::types::{Credentials, ListenerId};
+use crate::types::{Credentials, ListenerId, Severity};
 
 mod backends;
 mod checks;
@@ -60,6 +60,8 @@ pub enum Form {
 pub struct Options {
     /// Destination of the log (`-l`); `None`: the one in the file.
     pub log: Option<LogTo>,
+    /// The mildest severity that is logged (`--quiet`); `None`: the one in the file.
+    pub level: Option<Severity>,
     /// Name of the remote system (`-r`).
     pub remote_name: Option<String>,
     /// Whether engines report the steps of each handshake (`-D`).

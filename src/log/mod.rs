@@ -30,6 +30,7 @@ pub enum Allowance<'a> {
 pub struct Logger {
     sink: Sink,
     format: LogFormat,
+    level: Severity,
     limiter: Limiter,
     lost: u64,
 }
@@ -45,6 +46,7 @@ impl Logger {
         Ok(Self {
             sink: Sink::open(&log.to)?,
             format: log.format,
+            level: log.level,
             limiter: Limiter::default(),
             lost: 0,
         })
@@ -62,15 +64,18 @@ impl Logger {
 
     /// Writes a sentence.
     pub fn say(&mut self, severity: Severity, message: &str) {
-        self.write(severity, Some(message), &Fields::new());
+        if self.wants(severity) {
+            self.write(severity, Some(message), &Fields::new());
+        }
     }
 
     /// Writes keys and values, unless lines of this kind come too often.
     pub fn fields(&mut self, severity: Severity, fields: &Fields, allowance: Allowance<'_>) {
-        let allowed = match allowance {
-            Allowance::Unlimited => true,
-            Allowance::PerSecond(most, kind) => self.limiter.allow(kind, most, Instant::now()),
-        };
+        let allowed = self.wants(severity)
+            && match allowance {
+                Allowance::Unlimited => true,
+                Allowance::PerSecond(most, kind) => self.limiter.allow(kind, most, Instant::now()),
+            };
         if allowed {
             self.write(severity, None, fields);
         }
@@ -96,6 +101,11 @@ impl Logger {
         if let Some(end) = Instant::now().checked_add(limiter::WINDOW) {
             self.tick(end);
         }
+    }
+
+    /// Whether lines of this severity are logged. Nobody sees a trace who has not asked for it.
+    fn wants(&self, severity: Severity) -> bool {
+        severity <= self.level || severity == Severity::Debug
     }
 
     fn write(&mut self, severity: Severity, message: Option<&str>, fields: &Fields) {

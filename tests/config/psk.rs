@@ -366,6 +366,7 @@ fn an_engine_can_report_only_identities_of_its_host() {
         let options = Options {
             passed: None,
             log: None,
+            level: None,
             remote_name: None,
             trace: Trace::Off,
         };

@@ -57,6 +57,7 @@ fn contradictions_and_gaps_are_wrong_usage() {
         "cannot be used with '--listen <ADDR>'",
     );
     wrong_usage(&["-f", "x", "-c", "a.pem"], "cannot be used with");
+    wrong_usage(&["-f", "x", "-D", "--quiet"], "cannot be used with");
     wrong_usage(&["-f", "x", "--self-signed", "x"], "cannot be used with");
     wrong_usage(
         &["-f", "x", "--check", "--explain", ""],

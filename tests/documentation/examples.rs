@@ -61,6 +61,7 @@ fn commented_keys_in_the_example_configuration_are_the_defaults() {
         let site = site_of(text, &etc(), Programs::Any);
         let options = Options {
             log: None,
+            level: None,
             remote_name: None,
             trace: Trace::Off,
             passed: None,

@@ -15,6 +15,7 @@ mod limits;
 mod listen;
 mod load;
 mod log;
+mod quiet;
 mod reload;
 mod sockets;
 mod stall;

@@ -13,6 +13,7 @@ use crate::config::text::hints::FILE;
 use crate::config::text::problems::Problems;
 use crate::config::text::raw_host::RawHost;
 use crate::config::text::reader::{FromToml, TableReader, open};
+use crate::types::Severity;
 
 /// Contents of a file. `None`: the key is absent, or its value has an error, which is reported.
 pub(in crate::config) struct Raw {
@@ -31,6 +32,8 @@ pub(in crate::config) struct Raw {
 pub(in crate::config) struct RawLog {
     pub(in crate::config) to: Option<Spanned<String>>,
     pub(in crate::config) format: Option<LogFormat>,
+    pub(in crate::config) level: Option<Severity>,
+    pub(in crate::config) probes: Option<bool>,
 }
 
 /// Contents of `[limits]`.
@@ -135,6 +138,8 @@ impl FromToml for RawLog {
         let raw = Self {
             to: table.optional("to", problems),
             format: table.optional("format", problems),
+            level: table.optional("level", problems),
+            probes: table.optional("probes", problems),
         };
         table.finish(problems);
         Some(raw)

@@ -13,7 +13,7 @@ use crate::config::text::reader::{FromToml, word};
 use crate::proxy;
 use crate::tls::client::Demand;
 use crate::tls::profile::Version;
-use crate::types::{Stderr, Stdio};
+use crate::types::{Severity, Stderr, Stdio};
 
 /// Implements [`FromToml`] for an enum, with the word for each variant.
 macro_rules! words {
@@ -30,6 +30,7 @@ macro_rules! words {
 }
 
 words!(LogFormat: "text" => Text, "json" => Json);
+words!(Severity: "err" => Err, "warning" => Warning, "notice" => Notice, "info" => Info);
 words!(FallbackPolicy: "reject" => Reject, "default" => Default);
 words!(OnTruncation: "eof" => Eof, "kill" => Kill);
 words!(Stderr: "log" => Log, "inherit" => Inherit, "null" => Null);

@@ -31,6 +31,7 @@ impl Connection {
                 .bytes
                 .extend_from_slice(room.get(..length).unwrap_or_default()),
         }
+        self.silent = false;
         self.parse_hello(hello, shared)
     }
 

@@ -35,6 +35,8 @@ pub(super) struct Connection {
     bytes: ByteCounts,
     /// Whether one side had ended by the last step, so that `linger` counts instead of `idle`.
     lingers: bool,
+    /// Whether the client has sent nothing, or a PROXY header without addresses alone.
+    silent: bool,
 }
 
 /// What the event loop has to do for a connection.
@@ -85,6 +87,7 @@ impl Connection {
             },
             bytes: ByteCounts::default(),
             lingers: false,
+            silent: true,
         }
     }
 
@@ -274,6 +277,7 @@ impl Connection {
             unfit_name: self.unfit_name.clone(),
             received: self.bytes.received,
             sent: self.bytes.sent,
+            silent: self.silent,
             end,
         }
     }

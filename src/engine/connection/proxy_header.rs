@@ -33,6 +33,7 @@ impl Connection {
             Read::Eof => return Err(State::Ended(End::Truncated)),
             Read::Bytes(length) => bytes.extend_from_slice(room.get(..length).unwrap_or_default()),
         }
+        self.silent = false;
         match read(&bytes) {
             Ok(Progress::NeedMore) => Err(State::ProxyHeader(bytes)),
             Ok(Progress::Complete(header, length)) => {
@@ -41,6 +42,7 @@ impl Connection {
                     Header::Proxied(peer, local) => Some((peer, local)),
                 };
                 let rest = bytes.split_off(length);
+                self.silent = addresses.is_none() && rest.is_empty();
                 Ok((State::AwaitingAdmission(rest), addresses))
             }
             Err(e) => Err(self.fail(e.to_string(), None, shared)),

@@ -24,6 +24,11 @@ impl Client {
         let ClientSide::Ended(summary, ended) = &self.side else {
             return;
         };
+        let unused = self.plaintext == PlaintextSide::NotRequested;
+        let is_probe = summary.silent && unused && summary.end != End::Refused;
+        if is_probe && !self.generation.config.log.probes {
+            return;
+        }
         let end = self.end_text(&summary.end);
         let severity = match self.plaintext {
             PlaintextSide::LaunchFailed(_) => Severity::Err,

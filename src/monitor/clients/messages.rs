@@ -241,6 +241,7 @@ mod tests {
     fn client_of(source: &ConfigSource) -> (Clients, ConnectionId) {
         let options = Options {
             log: None,
+            level: None,
             remote_name: None,
             trace: Trace::Off,
             passed: None,
