@@ -13,10 +13,10 @@
 //! - [`config`]: the configuration, from text to checked values;
 //! - [`environment`]: environment variables of a command;
 //! - [`tls`]: TLS sessions, without descriptors and processes;
-//! - [`systemd`]: sockets from systemd, and notifications to it;
+//! - [`startup_report`]: messages to the operator before the log is open;
+//! - [`systemd`]: sockets from systemd, notifications to it, and the journal;
 //! - [`mod@proxy`]: the PROXY protocol, without sockets;
 //! - [`process`]: processes, privileges and descriptors: the only module with `unsafe`;
-//! - [`startup_report`]: messages to the operator before the log is open;
 //! - [`types`]: types that several modules share.
 //!
 //! Invariants:
@@ -66,6 +66,9 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> Exit {
     let mut args = args.into_iter().peekable();
     if resolve::is_resolver(args.peek()) {
         return resolve::run(args.skip(1));
+    }
+    if log::is_writer(args.peek()) {
+        return log::run(args.skip(1));
     }
     match cli::parse(args) {
         Ok(Request::Load(request)) => load(*request),

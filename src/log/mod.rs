@@ -1,21 +1,27 @@
-//! One line per fact, to syslog, stderr or a file; as text (logfmt) or JSON.
+//! One line per fact, to syslog, standard error, the journal or a file; as text (logfmt) or JSON.
 //!
-//! A log that cannot be written (a full disk, say) stops nothing. Lost lines are counted, and their number is
-//! logged when writing works again.
+//! A log that cannot be written (a full disk, a pipe that nobody reads) stops nothing, and nobody waits for it. Lost
+//! lines are counted, and their number is logged when writing works again.
 #![forbid(unsafe_code)]
 
 mod limiter;
+mod line;
+mod outlet;
 mod sink;
+mod syslog;
+mod writer;
 
-use std::fmt::Write as _;
-use std::time::{Instant, SystemTime};
+use std::time::Instant;
 
-use serde_json::{Map, Value};
+use nix::unistd::Pid;
+use serde_json::Value;
 
-use crate::config::{Log, LogFormat};
+use crate::config::{Log, LogTo};
 use crate::types::{Severity, cause};
 use limiter::Limiter;
-use sink::Sink;
+use outlet::Outlet;
+
+pub use writer::{is_writer, run};
 
 /// Limit of lines of one kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,37 +34,62 @@ pub enum Allowance<'a> {
 
 /// The log.
 pub struct Logger {
-    sink: Sink,
-    format: LogFormat,
+    outlet: Outlet,
+    /// The log that is wanted, if it could not be opened.
+    wanted: Option<Log>,
     level: Severity,
     limiter: Limiter,
-    lost: u64,
 }
 
 /// A line's keys and values, in their order.
 pub type Fields = Vec<(&'static str, Value)>;
 
 impl Logger {
-    /// Opens the log.
+    /// Opens the log: standard error, with a warning, where there is no syslog.
     ///
-    /// Errors: those of opening the file, or of reaching syslog.
+    /// Errors: those of opening the file.
     pub fn open(log: &Log) -> std::io::Result<Self> {
-        Ok(Self {
-            sink: Sink::open(&log.to)?,
-            format: log.format,
+        match Self::open_at(&log.to, log) {
+            Err(e) if matches!(log.to, LogTo::Syslog(_)) => {
+                let mut logger = Self::open_at(&LogTo::Stderr, log)?;
+                logger.wanted = Some(log.clone());
+                logger.say(Severity::Warning, &no_syslog(&e));
+                Ok(logger)
+            }
+            opened => opened,
+        }
+    }
+
+    fn open_at(to: &LogTo, log: &Log) -> std::io::Result<Self> {
+        let (outlet, slow) = Outlet::open(to, log.format)?;
+        let mut logger = Self {
+            outlet,
+            wanted: None,
             level: log.level,
             limiter: Limiter::default(),
-            lost: 0,
+        };
+        if let Some(line) = slow {
+            logger.say(Severity::Warning, &line);
+        }
+        Ok(logger)
+    }
+
+    /// Whether a log could be opened. Nothing is written, and no file is made.
+    ///
+    /// Errors: what a start would say, with its severity.
+    pub fn check(log: &Log) -> Result<(), (Severity, String)> {
+        sink::check(&log.to).map_err(|e| match &log.to {
+            LogTo::Syslog(_) => (Severity::Warning, no_syslog(&e)),
+            LogTo::Stderr | LogTo::File(_) => (Severity::Err, cannot_open(&log.to, &e)),
         })
     }
 
-    /// Opens the log file again, since it may have been moved away.
+    /// Opens the log again: a file may have been moved away, and there may be a syslog by now.
     pub fn reopen(&mut self) {
-        if let Err(e) = self.sink.reopen() {
-            self.say(
-                Severity::Err,
-                &format!("unable to reopen the log: {}", cause(&e)),
-            );
+        let wanted = self.wanted.as_ref();
+        match wanted.map(|log| Self::open_at(&log.to, log)) {
+            Some(Ok(other)) => self.replace(other),
+            Some(Err(_)) | None => self.outlet.reopen(),
         }
     }
 
@@ -81,7 +112,8 @@ impl Logger {
         }
     }
 
-    /// Logs the number of lines that were left out, for each kind whose window is over.
+    /// Logs the number of lines that were left out, for each kind whose window is over, and tries again what could not
+    /// be written.
     pub fn tick(&mut self, now: Instant) {
         for (kind, count) in self.limiter.expire(now) {
             self.say(
@@ -89,15 +121,39 @@ impl Logger {
                 &format!("left out {count} more lines of the kind: {kind}"),
             );
         }
+        self.outlet.tick(now);
     }
 
     /// Time of the next [`Logger::tick`].
     pub fn next_tick(&self) -> Option<Instant> {
-        self.limiter.next_expiry()
+        let due = [self.limiter.next_expiry(), self.outlet.due()];
+        due.into_iter().flatten().min()
+    }
+
+    /// Notes that a child process has ended: it may be the one that writes the log.
+    pub fn exited(&mut self, pid: Pid) {
+        if self.outlet.exited(pid) {
+            let line =
+                format!("the process {pid} that wrote the log has ended: lines may be missing");
+            self.say(Severity::Err, &line);
+        }
+    }
+
+    /// Logs from now on as another log does. What this one could not write is counted there.
+    pub fn replace(&mut self, other: Self) {
+        self.finish();
+        let before = std::mem::replace(self, other);
+        self.outlet.count_dropped(before.outlet.unwritten());
+    }
+
+    /// Writes everything, and waits for that, but for a limited time.
+    pub fn close(&mut self) {
+        self.finish();
+        self.outlet.close();
     }
 
     /// Logs at once what [`Logger::tick`] would log later.
-    pub fn finish(&mut self) {
+    fn finish(&mut self) {
         if let Some(end) = Instant::now().checked_add(limiter::WINDOW) {
             self.tick(end);
         }
@@ -109,122 +165,24 @@ impl Logger {
     }
 
     fn write(&mut self, severity: Severity, message: Option<&str>, fields: &Fields) {
-        if self.lost > 0 {
-            let lost = format!(
-                "lines lost because the log could not be written: {}",
-                self.lost
-            );
-            let line = self.line(Severity::Err, Some(&lost), &Fields::new());
-            if self.sink.write(Severity::Err, &line).is_ok() {
-                self.lost = 0;
-            }
-        }
-        let line = self.line(severity, message, fields);
-        if self.sink.write(severity, &line).is_err() {
-            self.lost += 1;
-        }
-    }
-
-    fn line(&self, severity: Severity, message: Option<&str>, fields: &Fields) -> String {
-        let stamp = self.sink.wants_time().then(SystemTime::now);
-        match self.format {
-            LogFormat::Text => text(stamp, severity, message, fields),
-            LogFormat::Json => json(stamp, severity, message, fields),
-        }
+        let line = self.outlet.form().line(severity, message, fields);
+        self.outlet.line(severity, line);
     }
 }
 
-fn text(
-    stamp: Option<SystemTime>,
-    severity: Severity,
-    message: Option<&str>,
-    fields: &Fields,
-) -> String {
-    let mut line = String::new();
-    if let Some(time) = stamp {
-        let _ = write!(
-            line,
-            "{} {} ",
-            humantime::format_rfc3339_millis(time),
-            severity.name()
-        );
-    }
-    if let Some(message) = message {
-        // A message may quote what a stranger sent.
-        line.extend(
-            message
-                .chars()
-                .map(|c| if c.is_control() { '?' } else { c }),
-        );
-    }
-    for (place, (key, value)) in fields.iter().enumerate() {
-        if place > 0 || message.is_some() {
-            line.push(' ');
-        }
-        let _ = match value {
-            Value::String(s) if is_bare(s) => write!(line, "{key}={s}"),
-            // JSON's quoting is logfmt's.
-            value => write!(line, "{key}={value}"),
-        };
-    }
-    line
+/// Why a log cannot be opened.
+pub fn cannot_open(to: &LogTo, e: &std::io::Error) -> String {
+    let log = match to {
+        LogTo::Syslog(_) => "syslog".to_owned(),
+        LogTo::Stderr => "standard error".to_owned(),
+        LogTo::File(path) => path.display().to_string(),
+    };
+    format!("unable to open the log {log}: {}", cause(e))
 }
 
-fn is_bare(value: &str) -> bool {
-    !value.is_empty()
-        && value
-            .bytes()
-            .all(|b| b.is_ascii_graphic() && !b"\"\\=".contains(&b))
-}
-
-fn json(
-    stamp: Option<SystemTime>,
-    severity: Severity,
-    message: Option<&str>,
-    fields: &Fields,
-) -> String {
-    let mut object = Map::new();
-    if let Some(time) = stamp {
-        object.insert(
-            "time".into(),
-            humantime::format_rfc3339_millis(time).to_string().into(),
-        );
-    }
-    object.insert("level".into(), severity.name().into());
-    if let Some(message) = message {
-        object.insert("message".into(), message.into());
-    }
-    for (key, value) in fields {
-        object.insert((*key).into(), value.clone());
-    }
-    Value::Object(object).to_string()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{Severity, json, text};
-
-    #[test]
-    fn a_value_with_a_space_or_a_quote_or_a_control_character_is_quoted() {
-        let fields = vec![
-            ("plain", "a-b.c:1".into()),
-            ("space", "a b".into()),
-            ("quote", "a\"b".into()),
-            ("line", "a\nb".into()),
-            ("number", 7.into()),
-        ];
-        assert_eq!(
-            text(None, Severity::Info, None, &fields),
-            r#"plain=a-b.c:1 space="a b" quote="a\"b" line="a\nb" number=7"#
-        );
-    }
-
-    #[test]
-    fn json_has_the_same_keys() {
-        let fields = vec![("id", "1.2".into()), ("in", 3.into())];
-        assert_eq!(
-            json(None, Severity::Info, None, &fields),
-            r#"{"id":"1.2","in":3,"level":"info"}"#
-        );
-    }
+fn no_syslog(e: &std::io::Error) -> String {
+    format!(
+        "unable to log to syslog: {}: logging to standard error instead",
+        cause(e)
+    )
 }

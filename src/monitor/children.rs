@@ -16,6 +16,7 @@ impl Monitor {
             self.engines.exited(pid, status);
             self.programs.exited(pid);
             self.report.reporter.exited(pid, status);
+            self.logger.exited(pid);
             // A child that is none of these was there before the monitor.
             if let Some((id, client)) = self.clients.command_exited(pid, status) {
                 (self.report.metrics).exited(client.host_label(), status);

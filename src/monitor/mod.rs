@@ -104,7 +104,7 @@ impl Monitor {
             self.logger.say(Severity::Info, &line);
         }
         self.report.reporter.end();
-        self.logger.finish();
+        self.logger.close();
         self.lifecycle.exit()
     }
 
@@ -305,8 +305,7 @@ impl Monitor {
         let config = &generation.config;
         self.programs.configure(config, Instant::now());
         if let Some(logger) = candidate.logger {
-            self.logger.finish();
-            self.logger = logger;
+            self.logger.replace(logger);
         }
         let mut lines = self.listeners.adopt(candidate.listeners, &self.epoll);
         let reporter = &mut self.report.reporter;

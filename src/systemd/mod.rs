@@ -4,6 +4,7 @@
 //! process of tlssrv can take it.
 #![forbid(unsafe_code)]
 
+pub mod journal;
 mod notify;
 mod passed;
 

@@ -30,4 +30,15 @@ impl Severity {
             Self::Debug => "debug",
         }
     }
+
+    /// The number, as syslog has it.
+    pub fn priority(self) -> u8 {
+        match self {
+            Self::Err => 3,
+            Self::Warning => 4,
+            Self::Notice => 5,
+            Self::Info => 6,
+            Self::Debug => 7,
+        }
+    }
 }

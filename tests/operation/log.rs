@@ -105,6 +105,26 @@ fn a_connection_is_one_object_of_json_with_the_same_keys() {
 }
 
 #[test]
+fn what_a_command_says_cannot_deceive_who_reads_the_log() {
+    // ESC, CSI of C1, DEL, and an override of the direction of text.
+    let script = r"printf 'a \033[31m \302\2332J \177 \342\200\256 \303\251\n' >&2";
+    let expected = r"a \u001b[31m \u009b2J \u007f \u202e é";
+    for format in ["text", "json"] {
+        let server = Host {
+            log: &format!("format = \"{format}\""),
+            command: &["sh", "-c", script],
+            ..Host::default()
+        }
+        .start();
+        server.connect("").close();
+        let line = server.wait_for_line("it", |line| line.contains("stderr"));
+        assert!(line.contains(expected), "{line}");
+        let deceives = |c: char| c.is_control() || c == '\u{202e}';
+        assert!(!line.contains(deceives), "{line:?}");
+    }
+}
+
+#[test]
 fn a_handshake_that_failed_has_every_key_that_is_known_by_then() {
     let server = Host {
         host: "names = [\"a.example\"]\nalpn = [\"echo\"]",

@@ -20,4 +20,5 @@ mod reload;
 mod sockets;
 mod stall;
 mod stop;
+mod stuck;
 mod syslog;

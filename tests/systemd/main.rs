@@ -14,6 +14,7 @@
 mod activate;
 mod confined;
 mod credentials;
+mod journal;
 mod manager;
 mod notify;
 mod passed;

@@ -1,0 +1,303 @@
+//! The way of lines out of the monitor, which never waits for it: what does not go out is kept up to a bound, and
+//! dropped and counted beyond.
+#![forbid(unsafe_code)]
+
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::process::Stdio;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::{Signal, kill};
+use nix::sys::socket::{AddressFamily, Shutdown, SockFlag, SockType, shutdown, socketpair};
+use nix::sys::wait::waitpid;
+use nix::unistd::Pid;
+
+use super::line::Form;
+use super::sink::{Sink, append_to};
+use super::writer::{self, Busy, LONGEST, Order, TELL_AGAIN, Writer};
+use crate::config::{LogFormat, LogTo};
+use crate::process::socket::{Written, send};
+use crate::process::start_itself;
+use crate::types::{Severity, cause};
+
+/// Bytes of lines that are kept, beside those in the buffer of a socket.
+const MOST_KEPT: usize = 1 << 20;
+/// Time until lines that are kept are tried again, if no other line comes.
+const RETRY: Duration = Duration::from_millis(100);
+/// Time until a process that has ended is replaced.
+const PAUSE: Duration = Duration::from_secs(1);
+/// Time that the last lines have at the end.
+const LAST: Duration = Duration::from_secs(2);
+/// Time between two looks at the destination at the end.
+const LOOK: Duration = Duration::from_millis(5);
+
+/// The lines that wait, and whoever writes them.
+pub(super) struct Outlet {
+    to: LogTo,
+    form: Form,
+    by: By,
+    kept: VecDeque<Order>,
+    /// Bytes of the lines that are kept.
+    bytes: usize,
+    /// Number of lines that were dropped since the last one that was kept.
+    dropped: u64,
+    last_try: Instant,
+}
+
+/// Whoever writes the lines.
+enum By {
+    /// The monitor itself.
+    Itself(Writer),
+    /// A process.
+    Process(Process),
+    /// Nobody: the process has ended, and another one is due then.
+    Nobody(Instant),
+}
+
+/// A process that writes lines.
+struct Process {
+    pid: Pid,
+    socket: OwnedFd,
+}
+
+impl Outlet {
+    /// Opens a destination. The second value is what the operator has to hear of it.
+    ///
+    /// Errors: those of opening the file, or of reaching syslog.
+    pub(super) fn open(to: &LogTo, format: LogFormat) -> io::Result<(Self, Option<String>)> {
+        let sink = Sink::open(to)?;
+        let frame = sink.frame();
+        let form = Form { format, frame };
+        let mut outlet = Self {
+            to: to.clone(),
+            form,
+            by: By::Nobody(Instant::now()),
+            kept: VecDeque::new(),
+            bytes: 0,
+            dropped: 0,
+            last_try: Instant::now(),
+        };
+        let mut slow = None;
+        outlet.by = match sink.never_waits() {
+            true => By::Itself(Writer::new(sink, form)),
+            false => match outlet.start_process(&sink) {
+                Ok(process) => By::Process(process),
+                Err(e) => {
+                    let line = "unable to start the process that writes the log";
+                    let then = "everybody waits while the log cannot be written";
+                    slow = Some(format!("{line}: {}: {then}", cause(&e)));
+                    By::Itself(Writer::new(sink, form))
+                }
+            },
+        };
+        Ok((outlet, slow))
+    }
+
+    fn start_process(&self, sink: &Sink) -> io::Result<Process> {
+        let (family, kind) = (AddressFamily::Unix, SockType::SeqPacket);
+        let (ours, theirs) = socketpair(family, kind, None, SockFlag::SOCK_CLOEXEC)?;
+        let stdout = match sink {
+            Sink::File(_, file, _) => Stdio::from(file.try_clone()?),
+            _ => Stdio::null(),
+        };
+        let arguments = writer::arguments(&self.to, self.form.format);
+        let pid = start_itself(writer::ARGUMENT_0, &arguments, theirs, stdout)?;
+        Ok(Process { pid, socket: ours })
+    }
+
+    /// The form of the lines.
+    pub(super) fn form(&self) -> Form {
+        self.form
+    }
+
+    /// Takes a line.
+    pub(super) fn line(&mut self, severity: Severity, line: Vec<u8>) {
+        self.flush();
+        if line.len() > LONGEST || self.bytes + line.len() > MOST_KEPT {
+            self.dropped += 1;
+            return;
+        }
+        self.keep_count();
+        self.bytes += line.len();
+        self.kept.push_back(Order::Line(severity, line));
+        self.flush();
+    }
+
+    /// Opens the destination again, after the lines that are kept.
+    pub(super) fn reopen(&mut self) {
+        self.kept.push_back(Order::Reopen);
+        self.flush();
+    }
+
+    /// Keeps the number of lines that were dropped, in their place.
+    fn keep_count(&mut self) {
+        if self.dropped > 0 {
+            let dropped = std::mem::take(&mut self.dropped);
+            self.kept.push_back(Order::Dropped(dropped));
+        }
+    }
+
+    /// Time of the next [`Outlet::tick`].
+    pub(super) fn due(&self) -> Option<Instant> {
+        let again = |wait| self.last_try.checked_add(wait);
+        match &self.by {
+            By::Nobody(until) => Some(*until),
+            _ if !self.is_empty() => again(RETRY),
+            By::Itself(writer) if writer.has_lost() => again(TELL_AGAIN),
+            _ => None,
+        }
+    }
+
+    /// Tries again what could not be done before.
+    pub(super) fn tick(&mut self, now: Instant) {
+        if self.due().is_none_or(|due| due > now) {
+            return;
+        }
+        if let By::Nobody(_) = self.by {
+            self.replace(now);
+        }
+        self.flush();
+        if self.kept.is_empty() {
+            self.keep_count();
+            self.flush();
+        }
+        if let By::Itself(writer) = &mut self.by {
+            let _ = writer.tell_lost();
+        }
+    }
+
+    /// Starts another process in place of one that has ended.
+    fn replace(&mut self, now: Instant) {
+        let sink = match &self.to {
+            LogTo::Stderr => Ok(Sink::stderr()),
+            LogTo::File(path) => append_to(path).map(|file| Sink::file(path.clone(), file)),
+            to @ LogTo::Syslog(_) => Sink::open(to),
+        };
+        let started = sink.and_then(|sink| self.start_process(&sink));
+        self.by = match started {
+            Ok(process) => By::Process(process),
+            Err(_) => By::Nobody(now.checked_add(PAUSE).unwrap_or(now)),
+        };
+    }
+
+    /// Notes that a child process has ended; whether it was the one that writes.
+    pub(super) fn exited(&mut self, pid: Pid) -> bool {
+        let Some(until) = Instant::now().checked_add(PAUSE) else {
+            return false;
+        };
+        let ours = matches!(&self.by, By::Process(process) if process.pid == pid);
+        if ours {
+            self.by = By::Nobody(until);
+        }
+        ours
+    }
+
+    /// Gives on what is taken.
+    fn flush(&mut self) {
+        self.last_try = Instant::now();
+        while let Some(order) = self.kept.front() {
+            let taken = match &mut self.by {
+                By::Itself(writer) => writer.take(order),
+                By::Process(process) => process.send(order),
+                By::Nobody(_) => Err(Busy),
+            };
+            if taken.is_err() {
+                return;
+            }
+            if let Some(Order::Line(_, line)) = self.kept.pop_front() {
+                self.bytes -= line.len();
+            }
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.kept.is_empty() && self.dropped == 0
+    }
+
+    /// Number of lines that are not given on.
+    pub(super) fn unwritten(&self) -> u64 {
+        let kept = self.kept.iter().map(|order| match order {
+            Order::Line(..) => 1,
+            Order::Dropped(count) => *count,
+            Order::Reopen => 0,
+        });
+        kept.sum::<u64>() + self.dropped
+    }
+
+    /// Counts lines that another outlet was to write.
+    pub(super) fn count_dropped(&mut self, count: u64) {
+        self.dropped += count;
+        self.keep_count();
+        self.flush();
+    }
+
+    /// Waits until everything is written, for a limited time.
+    pub(super) fn close(&mut self) {
+        let until = Instant::now() + LAST;
+        let in_time = || Instant::now() < until;
+        loop {
+            self.flush();
+            self.keep_count();
+            self.flush();
+            let unread = match &self.by {
+                // Who has sent an entry is looked up by the journal while the process is there.
+                By::Itself(writer) => writer.sink.unread(),
+                By::Process(_) => 0,
+                By::Nobody(_) => {
+                    self.replace(until);
+                    0
+                }
+            };
+            if (self.is_empty() && unread == 0) || !in_time() {
+                break;
+            }
+            thread::sleep(LOOK);
+        }
+        if let By::Process(process) = &self.by {
+            process.end(until);
+        }
+    }
+}
+
+impl Process {
+    /// Errors: not now, or not any more.
+    fn send(&self, order: &Order) -> Result<(), Busy> {
+        // Only types that postcard cannot represent make this fail.
+        let Ok(message) = postcard::to_stdvec(order) else {
+            return Ok(());
+        };
+        match send(&self.socket, &message) {
+            // No socket takes it, now or later.
+            Written::Broken(Errno::EMSGSIZE) => Ok(()),
+            Written::Bytes(0) | Written::Broken(_) => Err(Busy),
+            Written::Bytes(_) => Ok(()),
+        }
+    }
+
+    /// Lets the process write what it has, until then at most.
+    fn end(&self, until: Instant) {
+        let _ = shutdown(self.socket.as_raw_fd(), Shutdown::Write);
+        let mut socket = [PollFd::new(self.socket.as_fd(), PollFlags::empty())];
+        loop {
+            let left = until.saturating_duration_since(Instant::now()).as_millis();
+            let left = u16::try_from(left).unwrap_or(u16::MAX);
+            match poll(&mut socket, PollTimeout::from(left)) {
+                // The process has closed its end, which it does when it ends.
+                Ok(1..) => {
+                    let _ = waitpid(self.pid, None);
+                    break;
+                }
+                _ if left > 0 => {}
+                _ => {
+                    // A process that hangs on a disk cannot be waited for.
+                    let _ = kill(self.pid, Signal::SIGKILL);
+                    break;
+                }
+            }
+        }
+    }
+}
