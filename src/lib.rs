@@ -35,7 +35,7 @@ use std::io::{self, Write};
 pub use exit::Exit;
 
 use cli::{Load, Request, Task};
-use config::{Form, Problems};
+use config::{ConfigSource, Form, Loaded, Problems};
 use monitor::LoadArguments;
 use startup_report::stderr_is_the_connection;
 use systemd::{Notifier, Systemd};
@@ -123,7 +123,7 @@ fn load(request: Load) -> Exit {
     };
     report(&loaded.problems, lowest);
     match (task, form) {
-        (Task::Check, _) => print(&format!("{}\n", loaded.summary())),
+        (Task::Check, _) => check(&loaded, &source),
         (Task::Explain { name, offered }, _) => print(&loaded.explain(name.as_ref(), &offered)),
         (Task::Run, Form::Server) => {
             let arguments = LoadArguments { source, options };
@@ -131,6 +131,26 @@ fn load(request: Load) -> Exit {
         }
         (Task::Run, Form::OneConnection) => monitor::inetd(loaded.config),
     }
+}
+
+/// Reports what would keep a start from serving, or prints a summary.
+fn check(loaded: &Loaded, source: &ConfigSource) -> Exit {
+    let table = match source {
+        ConfigSource::File(table) => Some(table.as_path()),
+        ConfigSource::CommandLine(_) => None,
+    };
+    let mut exit = None;
+    for (severity, why) in monitor::check(&loaded.config, table) {
+        let text = match severity {
+            Severity::Err => format!("tlssrv: {why}"),
+            _ => format!("tlssrv: warning: {why}"),
+        };
+        startup_report::report(severity, &text);
+        if severity == Severity::Err {
+            exit = Some(Exit::CannotStart);
+        }
+    }
+    exit.unwrap_or_else(|| print(&format!("{}\n", loaded.summary())))
 }
 
 /// Prints the help, the version, or the error of a command line.

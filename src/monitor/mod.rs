@@ -5,6 +5,7 @@
 //! `requests.rs` beside it, carry that out.
 #![forbid(unsafe_code)]
 
+mod check;
 mod children;
 mod clients;
 mod generation;
@@ -45,6 +46,7 @@ use service::Service;
 use token::Token;
 use workers::Engines;
 
+pub use check::check;
 pub use reload::LoadArguments;
 pub use report::{Question, ask};
 pub use start::{inetd, serve};

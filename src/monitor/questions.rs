@@ -66,6 +66,7 @@ impl Monitor {
             engines: self.engines.alive(),
             backends: self.programs.names().collect(),
             unready: self.unready(),
+            sockets: self.report.sockets(&self.listeners),
         };
         if let Err(e) = self.report.answer_waiters(&present, &self.epoll, now) {
             let line = format!("unable to write metrics: {}", cause(&e));

@@ -20,5 +20,6 @@ mod names;
 mod profile;
 mod psk;
 mod site;
+mod start;
 mod tickets;
 mod usage;

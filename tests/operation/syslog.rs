@@ -9,6 +9,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use tlssrv_testing::account::is_root;
+use tlssrv_testing::programs::run;
 use tlssrv_testing::{DEADLINE, Dial, Line, Server, Site, eventually, proc, skip, tlssrv_path};
 
 /// Makes a `/dev` with a null device and the log, and then becomes tlssrv.
@@ -141,6 +142,17 @@ fn without_syslog_a_server_logs_to_standard_error_with_a_warning() {
             assert_eq!(connection(&log, &tag).value("end"), "closed");
         }
         assert_eq!(command.stop().code(), Some(0));
+
+        let check = ["--check"];
+        let site = command.site.path();
+        let mut command = with_log_in(site, &[&check, server, more].concat());
+        let ran = run(&mut command);
+        assert_eq!(ran.status.code(), Some(0), "{}", ran.stderr);
+        assert!(
+            ran.stderr.contains(&format!("tlssrv: warning: {warning}")),
+            "{}",
+            ran.stderr
+        );
     }
 }
 

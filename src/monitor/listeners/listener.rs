@@ -15,6 +15,7 @@ use nix::sys::socket::sockopt::{Ipv6V6Only, KeepAlive, ReuseAddr, TcpNoDelay};
 use nix::sys::socket::{
     AddressFamily, Backlog, SockFlag, SockType, SockaddrStorage, bind, listen, setsockopt, socket,
 };
+use nix::unistd::{AccessFlags, eaccess};
 
 use crate::config::Address;
 use crate::systemd::{Passed, PassedClient as Client};
@@ -82,24 +83,35 @@ impl Listener {
             BindAddress::Passed(socket) => Socket::Passed(Rc::clone(socket)),
             BindAddress::Unix(path) => bind_unix(path)
                 .map(|listener| Socket::Unix(listener, path.clone()))
-                .map_err(|e| {
-                    format!("unable to listen on unix:{}: {}", path.display(), cause(&e))
-                })?,
-            BindAddress::Tcp(address) => match bind_tcp(*address) {
-                // `:PORT` on a system without IPv6.
-                Err(Errno::EAFNOSUPPORT) if address.ip().is_unspecified() => {
-                    bind_tcp((Ipv4Addr::UNSPECIFIED, address.port()).into())
-                }
-                result => result,
-            }
-            .map(Socket::Tcp)
-            .map_err(|e| format!("unable to listen on {address}: {}", e.desc()))?,
+                .map_err(|e| unable_to_listen(&address, &cause(&e)))?,
+            BindAddress::Tcp(tcp) => bind_tcp(*tcp)
+                .and_then(|fd| {
+                    // As many clients in the queue as the system allows (net.core.somaxconn).
+                    listen(&fd, Backlog::MAXALLOWABLE)?;
+                    Ok(Socket::Tcp(fd.into()))
+                })
+                .map_err(|e| unable_to_listen(&address, &e.desc()))?,
         };
         Ok(Self {
             id,
             address,
             socket,
         })
+    }
+
+    /// Tries whether a socket could be bound. No client can connect meanwhile, and nothing is left of it.
+    ///
+    /// Errors: as those of [`Listener::bind`].
+    pub(super) fn try_bind(address: &BindAddress) -> Result<(), String> {
+        match address {
+            BindAddress::Passed(_) => Ok(()),
+            BindAddress::Unix(path) => {
+                try_bind_unix(path).map_err(|e| unable_to_listen(address, &cause(&e)))
+            }
+            BindAddress::Tcp(tcp) => {
+                (bind_tcp(*tcp).map(drop)).map_err(|e| unable_to_listen(address, &e.desc()))
+            }
+        }
     }
 
     /// Whether the socket was bound to this address.
@@ -129,6 +141,21 @@ impl fmt::Display for Listener {
             Socket::Passed(passed) => passed.fmt(f),
         }
     }
+}
+
+/// The address, as the log has it; a port may be 0.
+impl fmt::Display for BindAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(f),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+            Self::Passed(passed) => passed.fmt(f),
+        }
+    }
+}
+
+fn unable_to_listen(address: &BindAddress, why: &impl fmt::Display) -> String {
+    format!("unable to listen on {address}: {why}")
 }
 
 impl AsFd for Listener {
@@ -174,7 +201,18 @@ impl Drop for Listener {
     }
 }
 
-fn bind_tcp(address: SocketAddr) -> Result<TcpListener, Errno> {
+/// A socket that is bound to an address, and does not listen.
+fn bind_tcp(address: SocketAddr) -> Result<OwnedFd, Errno> {
+    match bind_exactly(address) {
+        // `:PORT` on a system without IPv6.
+        Err(Errno::EAFNOSUPPORT) if address.ip().is_unspecified() => {
+            bind_exactly((Ipv4Addr::UNSPECIFIED, address.port()).into())
+        }
+        result => result,
+    }
+}
+
+fn bind_exactly(address: SocketAddr) -> Result<OwnedFd, Errno> {
     let family = match address.ip() {
         IpAddr::V4(_) => AddressFamily::Inet,
         IpAddr::V6(_) => AddressFamily::Inet6,
@@ -191,22 +229,31 @@ fn bind_tcp(address: SocketAddr) -> Result<TcpListener, Errno> {
     setsockopt(&fd, TcpNoDelay, &true)?;
     setsockopt(&fd, KeepAlive, &true)?;
     bind(fd.as_raw_fd(), &SockaddrStorage::from(address))?;
-    // As many clients in the queue as the system allows (net.core.somaxconn).
-    listen(&fd, Backlog::MAXALLOWABLE)?;
-    Ok(fd.into())
+    Ok(fd)
 }
 
 /// Binds a path. A socket that a dead server left there is removed first.
 pub(in crate::monitor) fn bind_unix(path: &Path) -> io::Result<UnixListener> {
-    let is_socket = std::fs::symlink_metadata(path).is_ok_and(|m| m.file_type().is_socket());
-    if is_socket
-        && UnixStream::connect(path).is_err_and(|e| e.kind() == io::ErrorKind::ConnectionRefused)
-    {
+    if is_dead_socket(path) {
         std::fs::remove_file(path)?;
     }
     let listener = UnixListener::bind(path)?;
     listener.set_nonblocking(true)?;
     Ok(listener)
+}
+
+fn try_bind_unix(path: &Path) -> io::Result<()> {
+    if std::fs::symlink_metadata(path).is_ok() && !is_dead_socket(path) {
+        return Err(Errno::EADDRINUSE.into());
+    }
+    let directory = path.parent().unwrap_or(Path::new("/"));
+    Ok(eaccess(directory, AccessFlags::W_OK | AccessFlags::X_OK)?)
+}
+
+fn is_dead_socket(path: &Path) -> bool {
+    let is_socket = std::fs::symlink_metadata(path).is_ok_and(|m| m.file_type().is_socket());
+    is_socket
+        && UnixStream::connect(path).is_err_and(|e| e.kind() == io::ErrorKind::ConnectionRefused)
 }
 
 fn accept_error(e: io::Error) -> AcceptError {

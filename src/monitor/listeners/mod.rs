@@ -4,6 +4,7 @@
 mod listener;
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::rc::Rc;
 
 use nix::sys::epoll::Epoll;
@@ -12,7 +13,7 @@ use crate::config::Address;
 use crate::monitor::token::Token;
 use crate::systemd::Passed;
 use crate::types::{ListenerId, cause};
-use listener::Listener;
+use listener::{BindAddress, Listener};
 
 pub(super) use listener::{AcceptError, Incoming, bind_unix};
 
@@ -63,6 +64,12 @@ impl Listeners {
     /// The sockets, for people.
     pub(super) fn iter(&self) -> impl Iterator<Item = &impl fmt::Display> {
         self.sockets.iter()
+    }
+
+    /// A line for each socket.
+    pub(super) fn lines(&self) -> impl Iterator<Item = String> {
+        let sockets = self.sockets.iter();
+        sockets.map(|socket| format!("{} {socket}", self.purpose))
     }
 
     /// Adds the sockets to the epoll set, unless they are there. Returns a line for each failure.
@@ -172,6 +179,24 @@ impl Listeners {
         self.sockets.clear();
         self.passed.clear();
     }
+}
+
+/// Tries whether sockets could be bound to these addresses, but for the ones that are `served`: the address, and why not.
+pub(super) fn try_bind<'a>(
+    addresses: impl Iterator<Item = &'a Address>,
+    served: impl Fn(&str) -> bool,
+) -> Vec<(Option<SocketAddr>, String)> {
+    let each = addresses.flat_map(|address| Listener::addresses(address, &[]));
+    let free = each.filter(|address| !served(&address.to_string()));
+    let failed = free.filter_map(|address| {
+        let why = Listener::try_bind(&address).err()?;
+        let tcp = match address {
+            BindAddress::Tcp(address) => Some(address),
+            BindAddress::Unix(_) | BindAddress::Passed(_) => None,
+        };
+        Some((tcp, why))
+    });
+    failed.collect()
 }
 
 impl Purpose {

@@ -76,6 +76,8 @@ pub(in crate::monitor) struct Present<'a> {
     pub(in crate::monitor) backends: Vec<(&'a BackendName, usize)>,
     /// Why new clients are not served; `None`: they are.
     pub(in crate::monitor) unready: Option<&'static str>,
+    /// A line for each listening socket.
+    pub(in crate::monitor) sockets: Vec<String>,
 }
 
 /// Totals of one host for `--status`.

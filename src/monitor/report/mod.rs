@@ -49,6 +49,12 @@ impl Report {
         })
     }
 
+    /// A line for each socket for `clients`, and for each one for metrics.
+    pub(super) fn sockets(&self, clients: &Listeners) -> Vec<String> {
+        let metrics = self.reporter.listeners();
+        clients.lines().chain(metrics.lines()).collect()
+    }
+
     /// Answers the clients that wait for numbers.
     ///
     /// Errors: those of [`Metrics::text`]; the clients get an empty answer.

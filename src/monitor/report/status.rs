@@ -17,6 +17,7 @@ pub(super) fn status(metrics: &Metrics, present: &Present<'_>, now: Instant) -> 
     let state = present.unready.unwrap_or("ready");
     let refused = LimitExceeded::ALL;
     let refused = refused.map(|limit| format!("{} {}", limit.name(), metrics.refusals(limit)));
+    let sockets = present.sockets.iter().map(|line| format!("{line}\n"));
     let mut text = format!(
         "tlssrv {}, process {}, {state}, up {}\n\
          engines: {}, restarted {}; reloads: {} ok, {} failed\n\
@@ -30,6 +31,7 @@ pub(super) fn status(metrics: &Metrics, present: &Present<'_>, now: Instant) -> 
         metrics.reloads(ReloadResult::Failed),
         refused.join(", "),
     );
+    text.extend(sockets);
     for (name, _) in present.backends.iter().filter(|(_, count)| *count == 0) {
         let _ = writeln!(text, "backend {name}: name does not resolve");
     }
