@@ -200,7 +200,8 @@ impl AdminClient {
 
 /// Asks the server that has this table; its answer, and whether it has done what it was asked for.
 ///
-/// Errors: those of [`connect`]; `UnexpectedEof` when the server does not take this user.
+/// Errors: `ConnectionRefused` when there is none, `PermissionDenied` or `UnexpectedEof` when it does not take this
+/// user.
 pub fn ask(table: &Path, question: Question) -> io::Result<(String, bool)> {
     let mut answer = Vec::new();
     connect(table, question)?.read_to_end(&mut answer)?;
