@@ -16,7 +16,7 @@ use crate::config::{
 };
 use crate::tls::hello::ProtocolNames;
 use crate::tls::psk::Modes;
-use crate::types::{InvalidName, ServerName, Severity, server_name};
+use crate::types::{InvalidName, NewPrivileges, ServerName, Severity, server_name};
 
 /// The request of a command line.
 pub enum Request {
@@ -125,6 +125,10 @@ fn load(cli: Cli, matches: &ArgMatches) -> Result<Load, Error> {
         certificates,
         psk,
         command: cli.command,
+        new_privileges: match cli.new_privileges {
+            true => NewPrivileges::Allowed,
+            false => NewPrivileges::Forbidden,
+        },
     };
     let form = line.form();
     Ok(Load {
@@ -209,6 +213,10 @@ struct Cli {
     /// Make a throw-away certificate for NAME, to try things out
     #[arg(long, value_name = "NAME", conflicts_with = "config")]
     self_signed: Option<String>,
+
+    /// Let CMD gain privileges by set-user-ID programs
+    #[arg(long, conflicts_with = "config")]
+    new_privileges: bool,
 
     /// Serve the virtual hosts of this TOML file
     #[arg(short = 'f', long, value_name = "FILE", value_hint = ValueHint::FilePath)]

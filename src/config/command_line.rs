@@ -13,7 +13,7 @@ use crate::config::checks::users::{CommandUser, RootPolicy};
 use crate::config::checks::{listeners, run_as, users};
 use crate::config::host::{Destination, Host, OnTruncation, Psk};
 use crate::config::hosts::{Hosts, RoutingTable};
-use crate::config::limits::{Limits, PerSource};
+use crate::config::limits::Limits;
 use crate::config::listener::{FallbackPolicy, Listener};
 use crate::config::log::Log;
 use crate::config::run_as::{Role, RunAs, UserFrom};
@@ -31,7 +31,7 @@ use crate::exit::Exit;
 use crate::tls::profile::Profile;
 use crate::tls::psk::Modes;
 use crate::tls::server_certificate::ServerCertificate;
-use crate::types::{HostId, NamePattern, Program, PskIdentity, Stderr, Stdio};
+use crate::types::{HostId, NamePattern, NewPrivileges, Program, PskIdentity, Stderr, Stdio};
 
 /// Options of a command line without a configuration file.
 pub struct CommandLine {
@@ -43,6 +43,8 @@ pub struct CommandLine {
     pub psk: Option<PskOption>,
     /// The command and its arguments. Never empty.
     pub command: Vec<OsString>,
+    /// Whether the command may gain privileges.
+    pub new_privileges: NewPrivileges,
 }
 
 /// Certificates of the server.
@@ -75,7 +77,7 @@ pub(in crate::config) fn load(line: &CommandLine, options: &Options) -> Result<L
     let form = line.form();
     let mut accounts = Accounts::default();
     let engine_credentials = users::of_engines(None, &invoker, &mut accounts, &mut problems);
-    let program = program(line);
+    let program = program(line, &invoker, &mut problems);
     match &program {
         Ok(_) if form == Form::Server && invoker.is_root() && line.user() == UserFrom::Host => {
             let message = "the command runs as root: a file with -f can give it a user";
@@ -146,7 +148,7 @@ pub(in crate::config) fn load(line: &CommandLine, options: &Options) -> Result<L
         },
         engine_credentials,
         log: Log::with(options.log.as_ref(), options.level),
-        limits: limits(),
+        limits: Limits::without_table(),
         metrics: None,
         listeners,
         hosts: Hosts::new(vec![host], tables),
@@ -346,8 +348,15 @@ fn run_as(
         .ok()
 }
 
-/// Finds the command. Errors: the message and the exit status.
-fn program(line: &CommandLine) -> Result<Program, (String, Exit)> {
+/// Finds the command. Warns if it may gain privileges and tlssrv may not. Errors: the message and the exit status.
+fn program(
+    line: &CommandLine,
+    invoker: &Invoker,
+    problems: &mut Problems,
+) -> Result<Program, (String, Exit)> {
+    if line.new_privileges == NewPrivileges::Allowed && invoker.has_no_new_privs() {
+        problems.warning(None, format!("--new-privileges {}", Invoker::NO_NEW_PRIVS));
+    }
     let name = line
         .command
         .first()
@@ -380,13 +389,6 @@ fn program(line: &CommandLine) -> Result<Program, (String, Exit)> {
             Form::Server => Stderr::Log,
             Form::OneConnection => Stderr::Inherit,
         },
+        new_privileges: line.new_privileges,
     })
-}
-
-/// Default limits, without the one per source, because no option could raise it.
-fn limits() -> Limits {
-    Limits {
-        per_source: PerSource::Unlimited,
-        ..Limits::default()
-    }
 }

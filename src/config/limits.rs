@@ -60,6 +60,16 @@ pub enum KeepAlive {
     After(Duration),
 }
 
+impl Limits {
+    /// Default limits, without the one per source, because no option could raise it.
+    pub(super) fn without_table() -> Self {
+        Self {
+            per_source: PerSource::Unlimited,
+            ..Self::default()
+        }
+    }
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Self {

@@ -14,7 +14,7 @@ use nix::sys::signal::{SigSet, SigmaskHow};
 use nix::sys::wait::waitpid;
 use nix::unistd::Pid;
 
-use crate::types::{Credentials, Program};
+use crate::types::{Credentials, NewPrivileges, Program};
 
 /// How long a child that has become another user may take to its execve.
 const TIME_TO_EXEC: libc::timespec = libc::timespec {
@@ -280,9 +280,11 @@ fn become_command(attempt: &Attempt<'_>) -> Result<std::convert::Infallible, Lau
         // SAFETY: umask(2) touches no memory and cannot fail.
         unsafe { libc::umask(mask) };
     }
-    // SAFETY: prctl(2) with these arguments touches no memory.
-    let result = unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) };
-    step(Step::Privileges, result.into())?;
+    if program.new_privileges == NewPrivileges::Forbidden {
+        // SAFETY: prctl(2) with these arguments touches no memory.
+        let result = unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) };
+        step(Step::Privileges, result.into())?;
+    }
     // SAFETY: marking descriptors touches no memory; the table is a copy, ours alone.
     let result = unsafe {
         libc::syscall(

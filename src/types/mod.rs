@@ -23,7 +23,7 @@ pub use client_certificate::{ClientCertificate, InvalidText, Text};
 pub use handshake_info::HandshakeInfo;
 pub use id::{ConnectionId, EngineId, HostId, ListenerId};
 pub use name_pattern::{InvalidPattern, NamePattern, server_name};
-pub use program::{Credentials, Program, Rlimit, Stderr};
+pub use program::{Credentials, NewPrivileges, Program, Rlimit, Stderr};
 pub use psk_identity::{InvalidPskIdentity, PskIdentity};
 pub use server_name::{InvalidName, ServerName};
 pub use severity::Severity;

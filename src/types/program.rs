@@ -22,6 +22,18 @@ pub struct Program {
     pub stdio: Stdio,
     /// Standard error.
     pub stderr: Stderr,
+    /// Whether the command may gain privileges.
+    pub new_privileges: NewPrivileges,
+}
+
+/// Whether a command and its children may gain privileges by execve(2) of set-user-ID and set-group-ID programs
+/// and of those with capabilities.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NewPrivileges {
+    /// Never: `no_new_privs` is set.
+    Forbidden,
+    /// As elsewhere on the system, unless tlssrv itself runs with `no_new_privs`.
+    Allowed,
 }
 
 /// User and groups that a process changes to for good.

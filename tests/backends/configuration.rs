@@ -40,6 +40,7 @@ fn keys_of_commands_and_keys_of_backends_exclude_each_other() {
         "stdio = \"pipe\"",
         "stderr = \"null\"",
         "allow-root = true",
+        "new-privileges = true",
     ] {
         assert_refused("", &format!("{CONNECT}\n{key}"), "contradicts \"connect\"");
     }

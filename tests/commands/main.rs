@@ -14,4 +14,5 @@ mod environment;
 mod inetd;
 mod killed;
 mod launch;
+mod privileges;
 mod stream;

@@ -5,6 +5,8 @@ use std::os::unix::fs::PermissionsExt;
 
 use crate::site::{Site, with_host};
 use tlssrv_testing::account::is_root;
+use tlssrv_testing::programs::{missing, program, run};
+use tlssrv_testing::tlssrv_path;
 
 /// A table whose host has this command.
 fn with_command(command: &str) -> String {
@@ -19,6 +21,41 @@ fn a_host_needs_a_command_or_backends() {
         .refuses("[[host]]", "[[host]] without \"command\" or \"connect\"");
     site.check(&with_command("[]"))
         .refuses("command", "no command: a host needs one");
+}
+
+#[test]
+fn new_privileges_gets_a_warning_where_tlssrv_itself_can_gain_none() {
+    if missing(&["setpriv"]) {
+        return;
+    }
+    let site = Site::new();
+    let why = "has no effect: tlssrv itself runs with no_new_privs, and so does the command; \
+               under systemd, set NoNewPrivileges=no for the service";
+    let host = |value: bool| with_host(&format!("new-privileges = {value}\n"));
+    site.check(&host(true)).is_fine();
+    fs::write(site.path().join("true.toml"), host(true)).unwrap();
+    fs::write(site.path().join("false.toml"), host(false)).unwrap();
+    let confined = |args: &[&str]| {
+        let mut command = program("setpriv");
+        command.args(["--no-new-privs", tlssrv_path(), "--check"]);
+        let ran = run(command.args(args).current_dir(site.path())).succeeded();
+        ran.stderr
+    };
+    let said = confined(&["-f", "true.toml"]);
+    assert!(
+        said.contains(&format!("warning: new-privileges {why}")),
+        "{said}"
+    );
+    let said = confined(&["-f", "false.toml"]);
+    assert!(!said.contains("new-privileges"), "{said}");
+    let line = ["--listen", "127.0.0.1:0", "-c", "a.pem", "--key", "a.key"];
+    let said = confined(&[&line[..], &["--new-privileges", "cat"]].concat());
+    assert!(
+        said.contains(&format!("warning: --new-privileges {why}")),
+        "{said}"
+    );
+    let said = confined(&[&line[..], &["cat"]].concat());
+    assert!(!said.contains("new-privileges"), "{said}");
 }
 
 #[test]

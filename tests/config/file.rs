@@ -84,6 +84,7 @@ umask = "022"
 rlimits = {{ nofile = 64, core = 0, cpu = {{ soft = 10, hard = 20 }}, stack = "unlimited" }}
 stderr = "log"
 stdio = "socket"
+new-privileges = false
 on-truncation = "eof"
 "#,
         host("a.example")
@@ -155,6 +156,10 @@ fn a_wrong_type_is_refused() {
         (
             "stderr = \"file\"",
             "expected \"log\" or \"inherit\" or \"null\", found \"file\"",
+        ),
+        (
+            "new-privileges = \"yes\"",
+            "expected true or false, found a string",
         ),
         (
             "on-truncation = 2000-01-01",

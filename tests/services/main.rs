@@ -14,6 +14,7 @@ mod git;
 mod https;
 mod readme;
 mod rsync;
+mod setuid;
 mod supers;
 mod superservers;
 mod tables;

@@ -103,10 +103,15 @@ def filters(unit):
     yield made
 
 
+def no_new_privileges(unit):
+    settings = read(unit)
+    return settings.get("NoNewPrivileges", ["no"])[-1] == "yes" or "DynamicUser" in settings
+
+
 def privileges(unit):
     settings = read(unit)
     words = lambda name: " ".join(settings.get(name, [])).lower().replace("cap_", "").split()
-    command = ["setpriv", "--no-new-privs"]
+    command = ["setpriv"] + ["--no-new-privs"] * no_new_privileges(unit)
     command.append("--bounding-set=" + ",".join(["-all"] + ["+" + c for c in words("CapabilityBoundingSet")]))
     if "DynamicUser" in settings:
         ambient = ",".join(["-all"] + ["+" + c for c in words("AmbientCapabilities")])
@@ -119,6 +124,13 @@ if sys.argv[1] == "--filtered":
     unit, command = sys.argv[2], sys.argv[3:]
     for made in list(filters(unit)):
         made.load()
+elif not no_new_privileges(sys.argv[1]):
+    # As systemd does it: without no_new_privs a filter takes CAP_SYS_ADMIN, which goes afterwards.
+    unit, rest = sys.argv[1], sys.argv[2:]
+    for made in list(filters(unit)):
+        assert seccomp.seccomp_attr_set(made.context, 3, ctypes.c_uint32(0)) == 0  # SCMP_FLTATR_CTL_NNP
+        made.load()
+    command = privileges(unit) + rest
 else:
     unit, rest = sys.argv[1], sys.argv[2:]
     command = privileges(unit) + [sys.executable, __file__, "--filtered", unit] + rest

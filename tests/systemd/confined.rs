@@ -89,7 +89,8 @@ fn assert_reloads(unit: &str, server: &Server) {
     assert_eq!(sockets.count(), 2);
 }
 
-/// The arguments of python3 that run tlssrv confined as by a unit, from files that everybody may read.
+/// The arguments of python3 that run tlssrv confined as by a unit, from files that everybody may read. The site may
+/// have a `drop-in.conf` for the unit.
 fn cage(unit: &str, site: &Site) -> [PathBuf; 3] {
     let binary = site.file("tlssrv");
     fs::copy(tlssrv_path(), &binary).unwrap();
@@ -100,6 +101,11 @@ fn cage(unit: &str, site: &Site) -> [PathBuf; 3] {
         fs::copy(file, &copy).unwrap();
         copy
     });
+    if let Ok(drop_in) = fs::read_to_string(site.file("drop-in.conf")) {
+        let mut text = fs::read_to_string(&unit).unwrap();
+        text.push_str(&drop_in);
+        fs::write(&unit, text).unwrap();
+    }
     [script, unit, binary]
 }
 
@@ -187,6 +193,44 @@ fn the_unprivileged_service_runs_with_its_system_call_filter() {
     assert_reloads("tlssrv-unprivileged.service", &server);
     server.connect("a.example").read_line();
     assert_eq!(server.stop().code(), Some(0));
+}
+
+#[test]
+fn with_its_drop_in_the_service_of_root_runs_commands_that_gain_privileges() {
+    if impossible() {
+        return;
+    }
+    let drop_in = fs::read_to_string(Path::new(UNITS).join("new-privileges.conf")).unwrap();
+    for (drop_in, ids, warned) in [("", "1 1", true), (&drop_in, "0 0", false)] {
+        let site = Site::new().with_file("drop-in.conf", drop_in);
+        let id = site.file("id");
+        fs::copy("/usr/bin/id", &id).unwrap();
+        fs::set_permissions(&id, fs::Permissions::from_mode(0o4755)).unwrap();
+        let host = |name: &str, more: &str| {
+            format!(
+                "[[host]]\nnames = [\"{name}\"]\ncert = [\"cert.pem\"]\nuser = \"{USER}\"\n\
+                 command = [\"sh\", \"-c\", \"echo $({id} -u) $(grep -c NoNewPrivs:.1 /proc/self/status)\"]\n\
+                 {more}\n",
+                id = id.display()
+            )
+        };
+        let table = format!(
+            "{LISTEN}\"127.0.0.1:0\"\n{}{}",
+            host("a.example", "new-privileges = true"),
+            host("b.wild.example", "")
+        );
+        let server = confined("tlssrv.service", site.with_file("tlssrv.toml", &table));
+        let word = |name| {
+            Client::word(
+                std::net::TcpStream::connect(server.address()).unwrap(),
+                name,
+            )
+        };
+        assert_eq!(word("a.example"), ids);
+        assert_eq!(word("b.wild.example"), "1 1");
+        let warning = |line: &String| line.contains("new-privileges has no effect");
+        assert_eq!(server.lines().iter().any(warning), warned);
+    }
 }
 
 /// An engine treats EPERM as a kernel without Landlock, and continues without it.

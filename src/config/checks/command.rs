@@ -16,7 +16,7 @@ use crate::config::text::hints::no_shell;
 use crate::config::text::problems::{Problems, cause};
 use crate::config::text::raw_host::RawHost;
 use crate::environment;
-use crate::types::{Program, Rlimit, Stderr, Stdio};
+use crate::types::{NewPrivileges, Program, Rlimit, Stderr, Stdio};
 
 /// Input of the checks of a command, and the problems that they report.
 pub(in crate::config) struct Context<'a> {
@@ -41,7 +41,20 @@ pub(in crate::config) fn program(raw: &RawHost, context: &mut Context<'_>) -> Op
         rlimits: rlimits?,
         stdio: raw.stdio.unwrap_or(Stdio::Socket),
         stderr: raw.stderr.unwrap_or(Stderr::Log),
+        new_privileges: new_privileges(raw, context),
     })
+}
+
+/// Whether the command may gain privileges. Warns if tlssrv itself may not.
+fn new_privileges(raw: &RawHost, context: &mut Context<'_>) -> NewPrivileges {
+    let Some(allowed) = raw.new_privileges.as_ref().filter(|key| *key.get_ref()) else {
+        return NewPrivileges::Forbidden;
+    };
+    if context.invoker.has_no_new_privs() {
+        let message = format!("new-privileges {}", Invoker::NO_NEW_PRIVS);
+        context.problems.warning(allowed.span(), message);
+    }
+    NewPrivileges::Allowed
 }
 
 fn command(raw: &RawHost, context: &mut Context<'_>) -> Option<(CString, Vec<CString>)> {

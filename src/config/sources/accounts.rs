@@ -5,6 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::ffi::CString;
 
 use nix::errno::Errno;
+use nix::sys::prctl;
 use nix::unistd::{Gid, Group, Uid, User, getegid, geteuid, getgrouplist, getgroups};
 
 use crate::types::Credentials;
@@ -15,6 +16,7 @@ pub(in crate::config) struct Invoker {
     pub(in crate::config) credentials: Credentials,
     /// Entry in the user database, if there is one.
     pub(in crate::config) account: Option<User>,
+    no_new_privs: bool,
 }
 
 /// User database. Each name is looked up once, because a directory service may answer slowly.
@@ -50,6 +52,7 @@ impl Invoker {
         Self {
             credentials,
             account: User::from_uid(uid).ok().flatten(),
+            no_new_privs: prctl::get_no_new_privs().unwrap_or_default(),
         }
     }
 
@@ -57,6 +60,15 @@ impl Invoker {
     pub(in crate::config) fn is_root(&self) -> bool {
         Uid::from_raw(self.credentials.uid).is_root()
     }
+
+    /// Whether tlssrv runs with `no_new_privs`, which its commands inherit.
+    pub(in crate::config) fn has_no_new_privs(&self) -> bool {
+        self.no_new_privs
+    }
+
+    /// Effect of `no_new_privs` on a command that may gain privileges, and the remedy.
+    pub(in crate::config) const NO_NEW_PRIVS: &'static str = "has no effect: tlssrv itself runs with \
+        no_new_privs, and so does the command; under systemd, set NoNewPrivileges=no for the service";
 
     /// Whether these are the supplementary groups of tlssrv. The primary group does not count, because
     /// a list of supplementary groups may contain it or not.

@@ -54,6 +54,7 @@ pub(in crate::config) struct RawHost {
     pub(in crate::config) stdio: Option<Stdio>,
     pub(in crate::config) stderr: Option<Stderr>,
     pub(in crate::config) connections: Option<Spanned<u64>>,
+    pub(in crate::config) new_privileges: Option<Spanned<bool>>,
     pub(in crate::config) on_truncation: Option<OnTruncation>,
 }
 
@@ -138,6 +139,7 @@ impl FromToml for RawHost {
             stdio: table.optional("stdio", problems),
             stderr: table.optional("stderr", problems),
             connections: table.optional("connections", problems),
+            new_privileges: table.optional("new-privileges", problems),
             on_truncation: table.optional("on-truncation", problems),
         };
         check_authentication(&table, &raw, problems);
@@ -166,7 +168,7 @@ fn check_destination(table: &TableReader<'_>, problems: &mut Problems) {
 }
 
 /// Keys that only apply to commands.
-const COMMAND_KEYS: [&str; 12] = [
+const COMMAND_KEYS: [&str; 13] = [
     "run-as",
     "user",
     "group",
@@ -179,6 +181,7 @@ const COMMAND_KEYS: [&str; 12] = [
     "rlimits",
     "stdio",
     "stderr",
+    "new-privileges",
 ];
 
 /// Reports keys about authentication that need or contradict other keys.

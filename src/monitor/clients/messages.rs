@@ -205,7 +205,7 @@ mod tests {
     use crate::message::End;
     use crate::monitor::generation::{Generations, TicketRotation};
     use crate::monitor::listeners::Incoming;
-    use crate::types::ListenerId;
+    use crate::types::{ListenerId, NewPrivileges};
 
     const ENGINE: EngineId = EngineId(7);
     const OTHER_ENGINE: EngineId = EngineId(8);
@@ -221,6 +221,7 @@ mod tests {
             certificates: CertificateSource::SelfSigned("localhost".into()),
             psk: None,
             command: vec!["/bin/true".into()],
+            new_privileges: NewPrivileges::Forbidden,
         };
         client_of(&ConfigSource::CommandLine(line))
     }

@@ -16,7 +16,7 @@ use nix::unistd::Pid;
 use crate::config::{BackendName, Role};
 use crate::process::{Launch, LaunchError, Launcher, Step};
 use crate::resolve;
-use crate::types::{Credentials, Program, Stderr, Stdio};
+use crate::types::{Credentials, NewPrivileges, Program, Stderr, Stdio};
 
 /// A command that has been started.
 pub(in crate::monitor) struct Launched {
@@ -118,6 +118,7 @@ impl Commands {
             rlimits: Vec::new(),
             stdio: Stdio::Pipe,
             stderr: Stderr::Null,
+            new_privileges: NewPrivileges::Forbidden,
         };
         // RES_OPTIONS and the like hold here as they did when the configuration was loaded.
         let environment: Vec<CString> = env::vars_os()
