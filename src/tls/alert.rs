@@ -11,6 +11,7 @@ use rustls::unbuffered::{
 use rustls::{AlertDescription, Error, PeerMisbehaved, ProtocolVersion};
 
 use super::provider;
+use super::words::rfc_name;
 
 /// Appends the records to send after `process_tls_records` has failed: those that rustls has queued, then the
 /// alert, unless it is among them. Returns the alert's description.
@@ -205,28 +206,6 @@ pub fn alert_record(description: AlertDescription) -> [u8; 7] {
 /// The name of an alert, spelled as the RFCs do: `handshake_failure`.
 pub fn name(description: AlertDescription) -> String {
     rfc_name(description.as_str(), "alert", description.into())
-}
-
-/// `HandshakeFailure` → `handshake_failure`; an alert without a name → `alert 77`.
-pub(super) fn rfc_name(camel_case: Option<&str>, what: &str, code: u8) -> String {
-    let Some(camel_case) = camel_case else {
-        return format!("{what} {code}");
-    };
-    let mut name = String::with_capacity(camel_case.len() + 4);
-    let mut before = '_';
-    let mut letters = camel_case.chars().peekable();
-    while let Some(letter) = letters.next() {
-        let ends_an_acronym = letters.peek().is_some_and(char::is_ascii_lowercase);
-        if letter.is_ascii_uppercase()
-            && before != '_'
-            && (before.is_ascii_lowercase() || ends_an_acronym)
-        {
-            name.push('_');
-        }
-        name.push(letter.to_ascii_lowercase());
-        before = letter;
-    }
-    name
 }
 
 // ContentType (RFC 8446 §5.1)

@@ -19,3 +19,4 @@ pub mod staple;
 pub mod tickets;
 mod transcript;
 mod wire;
+pub mod words;

@@ -17,6 +17,7 @@ use x509_cert::Certificate;
 use x509_cert::der::Decode;
 use zeroize::Zeroizing;
 
+use super::words;
 use crate::types::NamePattern;
 
 /// A certificate chain and the private key of its leaf.
@@ -141,14 +142,14 @@ impl ServerCertificate {
             rustls::Error::InvalidCertificate(CertificateError::BadEncoding) => {
                 InvalidCertificate::Certificate("not an X.509 certificate".into())
             }
-            other => InvalidCertificate::Certificate(other.to_string()),
+            other => InvalidCertificate::Certificate(unusable(&other)),
         })?;
 
         let leaf = certified
             .end_entity_cert()
-            .map_err(|e| InvalidCertificate::Certificate(e.to_string()))?;
+            .map_err(|e| InvalidCertificate::Certificate(unusable(&e)))?;
         let dns_names = EndEntityCert::try_from(leaf)
-            .map_err(|e| InvalidCertificate::Certificate(e.to_string()))?
+            .map_err(|e| InvalidCertificate::Certificate(words::certificate(&e).to_owned()))?
             .valid_dns_names()
             .map(str::to_ascii_lowercase)
             .collect();
@@ -158,6 +159,14 @@ impl ServerCertificate {
             validity,
             dns_names,
         })
+    }
+}
+
+/// Reason why rustls cannot use a certificate.
+fn unusable(error: &rustls::Error) -> String {
+    match error {
+        rustls::Error::InvalidCertificate(error) => words::certificate_error(error).to_owned(),
+        other => words::session(other),
     }
 }
 

@@ -17,7 +17,7 @@ use super::client::{Certificate, Verifier};
 use super::disguise::Disguise;
 use super::records::{record_length, whole_records};
 pub use super::stage::Stage;
-use super::{alert, psk, transcript};
+use super::{alert, psk, transcript, words};
 use crate::types::{Buffer, HandshakeInfo};
 
 /// Bytes of a record besides its plaintext: header, content type, explicit nonce and tag.
@@ -390,7 +390,7 @@ enum Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Certificates(error) => error.fmt(f),
+            Self::Certificates(error) => f.write_str(&words::session(error)),
             Self::Psk(error) => error.fmt(f),
         }
     }

@@ -5,6 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 
 use crate::site::{CERTIFIED, Site, skipped_as_root, with_host};
 use tlssrv_testing::pki::{self, KeyType, Valid};
+use tlssrv_testing::programs::{missing, program, run};
 
 /// A table whose host has these lines in place of its certificate and key.
 fn with_certificate(lines: &str) -> String {
@@ -80,6 +81,21 @@ fn a_file_without_certificate_or_without_key_is_refused() {
     site.check(&text).refuses("key =", &message);
     site.check(&with_certificate("cert = [\"a.pem\"]\n"))
         .refuses("cert =", &message);
+}
+
+#[test]
+fn a_certificate_of_version_1_is_refused_in_words() {
+    if missing(&["openssl"]) {
+        return;
+    }
+    let site = Site::new();
+    let steps = "openssl req -newkey rsa:2048 -nodes -subj /CN=a.example -keyout a.key -out a.csr && \
+                 openssl x509 -req -in a.csr -signkey a.key -out a.crt && cat a.crt a.key >a.pem";
+    run(program("sh").current_dir(site.path()).args(["-c", steps])).succeeded();
+    let path = site.path().join("a.pem").display().to_string();
+    let why = "it is of an old version of X.509, and has to be of version 3";
+    let message = format!("unable to use certificate {path:?}: {why}");
+    site.check(&with_host("")).refuses("a.pem", &message);
 }
 
 #[test]

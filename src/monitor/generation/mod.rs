@@ -12,6 +12,7 @@ use crate::config::{Config, Host};
 use crate::engine::Acceptor;
 use crate::tls::provider::provider;
 use crate::tls::tickets::{TicketKeyRing, TicketKeys};
+use crate::tls::words;
 use crate::types::{HostId, ListenerId};
 use staples::StapleExpiry;
 
@@ -46,7 +47,7 @@ impl Generation {
         let acceptors = acceptors.map(|host| Acceptor::new(host, config.form, &provider, &ring));
         let acceptors = acceptors
             .collect::<Result<_, _>>()
-            .map_err(|e| format!("unable to set up TLS: {e}"))?;
+            .map_err(|e| format!("unable to set up TLS: {}", words::session(&e)))?;
         let host_keys = HostKey::of(config.hosts.iter().map(|host| host.label.as_str()));
         Ok(Self {
             config,

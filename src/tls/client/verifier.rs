@@ -17,7 +17,7 @@ use rustls::{
 
 use super::certificate::Certificate;
 use super::policy::Policy;
-use crate::tls::transcript;
+use crate::tls::{transcript, words};
 
 /// Verifier of the client certificates of one host.
 pub struct Verifier {
@@ -95,7 +95,7 @@ impl ClientCertVerifier for Verifier {
             .chains
             .verify_client_cert(end_entity, intermediates, now)
             .map_err(unknown_issuer)
-            .inspect_err(|error| refuse(&whose, &words(error)))?;
+            .inspect_err(|error| refuse(&whose, &reason(error)))?;
         // "access_denied: A valid certificate or PSK was received, but when access control was applied,
         // the sender decided not to proceed with negotiation." (RFC 8446 §6.2)
         self.policy.admits(&certificate).map_err(|why| {
@@ -158,9 +158,9 @@ fn unknown_issuer(error: Error) -> Error {
 }
 
 /// Reason why a certificate is refused, for the log.
-fn words(error: &Error) -> String {
+fn reason(error: &Error) -> String {
     let Error::InvalidCertificate(invalid) = error else {
-        return error.to_string();
+        return words::session(error);
     };
     match invalid {
         CertificateError::Expired | CertificateError::ExpiredContext { .. } => "it has expired",
@@ -175,12 +175,7 @@ fn words(error: &Error) -> String {
         CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
             "it is not for clients"
         }
-        CertificateError::Other(other)
-            if other.0.downcast_ref() == Some(&webpki::Error::UnsupportedCertVersion) =>
-        {
-            "it is of an old version of X.509, and has to be of version 3"
-        }
-        other => return other.to_string(),
+        other => words::certificate_error(other),
     }
     .to_owned()
 }

@@ -5,7 +5,8 @@ use std::fmt;
 
 use rustls::{AlertDescription, ContentType, HandshakeType};
 
-use crate::tls::alert::{self, rfc_name};
+use crate::tls::alert;
+use crate::tls::words::rfc_name;
 
 /// Error in the first bytes of a connection. It is always the peer's.
 ///
