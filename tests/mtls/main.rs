@@ -15,6 +15,7 @@ mod keys;
 mod one;
 mod refused;
 mod resumption;
+mod revocation;
 mod setup;
 mod users;
 mod variables;

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use rcgen::ExtendedKeyUsagePurpose;
+use rcgen::{ExtendedKeyUsagePurpose, date_time_ymd};
 
 use crate::setup::{Setup, s_client, served};
 use tlssrv_testing::Server;
@@ -203,10 +203,22 @@ fn a_chain_with_an_intermediate_ca_is_accepted() {
     let mut carol = between.client("carol", 7);
     let dave = between.client("dave", 8);
     carol.certificate.push_str(&between.pem());
-    let server = setup.with("carol", &carol).with("dave", &dave).require("");
+    let expired = setup.ca.intermediate_with("Test CA 3", |params| {
+        params.not_after = date_time_ymd(2026, 1, 1);
+    });
+    let mut erin = expired.client("erin", 9);
+    erin.certificate.push_str(&expired.pem());
+    let server = setup
+        .with("carol", &carol)
+        .with("dave", &dave)
+        .with("erin", &erin)
+        .require("");
     served(&server, "carol", &[]);
     let unknown = refusal("nobody in client-ca has issued it", "CN=dave");
     assert_refused(&server, "dave", [UNKNOWN_CA; 2], &unknown);
+    let why = "a CA between it and client-ca is refused: it has expired";
+    let expired = refusal(why, "CN=erin");
+    assert_refused(&server, "erin", [CERTIFICATE_EXPIRED; 2], &expired);
 }
 
 #[test]

@@ -4,21 +4,18 @@
 use std::collections::BTreeSet;
 use std::fmt::Display;
 use std::path::Path;
-use std::time::SystemTime;
 
 use aws_lc_rs::digest;
 use rustls::RootCertStore;
+use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, CertificateRevocationListDer};
 use toml::Spanned;
-use webpki::BorrowedCertRevocationList;
-use x509_cert::certificate::Rfc5280;
-use x509_cert::crl::CertificateList;
 use x509_cert::der::Decode;
-use x509_cert::time::Time;
 
+use super::client_files::{open, past, read_all};
+use super::crls;
 use crate::config::sources::files::NamedFile;
-use crate::config::text::problems::{Problems, cause};
+use crate::config::text::problems::Problems;
 use crate::config::text::raw_clients::{Kind, RawAllowed};
 use crate::config::text::raw_host::RawHost;
 use crate::tls::client::{Allowed, Demand, Policy, Verifier};
@@ -45,13 +42,15 @@ pub(in crate::config) fn policy(
     let authorities = read_all(named(&ca.get_ref().0), problems, read);
     let files = raw.clients.crl.as_ref();
     let files = files.map_or_else(Vec::new, |crl| named(&crl.get_ref().0));
-    let crls = read_all(files, problems, |file, problems| crls(&file, problems));
+    let crls = read_all(files, problems, |file, problems| {
+        crls::read(&file, problems)
+    });
     let allow = allowed(raw, problems);
     let users = raw.clients.users.as_ref();
     let policy = Policy {
         demand: *demand.get_ref(),
+        crls: crls::check(crls?, authorities.as_deref().unwrap_or_default(), problems)?,
         authorities: authorities?,
-        crls: crls?,
         allow: allow?,
         users: users.map(|users| users.get_ref().keys().cloned().collect::<BTreeSet<_>>()),
     };
@@ -103,34 +102,6 @@ fn unable_to_allow(entry: &Spanned<RawAllowed>, reason: &dyn Display, problems: 
     problems.error(entry.span(), message);
 }
 
-/// Reads files and joins their items. `None`: one of the files has an error, which is reported.
-fn read_all<T>(
-    files: Vec<NamedFile>,
-    problems: &mut Problems,
-    mut read: impl FnMut(NamedFile, &mut Problems) -> Option<Vec<T>>,
-) -> Option<Vec<T>> {
-    let read: Vec<_> = files.into_iter().map(|file| read(file, problems)).collect();
-    let lists = read.into_iter().collect::<Option<Vec<Vec<T>>>>()?;
-    Some(lists.into_iter().flatten().collect())
-}
-
-/// Reads and parses a file that the value of `key` names. `None`: there is an error, which is reported.
-fn open<T>(
-    key: &str,
-    file: &NamedFile,
-    problems: &mut Problems,
-    parse: impl FnOnce(&[u8]) -> Result<Vec<T>, String>,
-) -> Option<Vec<T>> {
-    let read = file.read().map_err(|error| ("read", cause(&error)));
-    let parsed = read.and_then(|(bytes, _)| parse(&bytes).map_err(|reason| ("use", reason)));
-    parsed
-        .map_err(|(verb, reason)| {
-            let message = format!("unable to {verb} {key} {}: {reason}", file.quoted());
-            problems.error(file.span.clone(), message);
-        })
-        .ok()
-}
-
 /// Certificates of a PEM file. `None`: there is an error, which is reported.
 fn authorities(file: &NamedFile, problems: &mut Problems) -> Option<Vec<CertificateDer<'static>>> {
     let certificates = open("client-ca", file, problems, |pem| {
@@ -148,65 +119,12 @@ fn authorities(file: &NamedFile, problems: &mut Problems) -> Option<Vec<Certific
     for certificate in &certificates {
         let parsed = x509_cert::Certificate::from_der(certificate).ok();
         let until = parsed.map(|parsed| parsed.tbs_certificate().validity().not_after);
-        if let Some(date) = until.and_then(past) {
+        if let Some(date) = until.and_then(|until| past(until.to_system_time())) {
             let message = format!("a CA in client-ca {} expired at {date}", file.quoted());
             problems.warning(file.span.clone(), message);
         }
     }
     Some(certificates)
-}
-
-/// CRLs of a PEM file, or the CRL of a DER file. `None`: there is an error, which is reported.
-fn crls(
-    file: &NamedFile,
-    problems: &mut Problems,
-) -> Option<Vec<CertificateRevocationListDer<'static>>> {
-    let crls = open("client-crl", file, problems, |bytes| {
-        let crls: Vec<CertificateRevocationListDer<'static>> = match bytes.first() {
-            // A CRL in DER begins with the tag of a SEQUENCE.
-            Some(0x30) => vec![bytes.to_vec().into()],
-            _ => CertificateRevocationListDer::pem_slice_iter(bytes)
-                .collect::<Result<_, _>>()
-                .map_err(|_| "not PEM text, or damaged")?,
-        };
-        for crl in &crls {
-            BorrowedCertRevocationList::from_der(crl).map_err(unusable)?;
-        }
-        match crls.is_empty() {
-            true => Err("no CRL in it".into()),
-            false => Ok(crls),
-        }
-    })?;
-    for crl in &crls {
-        let parsed = CertificateList::<Rfc5280>::from_der(crl).ok();
-        let until = parsed.and_then(|parsed| parsed.tbs_cert_list.next_update);
-        if let Some(date) = until.and_then(past) {
-            let file_name = file.quoted();
-            let message = format!(
-                "client-crl {file_name} expired at {date}: clients of its issuer are refused"
-            );
-            problems.warning(file.span.clone(), message);
-        }
-    }
-    Some(crls)
-}
-
-/// Reason why a CRL cannot be used, and what to do.
-fn unusable(error: webpki::Error) -> String {
-    match error {
-        webpki::Error::BadDer | webpki::Error::UnsupportedCrlVersion => {
-            "it is damaged, or not of version 2, which \"openssl ca\" makes where its configuration has a \
-             crlnumber"
-                .to_owned()
-        }
-        other => other.to_string(),
-    }
-}
-
-/// The date, if it is in the past.
-fn past(until: Time) -> Option<impl std::fmt::Display> {
-    let until = until.to_system_time();
-    (until < SystemTime::now()).then(|| humantime::format_rfc3339_seconds(until))
 }
 
 /// Entries of `allow` for certificates, if there is an `allow`. `None`: one is wrong, and reported.

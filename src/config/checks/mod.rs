@@ -2,8 +2,10 @@
 #![forbid(unsafe_code)]
 
 pub(super) mod backends;
+mod client_files;
 mod clients;
 mod command;
+mod crls;
 pub(super) mod host;
 pub(super) mod listeners;
 pub(super) mod metrics;

@@ -2,12 +2,14 @@
 #![forbid(unsafe_code)]
 
 use std::fmt;
+use std::ops::RangeInclusive;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use x509_cert::der::{DateTime, Decode, Encode};
 use x509_cert::ext::pkix::SubjectAltName;
 use x509_cert::ext::pkix::name::GeneralName;
 use x509_cert::name::Name;
+use x509_cert::time::Time;
 
 use super::name;
 use crate::types::{ClientCertificate, Text};
@@ -25,6 +27,8 @@ pub struct Certificate {
     pub(super) emails: Vec<String>,
     /// The SHA-256 hash of its `SubjectPublicKeyInfo`.
     pub(super) spki: [u8; 32],
+    /// Its validity, in seconds since 1970, both ends included.
+    pub(super) valid: RangeInclusive<u64>,
 }
 
 /// A certificate that does not follow RFC 5280.
@@ -73,6 +77,7 @@ impl Certificate {
             uris,
             emails,
             spki: sha256(&spki),
+            valid: seconds(validity.not_before)..=seconds(validity.not_after),
         })
     }
 }
@@ -122,6 +127,10 @@ fn date(date: DateTime) -> Result<Text, Unreadable> {
         date.year()
     );
     text.try_into().map_err(|_| Unreadable)
+}
+
+fn seconds(time: Time) -> u64 {
+    time.to_unix_duration().as_secs()
 }
 
 fn sha256(bytes: &[u8]) -> [u8; 32] {

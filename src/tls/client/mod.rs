@@ -5,10 +5,14 @@
 #![forbid(unsafe_code)]
 
 mod certificate;
+mod crl;
 mod name;
 mod policy;
+mod revocation;
 mod verifier;
 
 pub use certificate::{Certificate, Unreadable};
+pub use crl::Crl;
 pub use policy::{Allowed, Demand, Policy};
+pub use revocation::{Finding, findings};
 pub use verifier::Verifier;

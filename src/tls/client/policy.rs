@@ -3,11 +3,13 @@
 #![forbid(unsafe_code)]
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use aws_lc_rs::digest::{self, SHA256};
-use rustls::pki_types::{CertificateDer, CertificateRevocationListDer};
+use rustls::pki_types::CertificateDer;
 
 use super::certificate::Certificate;
+use super::crl::Crl;
 use crate::types::{NamePattern, ServerName};
 
 /// The policy of a host on client certificates.
@@ -18,7 +20,7 @@ pub struct Policy {
     /// Certificates of the CAs that may have issued it; never empty.
     pub authorities: Vec<CertificateDer<'static>>,
     /// Certificate revocation lists; empty: revocation is not checked.
-    pub crls: Vec<CertificateRevocationListDer<'static>>,
+    pub crls: Vec<Arc<Crl>>,
     /// Entries of which a certificate must match one; `None`: every verified certificate is admitted.
     pub allow: Option<Vec<Allowed>>,
     /// With a `run-as` that maps common names to users: the names that have one.
@@ -144,9 +146,10 @@ fn same(one: &str, other: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use rcgen::{CertificateParams, DnType, KeyPair, SanType};
+    use rcgen::{CertificateParams, DnType, KeyPair, SanType, date_time_ymd};
 
     use super::*;
+    use crate::tls::provider::provider;
 
     fn alice() -> Certificate {
         let mut params = CertificateParams::default();
@@ -162,6 +165,23 @@ mod tests {
         ];
         let key = KeyPair::generate().unwrap();
         Certificate::parse(params.self_signed(&key).unwrap().der()).unwrap()
+    }
+
+    fn crl() -> Crl {
+        let mut params = CertificateParams::default();
+        params.key_usages = vec![rcgen::KeyUsagePurpose::CrlSign];
+        let issuer =
+            rcgen::CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+        let list = rcgen::CertificateRevocationListParams {
+            this_update: date_time_ymd(2026, 11, 1),
+            next_update: date_time_ymd(2026, 12, 1),
+            crl_number: vec![1].into(),
+            issuing_distribution_point: None,
+            revoked_certs: Vec::new(),
+            key_identifier_method: rcgen::KeyIdMethod::Sha256,
+        };
+        let algorithms = provider().signature_verification_algorithms;
+        Crl::parse(list.signed_by(&issuer).unwrap().der(), algorithms.all).unwrap()
     }
 
     fn policy(allow: Option<Vec<Allowed>>) -> Policy {
@@ -240,7 +260,7 @@ mod tests {
         assert_eq!(digests.len(), policies.len());
 
         let renewed = Policy {
-            crls: vec![vec![1].into()],
+            crls: vec![Arc::new(crl())],
             ..policy(None)
         };
         assert_eq!(renewed.digest(), policy(None).digest());

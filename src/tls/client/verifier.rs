@@ -1,50 +1,56 @@
-//! Verifies client certificates: webpki checks chain, dates and revocation, the host's policy checks the subject.
+//! Verifies client certificates: webpki checks chains and their dates, `revocation` the CRLs, and the host's policy
+//! the subject.
 #![forbid(unsafe_code)]
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::sync::Arc;
 
 use rustls::client::danger::HandshakeSignatureValid;
-use rustls::crypto::CryptoProvider;
-use rustls::pki_types::{CertificateDer, UnixTime};
-use rustls::server::WebPkiClientVerifier;
+use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms};
+use rustls::pki_types::{CertificateDer, TrustAnchor, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{
-    CertificateError, DigitallySignedStruct, DistinguishedName, Error, RootCertStore,
-    SignatureScheme,
+    CertificateError, DigitallySignedStruct, DistinguishedName, Error, OtherError, SignatureScheme,
+    crypto,
 };
+use webpki::{EndEntityCert, KeyUsage, VerifiedPath};
 
 use super::certificate::Certificate;
 use super::policy::Policy;
+use super::revocation::{Crls, Issuer, spki};
 use crate::tls::{transcript, words};
 
 /// Verifier of the client certificates of one host.
 pub struct Verifier {
-    chains: Arc<dyn ClientCertVerifier>,
     policy: Policy,
+    anchors: Vec<TrustAnchor<'static>>,
+    /// The CAs of the anchors, in the same order.
+    issuers: Vec<Issuer>,
+    hints: Vec<DistinguishedName>,
+    algorithms: WebPkiSupportedAlgorithms,
 }
 
 impl Verifier {
-    /// Errors: what is wrong with a CA's certificate or with a CRL.
+    /// Errors: what is wrong with a CA's certificate.
     pub fn new(policy: &Policy, provider: &Arc<CryptoProvider>) -> Result<Arc<Self>, String> {
-        let mut roots = RootCertStore::empty();
+        let (mut anchors, mut issuers, mut hints) = (Vec::new(), Vec::new(), Vec::new());
         for authority in &policy.authorities {
-            let added = roots.add(authority.clone());
-            added.map_err(|e| e.to_string())?;
+            let anchor = webpki::anchor_from_trusted_cert(authority);
+            let anchor = anchor
+                .map_err(|error| words::certificate(&error))?
+                .to_owned();
+            let key = spki(&anchor.subject_public_key_info);
+            issuers.push(Issuer::new(authority, key.ok_or("its key is malformed")?));
+            hints.push(DistinguishedName::in_sequence(&anchor.subject));
+            anchors.push(anchor);
         }
-        // If there are CRLs, every certificate of a chain needs one that is not past its nextUpdate.
-        let builder =
-            WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider))
-                .with_crls(policy.crls.clone())
-                .enforce_revocation_expiration();
-        let builder = match policy.takes_anonymous() {
-            true => builder.allow_unauthenticated(),
-            false => builder,
-        };
         Ok(Arc::new(Self {
-            chains: builder.build().map_err(|e| e.to_string())?,
             policy: policy.clone(),
+            hints,
+            anchors,
+            issuers,
+            algorithms: provider.signature_verification_algorithms,
         }))
     }
 
@@ -66,12 +72,101 @@ impl Verifier {
     pub fn take_refusal_reason() -> Option<String> {
         REFUSAL.take()
     }
+
+    fn crls(&self) -> Crls<'_> {
+        Crls {
+            list: &self.policy.crls,
+            algorithms: self.algorithms.all,
+        }
+    }
+
+    /// Verifies that a CA of the host has issued the certificate, for clients, and that no certificate of the chain
+    /// has expired or is revoked.
+    fn verify_chain(
+        &self,
+        certificate: &Certificate,
+        leaf: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<(), Refusal> {
+        // The certificate of the chain that the CRLs are against.
+        let revoked = Cell::new(0);
+        let check = |path: &VerifiedPath<'_>| {
+            let mut anchors = self.anchors.iter().zip(&self.issuers);
+            let same = |(anchor, _): &(&TrustAnchor<'_>, _)| {
+                anchor.subject == path.anchor().subject
+                    && anchor.subject_public_key_info == path.anchor().subject_public_key_info
+            };
+            let (_, issuer) = anchors.find(same).ok_or(webpki::Error::UnknownIssuer)?;
+            self.crls()
+                .check(path, issuer, now)
+                .map_err(|(place, error)| {
+                    revoked.set(place);
+                    error
+                })
+        };
+        // If there are CRLs, every certificate of a chain needs one that is not past its nextUpdate.
+        let check: Option<&CheckPath<'_>> = match self.policy.crls.is_empty() {
+            true => None,
+            false => Some(&check),
+        };
+        let verified = EndEntityCert::try_from(leaf).and_then(|leaf| {
+            leaf.verify_for_usage(
+                self.algorithms.all,
+                &self.anchors,
+                intermediates,
+                now,
+                KeyUsage::client_auth(),
+                None,
+                check,
+            )
+            .map(drop)
+        });
+        verified.map_err(|error| {
+            let of_leaf = match &error {
+                webpki::Error::CertExpired {
+                    not_after: date, ..
+                } => *certificate.valid.end() == date.as_secs(),
+                webpki::Error::CertNotValidYet {
+                    not_before: date, ..
+                } => *certificate.valid.start() == date.as_secs(),
+                _ => revoked.get() == 0,
+            };
+            let why = words::certificate(&error);
+            Refusal {
+                why: match of_leaf {
+                    true => why.to_owned(),
+                    false => format!("a CA between it and client-ca is refused: {why}"),
+                },
+                error: for_alert(error),
+            }
+        })
+    }
+}
+
+type CheckPath<'a> = dyn Fn(&VerifiedPath<'_>) -> Result<(), webpki::Error> + 'a;
+
+/// Why a certificate is refused.
+struct Refusal {
+    /// With "it" for the certificate.
+    why: String,
+    /// Decides the alert.
+    error: CertificateError,
 }
 
 // The errors of rustls cannot carry the reason, and a verifier does not know its connection. So the reason is
 // kept per thread, and the session takes it before another session runs.
 thread_local! {
     static REFUSAL: RefCell<Option<String>> = const { RefCell::new(None) };
+}
+
+/// Refuses a certificate: keeps the reason, and returns the error for rustls.
+fn refuse(refusal: Refusal, whose: &str) -> Error {
+    let Refusal { why, error } = refusal;
+    REFUSAL.set(Some(format!(
+        "the certificate of the client is refused: {why}: {whose}"
+    )));
+    error.into()
 }
 
 impl ClientCertVerifier for Verifier {
@@ -81,36 +176,33 @@ impl ClientCertVerifier for Verifier {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
-        let refuse = |whose: &str, why: &str| {
-            REFUSAL.set(Some(format!(
-                "the certificate of the client is refused: {why}: {whose}"
-            )));
-        };
-        let Ok(certificate) = Certificate::parse(end_entity) else {
-            refuse("unreadable", "it is not as RFC 5280 has it");
-            return Err(CertificateError::BadEncoding.into());
-        };
-        let whose = certificate.info.identity();
-        let verified = self
-            .chains
-            .verify_client_cert(end_entity, intermediates, now)
-            .map_err(unknown_issuer)
-            .inspect_err(|error| refuse(&whose, &reason(error)))?;
+        let certificate = Certificate::parse(end_entity).map_err(|_| {
+            let refusal = Refusal {
+                why: "it is not as RFC 5280 has it".to_owned(),
+                error: CertificateError::BadEncoding,
+            };
+            refuse(refusal, "unreadable")
+        })?;
         // "access_denied: A valid certificate or PSK was received, but when access control was applied,
         // the sender decided not to proceed with negotiation." (RFC 8446 §6.2)
-        self.policy.admits(&certificate).map_err(|why| {
-            refuse(&whose, why);
-            CertificateError::ApplicationVerificationFailure
-        })?;
-        Ok(verified)
+        let admitted = |certificate: &Certificate| {
+            self.policy.admits(certificate).map_err(|why| Refusal {
+                why: why.to_owned(),
+                error: CertificateError::ApplicationVerificationFailure,
+            })
+        };
+        self.verify_chain(&certificate, end_entity, intermediates, now)
+            .and_then(|()| admitted(&certificate))
+            .map(|()| ClientCertVerified::assertion())
+            .map_err(|refusal| refuse(refusal, &certificate.info.identity()))
     }
 
     fn client_auth_mandatory(&self) -> bool {
-        self.chains.client_auth_mandatory()
+        !self.policy.takes_anonymous()
     }
 
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
-        self.chains.root_hint_subjects()
+        &self.hints
     }
 
     fn verify_tls12_signature(
@@ -122,7 +214,8 @@ impl ClientCertVerifier for Verifier {
         // "handshake_messages refers to all handshake messages sent or received, starting at client hello"
         // (RFC 5246 §7.4.8)
         let message = transcript::as_sent(message);
-        self.chains.verify_tls12_signature(&message, cert, dss)
+        crypto::verify_tls12_signature(&message, cert, dss, &self.algorithms)
+            .map_err(|error| not_proved(error, cert))
     }
 
     fn verify_tls13_signature(
@@ -131,11 +224,12 @@ impl ClientCertVerifier for Verifier {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.chains.verify_tls13_signature(message, cert, dss)
+        crypto::verify_tls13_signature(message, cert, dss, &self.algorithms)
+            .map_err(|error| not_proved(error, cert))
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.chains.supported_verify_schemes()
+        self.algorithms.supported_schemes()
     }
 }
 
@@ -145,37 +239,41 @@ impl fmt::Debug for Verifier {
     }
 }
 
-/// A certificate with the name of one of the CAs but another key counts as issued by an unknown CA: "the CA
-/// certificate could not be located or could not be matched with a known trust anchor" (RFC 8446 §6.2,
-/// `unknown_ca`).
-fn unknown_issuer(error: Error) -> Error {
-    match error {
-        Error::InvalidCertificate(CertificateError::BadSignature) => {
-            CertificateError::UnknownIssuer.into()
-        }
-        other => other,
+/// Keeps the reason for a `CertificateVerify` that proves nothing.
+fn not_proved(error: Error, certificate: &CertificateDer<'_>) -> Error {
+    if let Error::InvalidCertificate(_) = &error {
+        let parsed = Certificate::parse(certificate);
+        let whose = parsed.map_or_else(|_| "unreadable".to_owned(), |c| c.info.identity());
+        REFUSAL.set(Some(format!(
+            "the client has not proved that it has the key of its certificate: {whose}"
+        )));
     }
+    error
 }
 
-/// Reason why a certificate is refused, for the log.
-fn reason(error: &Error) -> String {
-    let Error::InvalidCertificate(invalid) = error else {
-        return words::session(error);
-    };
-    match invalid {
-        CertificateError::Expired | CertificateError::ExpiredContext { .. } => "it has expired",
-        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
-            "it is not valid yet"
+/// The error of rustls with the alert for one of webpki.
+fn for_alert(error: webpki::Error) -> CertificateError {
+    use webpki::Error as E;
+    match error {
+        E::BadDer | E::BadDerTime | E::TrailingData(_) => CertificateError::BadEncoding,
+        E::CertExpired { .. } | E::InvalidCertValidity => CertificateError::Expired,
+        E::CertNotValidYet { .. } => CertificateError::NotValidYet,
+        E::CertRevoked => CertificateError::Revoked,
+        // A certificate with the name of one of the CAs but another key counts as issued by an unknown CA: "the CA
+        // certificate could not be located or could not be matched with a known trust anchor" (RFC 8446 §6.2,
+        // `unknown_ca`).
+        E::UnknownIssuer | E::InvalidSignatureForPublicKey => CertificateError::UnknownIssuer,
+        E::UnknownRevocationStatus
+        | E::CrlExpired { .. }
+        | E::InvalidCrlSignatureForPublicKey
+        | E::IssuerNotCrlSigner => CertificateError::UnknownRevocationStatus,
+        E::EmptyEkuExtension | E::RequiredEkuNotFoundContext(_) => CertificateError::InvalidPurpose,
+        E::UnsupportedSignatureAlgorithmContext(context) => {
+            CertificateError::UnsupportedSignatureAlgorithmContext {
+                signature_algorithm_id: context.signature_algorithm_id,
+                supported_algorithms: context.supported_algorithms,
+            }
         }
-        CertificateError::Revoked => "it is revoked",
-        CertificateError::UnknownIssuer => "nobody in client-ca has issued it",
-        CertificateError::UnknownRevocationStatus => "no CRL in client-crl is of its issuer",
-        CertificateError::ExpiredRevocationList
-        | CertificateError::ExpiredRevocationListContext { .. } => "its issuer's CRL has expired",
-        CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
-            "it is not for clients"
-        }
-        other => words::certificate_error(other),
+        other => CertificateError::Other(OtherError(Arc::new(other))),
     }
-    .to_owned()
 }

@@ -4,8 +4,9 @@ use std::time::SystemTime;
 
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer,
-    DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, KeyIdMethod, KeyPair,
-    KeyUsagePurpose, RevokedCertParams, SanType,
+    CrlDistributionPoint, CrlIssuingDistributionPoint, CrlScope, DistinguishedName, DnType,
+    ExtendedKeyUsagePurpose, IsCa, KeyIdMethod, KeyPair, KeyUsagePurpose, RevokedCertParams,
+    SanType,
 };
 
 use crate::pki::{Certificate, DAY, Valid};
@@ -22,8 +23,19 @@ impl Authority {
 
     /// An intermediate CA of this one.
     pub fn intermediate(&self, name: &str) -> Self {
+        self.intermediate_with(name, |_| {})
+    }
+
+    /// An intermediate CA of this one, with changes.
+    pub fn intermediate_with(
+        &self,
+        name: &str,
+        change: impl FnOnce(&mut CertificateParams),
+    ) -> Self {
         let key = KeyPair::generate().unwrap();
-        Self(CertifiedIssuer::signed_by(authority(name), key, &self.0).unwrap())
+        let mut params = authority(name);
+        change(&mut params);
+        Self(CertifiedIssuer::signed_by(params, key, &self.0).unwrap())
     }
 
     /// Its certificate, in PEM.
@@ -78,24 +90,40 @@ impl Authority {
 
     /// A CRL with these serial numbers, in PEM.
     pub fn crl(&self, revoked: &[u8], valid: Valid) -> String {
-        let now = SystemTime::now();
-        let (from, until) = match valid {
-            Valid::Yesterday => (now - 2 * DAY, now - DAY),
-            Valid::Now | Valid::Tomorrow => (now - DAY, now + DAY),
+        let days = match valid {
+            Valid::Yesterday => [-2, -1],
+            Valid::Now | Valid::Tomorrow => [-1, 1],
         };
-        let revoked = revoked.iter().map(|serial| RevokedCertParams {
-            serial_number: vec![*serial].into(),
-            revocation_time: (now - DAY).into(),
-            reason_code: None,
-            invalidity_date: None,
+        self.numbered_crl(revoked, 1, days)
+    }
+
+    /// A CRL with this CRL number, from and until days that are counted from now.
+    pub fn numbered_crl(&self, revoked: &[u8], number: u8, days: [i64; 2]) -> String {
+        let now = SystemTime::now();
+        let [from, until] = days.map(|days| match u32::try_from(days) {
+            Ok(days) => now + DAY * days,
+            Err(_) => now - DAY * u32::try_from(-days).unwrap(),
         });
         let list = CertificateRevocationListParams {
             this_update: from.into(),
             next_update: until.into(),
-            crl_number: vec![1].into(),
-            issuing_distribution_point: None,
-            revoked_certs: revoked.collect(),
-            key_identifier_method: KeyIdMethod::Sha256,
+            crl_number: vec![number].into(),
+            ..crl(revoked)
+        };
+        list.signed_by(&self.0).unwrap().pem().unwrap()
+    }
+
+    /// A CRL of a distribution point, for client certificates alone, that is some days old.
+    pub fn crl_at(&self, uri: &str, revoked: &[u8], number: u64, age: u32) -> String {
+        let uris = vec![uri.to_owned()];
+        let list = CertificateRevocationListParams {
+            this_update: (SystemTime::now() - DAY * age).into(),
+            crl_number: number.into(),
+            issuing_distribution_point: Some(CrlIssuingDistributionPoint {
+                distribution_point: CrlDistributionPoint { uris },
+                scope: Some(CrlScope::UserCertsOnly),
+            }),
+            ..crl(revoked)
         };
         list.signed_by(&self.0).unwrap().pem().unwrap()
     }
@@ -103,6 +131,25 @@ impl Authority {
     /// Its key, in PEM, for tools that sign in its name.
     pub fn key(&self) -> String {
         self.0.key().serialize_pem()
+    }
+}
+
+/// A CRL with these serial numbers, valid now.
+fn crl(revoked: &[u8]) -> CertificateRevocationListParams {
+    let now = SystemTime::now();
+    let revoked = revoked.iter().map(|serial| RevokedCertParams {
+        serial_number: vec![*serial].into(),
+        revocation_time: (now - DAY).into(),
+        reason_code: None,
+        invalidity_date: None,
+    });
+    CertificateRevocationListParams {
+        this_update: (now - DAY).into(),
+        next_update: (now + DAY).into(),
+        crl_number: vec![1].into(),
+        issuing_distribution_point: None,
+        revoked_certs: revoked.collect(),
+        key_identifier_method: KeyIdMethod::Sha256,
     }
 }
 
@@ -114,6 +161,7 @@ pub fn dns(name: &str) -> SanType {
 fn authority(name: &str) -> CertificateParams {
     let mut params = named(name);
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.use_authority_key_identifier_extension = true;
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     params
 }
