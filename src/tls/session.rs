@@ -13,7 +13,7 @@ use rustls::unbuffered::{
 };
 use rustls::{AlertDescription, HandshakeKind, ServerConfig};
 
-use super::client::{Certificate, Verifier};
+use super::client::Verifier;
 use super::disguise::Disguise;
 use super::records::{record_length, whole_records};
 pub use super::stage::Stage;
@@ -36,8 +36,10 @@ pub struct Session {
     seen: usize,
     /// Whether `close_notify` is sent. No alert may follow it.
     closed: bool,
-    /// Verifier of the client's certificate, for when the session is a resumed one.
-    resumption_verifier: Option<Arc<Verifier>>,
+    /// Verifier of the client's certificate.
+    clients: Option<Arc<Verifier>>,
+    /// Whether the certificate of a resumed session is verified.
+    is_verified: bool,
     /// Disguise of the ClientHello, until the handshake is complete.
     disguise: Option<Box<Disguise>>,
 }
@@ -72,7 +74,7 @@ impl Session {
     ) -> Result<Self, rustls::Error> {
         let tls = UnbufferedServerConnection::new(config)?;
         Ok(Self {
-            resumption_verifier: clients,
+            clients,
             ..Self::with(Engine::Certificates(tls))
         })
     }
@@ -97,7 +99,8 @@ impl Session {
             pending: Vec::new(),
             seen: 0,
             closed: false,
-            resumption_verifier: None,
+            clients: None,
+            is_verified: false,
             disguise: None,
         }
     }
@@ -180,12 +183,11 @@ impl Session {
     /// Verifies the client's certificate in a resumed session, which brings it along. The certificate or its CRL
     /// may have expired since, so this happens before any plaintext is passed on.
     fn verify_resumed(&mut self) -> Result<(), Error> {
-        let (Some(clients), Engine::Certificates(tls)) =
-            (self.resumption_verifier.take(), &self.engine)
-        else {
+        let (Some(clients), Engine::Certificates(tls)) = (&self.clients, &self.engine) else {
             return Ok(());
         };
-        if tls.handshake_kind() != Some(HandshakeKind::Resumed) {
+        let is_resumed = tls.handshake_kind() == Some(HandshakeKind::Resumed);
+        if std::mem::replace(&mut self.is_verified, true) || !is_resumed {
             return Ok(());
         }
         let chain = tls.peer_certificates().unwrap_or_default();
@@ -306,9 +308,9 @@ impl Session {
         info.alpn = alpn.and_then(|p| String::from_utf8(p.to_vec()).ok());
         let leaf = tls.peer_certificates().and_then(<[_]>::first);
         if info.client.is_none() {
-            // A certificate that cannot be parsed has not been verified either.
-            let certificate = leaf.and_then(|leaf| Certificate::parse(leaf).ok());
-            info.client = certificate.map(|certificate| Box::new(certificate.info));
+            let clients = leaf.zip(self.clients.as_ref());
+            let facts = clients.and_then(|(leaf, clients)| clients.facts(leaf));
+            info.client = facts.map(Box::new);
         }
     }
 }

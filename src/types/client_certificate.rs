@@ -63,6 +63,9 @@ impl std::error::Error for InvalidText {}
 pub struct ClientCertificate {
     /// SHA-256 hash of the whole certificate.
     pub sha256: [u8; 32],
+    /// SHA-256 hash of its `SubjectPublicKeyInfo`, where the client is known by its key alone. Nobody vouches for the
+    /// names in the certificate then, and they are left out.
+    pub only_key: Option<[u8; 32]>,
     /// Distinguished name of the subject (RFC 4514).
     pub subject: Option<Text>,
     /// Distinguished name of the issuer.
@@ -89,13 +92,30 @@ impl ClientCertificate {
     /// Maximum length of a certificate, in bytes of DER.
     pub const MAX_DER: usize = 16 * 1024;
 
+    /// The same certificate of a client that is known by its key alone.
+    #[must_use]
+    pub fn without_names(self, key: [u8; 32]) -> Self {
+        Self {
+            only_key: Some(key),
+            subject: None,
+            issuer: None,
+            common_name: None,
+            dns_names: None,
+            ..self
+        }
+    }
+
     /// `SHA256:` and the hash in hexadecimal digits.
     pub fn hash(&self) -> String {
         format!("SHA256:{}", base16ct::lower::encode_string(&self.sha256))
     }
 
-    /// Identity of the client for the log: the subject, or the hash where the subject is empty or left out.
+    /// Identity of the client for the log: the subject, or the hash where the subject is empty or left out. A client
+    /// that is known by its key alone has the identity of that, as `allow` has it: `sha256:` and the hash.
     pub fn identity(&self) -> String {
+        if let Some(key) = &self.only_key {
+            return format!("sha256:{}", base16ct::lower::encode_string(key));
+        }
         match &self.subject {
             Some(subject) if !subject.as_str().is_empty() => subject.as_str().to_owned(),
             _ => self.hash(),
@@ -116,10 +136,15 @@ impl ClientCertificate {
             Self::MAX_DNS_BYTES
         );
         let long = format!("is longer than {} bytes of DER", Self::MAX_DER);
+        let named = self.only_key.is_none();
         [
-            (self.subject.is_none(), "SSL_CLIENT_S_DN", &text),
-            (self.issuer.is_none(), "SSL_CLIENT_I_DN", &text),
-            (self.dns_names.is_none(), "SSL_CLIENT_SAN_DNS_0", &names),
+            (named && self.subject.is_none(), "SSL_CLIENT_S_DN", &text),
+            (named && self.issuer.is_none(), "SSL_CLIENT_I_DN", &text),
+            (
+                named && self.dns_names.is_none(),
+                "SSL_CLIENT_SAN_DNS_0",
+                &names,
+            ),
             (self.der.is_none(), "SSL_CLIENT_CERT", &long),
         ]
         .into_iter()

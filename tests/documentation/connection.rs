@@ -63,6 +63,7 @@ fn each_variable_of_a_connection_is_there_where_it_has_a_value() {
 fn alice() -> ClientCertificate {
     let text = |text: &str| Text::try_from(text.to_owned()).unwrap();
     ClientCertificate {
+        only_key: None,
         sha256: [7; 32],
         subject: Some(text("CN=alice")),
         issuer: Some(text("CN=CA")),

@@ -13,6 +13,7 @@ mod allow;
 mod config;
 mod keys;
 mod one;
+mod pinned;
 mod refused;
 mod resumption;
 mod revocation;

@@ -18,7 +18,7 @@ use crate::config::sources::files::NamedFile;
 use crate::config::text::problems::Problems;
 use crate::config::text::raw_clients::{Kind, RawAllowed};
 use crate::config::text::raw_host::RawHost;
-use crate::tls::client::{Allowed, Demand, Policy, Verifier};
+use crate::tls::client::{Allowed, Demand, Policy, Verifier, vouches};
 use crate::tls::provider::provider;
 use crate::types::{NamePattern, PskIdentity};
 
@@ -29,7 +29,7 @@ pub(in crate::config) fn policy(
     base: &Path,
     problems: &mut Problems,
 ) -> Option<Option<Policy>> {
-    let (Some(demand), Some(ca)) = (&raw.clients.demand, &raw.clients.ca) else {
+    let Some(demand) = &raw.clients.demand else {
         return Some(None);
     };
     let named = |files: &[Spanned<String>]| -> Vec<NamedFile> {
@@ -39,7 +39,9 @@ pub(in crate::config) fn policy(
             .collect()
     };
     let read = |file: NamedFile, problems: &mut Problems| authorities(&file, problems);
-    let authorities = read_all(named(&ca.get_ref().0), problems, read);
+    let ca = raw.clients.ca.as_ref();
+    let files = ca.map_or_else(Vec::new, |ca| named(&ca.get_ref().0));
+    let authorities = read_all(files, problems, read);
     let files = raw.clients.crl.as_ref();
     let files = files.map_or_else(Vec::new, |crl| named(&crl.get_ref().0));
     let crls = read_all(files, problems, |file, problems| {
@@ -54,7 +56,7 @@ pub(in crate::config) fn policy(
         allow: allow?,
         users: users.map(|users| users.get_ref().keys().cloned().collect::<BTreeSet<_>>()),
     };
-    if policy.authorities.is_empty() {
+    if let Some(ca) = ca.filter(|_| policy.authorities.is_empty()) {
         let message = "no certificate in client-ca: nobody could be trusted";
         problems.error(ca.span(), message);
         return None;
@@ -74,7 +76,8 @@ pub(in crate::config) fn policy(
     match Verifier::new(&policy, &provider()) {
         Ok(_) => Some(Some(policy)),
         Err(reason) => {
-            problems.error(ca.span(), format!("unable to use client-ca: {reason}"));
+            let span = ca.map_or(demand.span(), Spanned::span);
+            problems.error(span, format!("unable to use client-ca: {reason}"));
             None
         }
     }
@@ -119,9 +122,24 @@ fn authorities(file: &NamedFile, problems: &mut Problems) -> Option<Vec<Certific
     for certificate in &certificates {
         let parsed = x509_cert::Certificate::from_der(certificate).ok();
         let until = parsed.map(|parsed| parsed.tbs_certificate().validity().not_after);
-        if let Some(date) = until.and_then(|until| past(until.to_system_time())) {
-            let message = format!("a CA in client-ca {} expired at {date}", file.quoted());
-            problems.warning(file.span.clone(), message);
+        let expired = until.and_then(|until| past(until.to_system_time()));
+        let file_name = file.quoted();
+        match (expired, vouches(certificate)) {
+            (Some(date), true) => {
+                let message = format!("a CA in client-ca {file_name} expired at {date}");
+                problems.warning(file.span.clone(), message);
+            }
+            (Some(date), false) => {
+                let message = format!(
+                    "a client's certificate in client-ca {file_name} expired at {date}: the client is refused"
+                );
+                problems.warning(file.span.clone(), message);
+            }
+            (None, true) => {}
+            (None, false) => problems.notice(format!(
+                "client-ca {file_name} has a certificate that is not of a CA: it counts for the client that has its \
+                 key, and for no certificate issued with it"
+            )),
         }
     }
     Some(certificates)

@@ -74,6 +74,9 @@ impl RawClients {
                 problems.error(span, message);
             }
         }
+        if table.has("client-auth") {
+            table.belongs("client-crl", "client-ca", problems);
+        }
         table.belongs("users", "run-as", problems);
         let mut error = |span: Option<Range<usize>>, message: &str| {
             if let Some(span) = span {
@@ -81,8 +84,7 @@ impl RawClients {
             }
         };
         if !table.has("client-ca") {
-            let message = "client-auth needs \"client-ca\": whose certificates are to be trusted?";
-            error(table.span_of("client-auth"), message);
+            self.check_without_ca(table, &mut error);
         }
         let by_name = run_as == Some(UserFrom::CommonName);
         if by_name && !table.has("users") {
@@ -90,6 +92,11 @@ impl RawClients {
             error(table.span_of("run-as"), message);
         }
         let demand = self.demand.as_ref().map(Spanned::get_ref);
+        if by_name && demand.is_some() && !table.has("client-ca") {
+            let message = "run-as = \"cert-cn\" needs \"client-ca\": whoever has a key of allow can make a \
+                           certificate with any common name";
+            error(table.span_of("run-as"), message);
+        }
         if by_name && demand != Some(&Demand::Require) {
             let message = "run-as = \"cert-cn\" needs client-auth = \"require\"";
             error(table.span_of("run-as"), message);
@@ -117,6 +124,31 @@ impl RawClients {
             let message =
                 "\"allow\" needs client-auth = \"require\": clients of \"cert\" show nothing";
             error(table.span_of("allow"), message);
+        }
+    }
+
+    /// Reports what needs `client-ca`. Keys in `allow` do not: a client proves that it has its key, but nobody vouches
+    /// for the names in its certificate.
+    fn check_without_ca(
+        &self,
+        table: &TableReader<'_>,
+        error: &mut impl FnMut(Option<Range<usize>>, &str),
+    ) {
+        let entries = self.allow.iter().flat_map(|allow| allow.get_ref().iter());
+        let certified: Vec<_> = entries
+            .filter(|entry| entry.get_ref().kind != Kind::Psk)
+            .collect();
+        if certified.is_empty() {
+            let message = "client-auth needs \"client-ca\": whose certificates are to be trusted? Or trust keys: \
+                           allow = [{ spki = \"sha256:…\" }]";
+            return error(table.span_of("client-auth"), message);
+        }
+        let named = certified
+            .iter()
+            .filter(|entry| entry.get_ref().kind != Kind::Spki);
+        for entry in named.filter(|_| table.has("client-auth")) {
+            let message = "this entry of allow needs \"client-ca\": who is to vouch for the name?";
+            error(Some(entry.span()), message);
         }
     }
 }

@@ -5,12 +5,15 @@ use std::fmt;
 use std::ops::RangeInclusive;
 
 use aws_lc_rs::digest::{SHA256, digest};
+use rustls::pki_types::SubjectPublicKeyInfoDer;
+use x509_cert::der::asn1::{AnyRef, ObjectIdentifier};
 use x509_cert::der::{DateTime, Decode, Encode};
-use x509_cert::ext::pkix::SubjectAltName;
 use x509_cert::ext::pkix::name::GeneralName;
+use x509_cert::ext::pkix::{ExtendedKeyUsage, SubjectAltName};
 use x509_cert::name::Name;
 use x509_cert::time::Time;
 
+use super::crl::Scoped;
 use super::name;
 use crate::types::{ClientCertificate, Text};
 
@@ -25,10 +28,18 @@ pub struct Certificate {
     pub(super) dns_names: Vec<String>,
     pub(super) uris: Vec<String>,
     pub(super) emails: Vec<String>,
-    /// The SHA-256 hash of its `SubjectPublicKeyInfo`.
+    /// Its `SubjectPublicKeyInfo`, and the SHA-256 hash of that.
+    pub(super) key: SubjectPublicKeyInfoDer<'static>,
     pub(super) spki: [u8; 32],
     /// Its validity, in seconds since 1970, both ends included.
     pub(super) valid: RangeInclusive<u64>,
+    /// Whether its extended key usage, if it has one, includes clients.
+    pub(super) for_clients: bool,
+    /// Name of the issuer and serial number: the contents of their DER.
+    pub(super) issuer: Vec<u8>,
+    pub(super) serial: Vec<u8>,
+    /// The URIs of its CRL distribution points; `None`: it has none.
+    pub(super) points: Option<Vec<String>>,
 }
 
 /// A certificate that does not follow RFC 5280.
@@ -46,8 +57,13 @@ impl Certificate {
             .map_err(|_| Unreadable)?
             .map(|(_, names)| names.0)
             .unwrap_or_default();
-        let spki = tbs.subject_public_key_info().to_der();
-        let spki = spki.map_err(|_| Unreadable)?;
+        let usage = tbs
+            .get_extension::<ExtendedKeyUsage>()
+            .map_err(|_| Unreadable)?;
+        let key = tbs.subject_public_key_info().to_der();
+        let key = key.map_err(|_| Unreadable)?;
+        let issuer = tbs.issuer().to_der().map_err(|_| Unreadable)?;
+        let issuer = AnyRef::from_der(&issuer).map_err(|_| Unreadable)?;
         let (mut dns_names, mut uris, mut emails) = (Vec::new(), Vec::new(), Vec::new());
         for alternative in &alternatives {
             match alternative {
@@ -61,6 +77,7 @@ impl Certificate {
         let validity = tbs.validity();
         let info = ClientCertificate {
             sha256: sha256(der),
+            only_key: None,
             subject: distinguished(tbs.subject()),
             issuer: distinguished(tbs.issuer()),
             common_name: common_name.clone().and_then(|name| name.try_into().ok()),
@@ -76,8 +93,13 @@ impl Certificate {
             dns_names,
             uris,
             emails,
-            spki: sha256(&spki),
+            spki: sha256(&key),
+            key: key.into(),
             valid: seconds(validity.not_before)..=seconds(validity.not_after),
+            for_clients: usage.is_none_or(|(_, usage)| usage.0.contains(&CLIENT_AUTH)),
+            issuer: issuer.value().to_vec(),
+            serial: tbs.serial_number().as_bytes().to_vec(),
+            points: Scoped::points(tbs.extensions()),
         })
     }
 }
@@ -138,6 +160,9 @@ fn sha256(bytes: &[u8]) -> [u8; 32] {
     hash.copy_from_slice(digest(&SHA256, bytes).as_ref());
     hash
 }
+
+/// `id-kp-clientAuth` (RFC 5280 §4.2.1.12).
+const CLIENT_AUTH: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.3.2");
 
 const MONTHS: [&str; 12] = [
     "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",

@@ -4,6 +4,7 @@
 //! engine for them, as it does for a PSK identity.
 #![forbid(unsafe_code)]
 
+mod authority;
 mod certificate;
 mod crl;
 mod name;
@@ -11,6 +12,7 @@ mod policy;
 mod revocation;
 mod verifier;
 
+pub use authority::vouches;
 pub use certificate::{Certificate, Unreadable};
 pub use crl::Crl;
 pub use policy::{Allowed, Demand, Policy};

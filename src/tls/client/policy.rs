@@ -17,7 +17,8 @@ use crate::types::{NamePattern, ServerName};
 pub struct Policy {
     /// Whether a client needs a certificate.
     pub demand: Demand,
-    /// Certificates of the CAs that may have issued it; never empty.
+    /// Certificates of the CAs that may have issued it, and certificates that are trusted themselves. Empty: the keys
+    /// in `allow` are trusted, and nothing else.
     pub authorities: Vec<CertificateDer<'static>>,
     /// Certificate revocation lists; empty: revocation is not checked.
     pub crls: Vec<Arc<Crl>>,
@@ -51,11 +52,33 @@ pub enum Allowed {
     Spki([u8; 32]),
 }
 
+/// What is trusted without a CA. A client with it still has to prove that it has the key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Pin {
+    /// This very certificate.
+    Certificate,
+    /// Its key. Nobody vouches for the names in the certificate, which anybody with the key can make.
+    Key,
+}
+
 impl Policy {
     /// Whether a client needs no certificate. Where there is a list of rules it needs one, because one of the rules
     /// must match.
     pub fn takes_anonymous(&self) -> bool {
         self.demand == Demand::Request && self.allow.is_none()
+    }
+
+    /// What about a certificate is trusted without a CA; `None`: nothing.
+    ///
+    /// A key in `allow` is, only if there are no CAs. Where there are, it is one more condition: a client whose
+    /// certificate is revoked or expired could sign itself another one.
+    pub(super) fn pin(&self, der: &CertificateDer<'_>, certificate: &Certificate) -> Option<Pin> {
+        if self.authorities.iter().any(|trusted| trusted == der) {
+            return Some(Pin::Certificate);
+        }
+        let key = Allowed::Spki(certificate.spki);
+        let has_key = self.allow.iter().flatten().any(|allowed| *allowed == key);
+        (self.authorities.is_empty() && has_key).then_some(Pin::Key)
     }
 
     /// Checks a verified certificate against the rules. Errors: why it is not admitted.

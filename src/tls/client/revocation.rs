@@ -18,6 +18,7 @@ use x509_cert::der::Decode;
 use x509_cert::der::asn1::ObjectIdentifier;
 use x509_cert::ext::pkix::{KeyUsage, SubjectKeyIdentifier};
 
+use super::certificate::Certificate;
 use super::crl::{Crl, Scoped, extension};
 
 /// The CRLs of a host.
@@ -128,6 +129,27 @@ impl Crls<'_> {
             true => Err(without),
             false => Ok(()),
         }
+    }
+
+    /// Whether the newest CRL of a scope and of a key has a certificate that is trusted for itself. Its issuer may be
+    /// unknown, so the signatures are not verified: here a CRL of the operator can only refuse.
+    pub(super) fn have(&self, certificate: &Certificate) -> Result<bool, Error> {
+        let scoped = Scoped {
+            is_authority: false,
+            points: certificate.points.clone(),
+        };
+        let mut decided: Vec<&Crl> = Vec::new();
+        for crl in self.newest_first(&certificate.issuer, &scoped) {
+            let newer = |newer: &&Crl| newer.key_id == crl.key_id && supersedes(newer, crl);
+            if decided.iter().any(newer) {
+                continue;
+            }
+            if crl.revokes(&certificate.serial)? {
+                return Ok(true);
+            }
+            decided.push(crl);
+        }
+        Ok(false)
     }
 
     /// The CRLs of this issuer that include a certificate, the newest first.

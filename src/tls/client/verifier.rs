@@ -1,5 +1,5 @@
 //! Verifies client certificates: webpki checks chains and their dates, `revocation` the CRLs, and the host's policy
-//! the subject.
+//! the subject. Certificates and keys that the host trusts themselves need no chain.
 #![forbid(unsafe_code)]
 
 use std::cell::{Cell, RefCell};
@@ -8,18 +8,20 @@ use std::sync::Arc;
 
 use rustls::client::danger::HandshakeSignatureValid;
 use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms};
-use rustls::pki_types::{CertificateDer, TrustAnchor, UnixTime};
+use rustls::pki_types::{CertificateDer, SubjectPublicKeyInfoDer, TrustAnchor, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{
-    CertificateError, DigitallySignedStruct, DistinguishedName, Error, OtherError, SignatureScheme,
-    crypto,
+    CertificateError, DigitallySignedStruct, DistinguishedName, Error, OtherError, PeerMisbehaved,
+    SignatureScheme, crypto,
 };
-use webpki::{EndEntityCert, KeyUsage, VerifiedPath};
+use webpki::{EndEntityCert, KeyUsage, RawPublicKeyEntity, VerifiedPath};
 
+use super::authority::vouches;
 use super::certificate::Certificate;
-use super::policy::Policy;
+use super::policy::{Pin, Policy};
 use super::revocation::{Crls, Issuer, spki};
 use crate::tls::{transcript, words};
+use crate::types::ClientCertificate;
 
 /// Verifier of the client certificates of one host.
 pub struct Verifier {
@@ -36,6 +38,12 @@ impl Verifier {
     pub fn new(policy: &Policy, provider: &Arc<CryptoProvider>) -> Result<Arc<Self>, String> {
         let (mut anchors, mut issuers, mut hints) = (Vec::new(), Vec::new(), Vec::new());
         for authority in &policy.authorities {
+            if !vouches(authority) {
+                // Clients choose a certificate by its issuer.
+                let certificate = Certificate::parse(authority).map_err(|e| e.to_string())?;
+                hints.push(DistinguishedName::in_sequence(&certificate.issuer));
+                continue;
+            }
             let anchor = webpki::anchor_from_trusted_cert(authority);
             let anchor = anchor
                 .map_err(|error| words::certificate(&error))?
@@ -71,6 +79,70 @@ impl Verifier {
     /// Takes the reason of the last refusal on this thread, with the subject of the refused certificate.
     pub fn take_refusal_reason() -> Option<String> {
         REFUSAL.take()
+    }
+
+    /// The facts about the certificate of a client that has proved to have its key. `None`: it cannot be parsed, so
+    /// it has not been verified either.
+    pub fn facts(&self, leaf: &CertificateDer<'_>) -> Option<ClientCertificate> {
+        let certificate = Certificate::parse(leaf).ok()?;
+        Some(match self.policy.pin(leaf, &certificate) {
+            Some(Pin::Key) => certificate.info.without_names(certificate.spki),
+            Some(Pin::Certificate) | None => certificate.info,
+        })
+    }
+
+    /// Verifies a certificate that needs no CA: it has to be for clients, not expired, and in none of the CRLs.
+    fn verify_pinned(&self, certificate: &Certificate, now: UnixTime) -> Result<(), Refusal> {
+        let crls = self.crls();
+        let refused = |error: webpki::Error| Refusal {
+            why: words::certificate(&error).to_owned(),
+            error: for_alert(error),
+        };
+        let refusal = |error: CertificateError| Refusal {
+            why: words::certificate_error(&error).to_owned(),
+            error,
+        };
+        match now.as_secs() {
+            now if now < *certificate.valid.start() => Err(refusal(CertificateError::NotValidYet)),
+            now if now > *certificate.valid.end() => Err(refusal(CertificateError::Expired)),
+            _ if !certificate.for_clients => Err(refusal(CertificateError::InvalidPurpose)),
+            _ if crls.have(certificate).map_err(refused)? => {
+                Err(refusal(CertificateError::Revoked))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The key of a certificate that is trusted without a CA. webpki cannot read all of these, not those of X.509
+    /// version 1, for example.
+    fn pinned_key(&self, der: &CertificateDer<'_>) -> Option<SubjectPublicKeyInfoDer<'static>> {
+        let certificate = Certificate::parse(der).ok()?;
+        self.policy.pin(der, &certificate)?;
+        Some(certificate.key)
+    }
+
+    /// Verifies the signature of a `CertificateVerify` of TLS 1.2, whose scheme fits several types of keys, as rustls
+    /// does it with the key of a certificate.
+    fn verify_tls12_with_key(
+        &self,
+        message: &[u8],
+        key: &SubjectPublicKeyInfoDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let wrong = || Error::InvalidCertificate(CertificateError::BadSignature);
+        let key = RawPublicKeyEntity::try_from(key).map_err(|_| wrong())?;
+        let offered = self.algorithms.mapping.iter();
+        let mut offered = offered.filter(|(scheme, _)| *scheme == dss.scheme);
+        let Some((_, algorithms)) = offered.next() else {
+            return Err(PeerMisbehaved::SignedHandshakeWithUnadvertisedSigScheme.into());
+        };
+        let mut verified = algorithms
+            .iter()
+            .map(|algorithm| key.verify_signature(*algorithm, message, dss.signature()));
+        match verified.any(|verified| verified.is_ok()) {
+            true => Ok(HandshakeSignatureValid::assertion()),
+            false => Err(wrong()),
+        }
     }
 
     fn crls(&self) -> Crls<'_> {
@@ -132,7 +204,12 @@ impl Verifier {
                 } => *certificate.valid.start() == date.as_secs(),
                 _ => revoked.get() == 0,
             };
-            let why = words::certificate(&error);
+            let why = match error {
+                webpki::Error::CaUsedAsEndEntity => {
+                    "it is the certificate of a CA, which counts for a client only if it is itself in client-ca"
+                }
+                _ => words::certificate(&error),
+            };
             Refusal {
                 why: match of_leaf {
                     true => why.to_owned(),
@@ -191,7 +268,19 @@ impl ClientCertVerifier for Verifier {
                 error: CertificateError::ApplicationVerificationFailure,
             })
         };
-        self.verify_chain(&certificate, end_entity, intermediates, now)
+        let verified = match self.policy.pin(end_entity, &certificate) {
+            Some(_) => self.verify_pinned(&certificate, now),
+            None if self.policy.authorities.is_empty() => Err(Refusal {
+                why: "its key is not in allow".to_owned(),
+                error: CertificateError::ApplicationVerificationFailure,
+            }),
+            None if self.anchors.is_empty() => Err(Refusal {
+                why: "it is not in client-ca, where there is no CA".to_owned(),
+                error: CertificateError::UnknownIssuer,
+            }),
+            None => self.verify_chain(&certificate, end_entity, intermediates, now),
+        };
+        verified
             .and_then(|()| admitted(&certificate))
             .map(|()| ClientCertVerified::assertion())
             .map_err(|refusal| refuse(refusal, &certificate.info.identity()))
@@ -213,9 +302,12 @@ impl ClientCertVerifier for Verifier {
     ) -> Result<HandshakeSignatureValid, Error> {
         // "handshake_messages refers to all handshake messages sent or received, starting at client hello"
         // (RFC 5246 §7.4.8)
-        let message = transcript::as_sent(message);
-        crypto::verify_tls12_signature(&message, cert, dss, &self.algorithms)
-            .map_err(|error| not_proved(error, cert))
+        let message = &transcript::as_sent(message);
+        match self.pinned_key(cert) {
+            Some(key) => self.verify_tls12_with_key(message, &key, dss),
+            None => crypto::verify_tls12_signature(message, cert, dss, &self.algorithms),
+        }
+        .map_err(|error| not_proved(error, cert))
     }
 
     fn verify_tls13_signature(
@@ -224,8 +316,14 @@ impl ClientCertVerifier for Verifier {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        crypto::verify_tls13_signature(message, cert, dss, &self.algorithms)
-            .map_err(|error| not_proved(error, cert))
+        let algorithms = &self.algorithms;
+        match self.pinned_key(cert) {
+            Some(key) => {
+                crypto::verify_tls13_signature_with_raw_key(message, &key, dss, algorithms)
+            }
+            None => crypto::verify_tls13_signature(message, cert, dss, algorithms),
+        }
+        .map_err(|error| not_proved(error, cert))
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
