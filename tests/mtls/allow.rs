@@ -42,6 +42,7 @@ fn each_kind_of_entry_admits_the_clients_that_it_names() {
         "{ dns = \"*.example\" }".to_owned(),
         "{ cn = \"carol\" }".to_owned(),
         "{ uri = \"spiffe://example/carol\" }".to_owned(),
+        "{ uri = \"spiffe://example/*\" }".to_owned(),
         "{ email = \"carol@EXAMPLE.com\" }".to_owned(),
         format!("{{ spki = \"sha256:{hash}\" }}"),
     ];

@@ -119,6 +119,10 @@ fn each_mistake_in_allow_is_shown_at_its_line() {
             "unable to allow \"*a.example\"",
         ),
         (
+            "allow = [{ uri = \"spiffe://*.example.org/a\" }]",
+            "unable to allow \"spiffe://*.example.org/a\": a `*` must be the last segment of the path",
+        ),
+        (
             "allow = [{ email = \"alice\" }]",
             "unable to allow \"alice\"",
         ),
@@ -226,6 +230,18 @@ fn allow_with_request_gets_a_warning() {
         "{}",
         ran.stderr
     );
+}
+
+#[test]
+fn a_star_where_there_are_no_patterns_gets_a_warning() {
+    let setup = Setup::new();
+    for entry in ["cn = \"*.a.example\"", "email = \"*@a.example\""] {
+        let lines = format!("client-auth = \"require\"\nallow = [{{ {entry} }}]");
+        let ran = check(&setup, &table(&lines));
+        assert_eq!(ran.status.code(), Some(0), "{}", ran.stderr);
+        let warning = "warning: the `*` stands for itself";
+        assert!(ran.stderr.contains(warning), "{}", ran.stderr);
+    }
 }
 
 #[test]

@@ -18,7 +18,7 @@ use crate::config::sources::files::NamedFile;
 use crate::config::text::problems::Problems;
 use crate::config::text::raw_clients::{Kind, RawAllowed};
 use crate::config::text::raw_host::RawHost;
-use crate::tls::client::{Allowed, Demand, Policy, Verifier, vouches};
+use crate::tls::client::{Allowed, Demand, Policy, UriPattern, Verifier, vouches};
 use crate::tls::provider::provider;
 use crate::types::{NamePattern, PskIdentity};
 
@@ -150,6 +150,14 @@ fn allowed(raw: &RawHost, problems: &mut Problems) -> Option<Option<Vec<Allowed>
     let Some(allow) = &raw.clients.allow else {
         return Some(None);
     };
+    for entry in allow.get_ref() {
+        let RawAllowed { kind, value } = entry.get_ref();
+        let has_patterns = matches!(kind, Kind::Dns | Kind::Uri | Kind::Spki);
+        if value.contains('*') && !has_patterns {
+            let message = "the `*` stands for itself: only \"dns\" and \"uri\" take patterns";
+            problems.warning(entry.span(), message);
+        }
+    }
     let entries = allow.get_ref().iter();
     let entries: Vec<_> = entries
         .filter(|entry| entry.get_ref().kind != Kind::Psk)
@@ -171,7 +179,7 @@ fn one_allowed(kind: Kind, value: &str) -> Result<Allowed, String> {
     }
     Ok(match kind {
         Kind::Dns => Allowed::Dns(NamePattern::parse(value).map_err(|reason| reason.to_string())?),
-        Kind::Uri => Allowed::Uri(value.into()),
+        Kind::Uri => Allowed::Uri(UriPattern::parse(value).map_err(|reason| reason.to_string())?),
         Kind::Email if value.contains('@') => Allowed::Email(value.into()),
         Kind::Email => return Err("not an address: write user@host".into()),
         Kind::Spki => Allowed::Spki(spki(value).ok_or("write sha256: and 64 hexadecimal digits")?),

@@ -10,6 +10,7 @@ mod crl;
 mod name;
 mod policy;
 mod revocation;
+mod uri;
 mod verifier;
 
 pub use authority::vouches;
@@ -17,4 +18,5 @@ pub use certificate::{Certificate, Unreadable};
 pub use crl::Crl;
 pub use policy::{Allowed, Demand, Policy};
 pub use revocation::{Finding, findings};
+pub use uri::UriPattern;
 pub use verifier::Verifier;

@@ -10,6 +10,7 @@ use rustls::pki_types::CertificateDer;
 
 use super::certificate::Certificate;
 use super::crl::Crl;
+use super::uri::UriPattern;
 use crate::types::{NamePattern, ServerName};
 
 /// The policy of a host on client certificates.
@@ -44,8 +45,8 @@ pub enum Allowed {
     Dns(NamePattern),
     /// Certificates whose subject has this one common name.
     CommonName(String),
-    /// Certificates with this uniformResourceIdentifier, byte for byte.
-    Uri(String),
+    /// Certificates with a uniformResourceIdentifier that the pattern matches.
+    Uri(UriPattern),
     /// Certificates with this rfc822Name; case does not count in the part after the `@`.
     Email(String),
     /// Certificates whose `SubjectPublicKeyInfo` has this SHA-256 hash.
@@ -116,7 +117,7 @@ impl Policy {
             match entry {
                 Allowed::Dns(pattern) => add(4, pattern.to_string().as_bytes()),
                 Allowed::CommonName(name) => add(5, name.as_bytes()),
-                Allowed::Uri(uri) => add(6, uri.as_bytes()),
+                Allowed::Uri(pattern) => add(6, pattern.to_string().as_bytes()),
                 Allowed::Email(email) => add(7, email.as_bytes()),
                 Allowed::Spki(hash) => add(8, hash),
             }
@@ -139,7 +140,7 @@ impl Allowed {
                 names.any(|name| stands_for(pattern, name))
             }
             Self::CommonName(name) => certificate.common_name.as_ref() == Some(name),
-            Self::Uri(uri) => certificate.uris.contains(uri),
+            Self::Uri(pattern) => certificate.uris.iter().any(|uri| pattern.matches(uri)),
             Self::Email(email) => certificate.emails.iter().any(|other| same(email, other)),
             Self::Spki(hash) => certificate.spki == *hash,
         }
@@ -221,11 +222,13 @@ mod tests {
     fn each_kind_of_rule_admits_only_the_certificates_that_it_names() {
         let alice = alice();
         let dns = |text| Allowed::Dns(NamePattern::parse(text).unwrap());
+        let uri = |text| Allowed::Uri(UriPattern::parse(text).unwrap());
         for right in [
             dns("alice.example"),
             dns("*.example"),
             Allowed::CommonName("alice@example.com".into()),
-            Allowed::Uri("spiffe://example/alice".into()),
+            uri("spiffe://example/alice"),
+            uri("spiffe://example/*"),
             Allowed::Email("Alice@example.COM".into()),
             Allowed::Spki(alice.spki),
         ] {
@@ -238,7 +241,8 @@ mod tests {
             dns("*.evil.example"),
             Allowed::CommonName("Alice@example.com".into()),
             Allowed::CommonName("alice".into()),
-            Allowed::Uri("spiffe://example/alice/".into()),
+            uri("spiffe://example/alice/"),
+            uri("spiffe://example/alice/*"),
             Allowed::Email("alice@example.com".into()),
             Allowed::Email("example.com".into()),
             Allowed::Spki([0; 32]),
@@ -264,7 +268,8 @@ mod tests {
         let policies = [
             policy(None),
             policy(Some(Vec::new())),
-            policy(Some(vec![Allowed::Uri("a".into())])),
+            policy(Some(vec![Allowed::Uri(UriPattern::Exact("a:/*".into()))])),
+            policy(Some(vec![Allowed::Uri(UriPattern::Exact("a:/".into()))])),
             policy(Some(vec![Allowed::CommonName("a".into())])),
             Policy {
                 demand: Demand::Request,
