@@ -123,6 +123,7 @@ fn load(cli: Cli, matches: &ArgMatches) -> Result<Load, Error> {
     let line = CommandLine {
         listen: cli.listen,
         certificates,
+        key_password: cli.key_password,
         psk,
         command: cli.command,
         new_privileges: match cli.new_privileges {
@@ -174,6 +175,10 @@ struct Cli {
     /// Private key in PEM of the --cert before it
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, requires = "cert")]
     key: Vec<PathBuf>,
+
+    /// File with the password of the encrypted keys; several passwords in lines
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, requires = "cert")]
+    key_password: Option<PathBuf>,
 
     #[arg(
         help = "Pre-shared keys: a file of lines identity:hexkey[:user[:hash]], or 'file=FILE id=IDENTITY' \

@@ -1,5 +1,6 @@
 complete -c tlssrv -s c -l cert -d 'Certificate chain in PEM, leaf first, with its key unless --key follows; may repeat, for a second type of key' -r -F
 complete -c tlssrv -l key -d 'Private key in PEM of the --cert before it' -r -F
+complete -c tlssrv -l key-password -d 'File with the password of the encrypted keys; several passwords in lines' -r -F
 complete -c tlssrv -s k -l psk -d 'Pre-shared keys: a file of lines identity:hexkey[:user[:hash]], or \'file=FILE id=IDENTITY\' for one identity of it' -r
 complete -c tlssrv -s l -l log -d 'Log to syslog under this tag or, when there is a / in it, to this file [default: stderr]' -r
 complete -c tlssrv -s r -l remote -d 'Name of the remote system, for reports and TCPREMOTEHOST' -r

@@ -39,6 +39,8 @@ pub struct CommandLine {
     pub listen: Vec<String>,
     /// Certificates of the server. Empty only with a `psk`.
     pub certificates: CertificateSource,
+    /// File with the passwords of the certificates' keys (`--key-password`).
+    pub key_password: Option<PathBuf>,
     /// Pre-shared keys.
     pub psk: Option<PskOption>,
     /// The command and its arguments. Never empty.
@@ -92,7 +94,8 @@ pub(in crate::config) fn load(line: &CommandLine, options: &Options) -> Result<L
     let psk_file = psk_file(line.psk.as_ref(), &mut problems);
     let users = psk_file.as_ref().and_then(Option::as_ref);
     let run_as = run_as(line.user(), users, &invoker, &mut accounts, &mut problems);
-    let certificates = certificates(&line.certificates, &mut problems);
+    let password = line.key_password.as_deref();
+    let certificates = certificates(&line.certificates, password, &mut problems);
     if certificates.is_none() || (engine_credentials.is_none() && invoker.is_root()) {
         exit = Exit::CannotStart;
     }
@@ -257,6 +260,7 @@ fn listener(
 /// Reads or makes the certificates. `None`: there is an error, which is reported.
 fn certificates(
     source: &CertificateSource,
+    password: Option<&Path>,
     problems: &mut Problems,
 ) -> Option<Vec<Rc<ServerCertificate>>> {
     let files = match source {
@@ -276,14 +280,13 @@ fn certificates(
             };
         }
     };
-    let mut certificates = Certificates::default();
-    let named = |path: &PathBuf| NamedFile::on_command_line(path);
-    let loaded: Vec<_> = files
-        .iter()
-        .map(|(cert, key)| {
-            certificates.load(&named(cert), key.as_ref().map(named).as_ref(), problems)
-        })
-        .collect();
+    let pair = |(cert, key): &(PathBuf, Option<PathBuf>)| {
+        let key = key.as_deref().map(NamedFile::on_command_line);
+        (NamedFile::on_command_line(cert), key)
+    };
+    let pairs: Vec<_> = files.iter().map(pair).collect();
+    let password = password.map(NamedFile::on_command_line);
+    let loaded = Certificates::default().load(&pairs, password.as_ref(), problems);
     loaded.into_iter().collect()
 }
 

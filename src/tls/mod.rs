@@ -2,11 +2,17 @@
 #![forbid(unsafe_code)]
 
 pub mod alert;
+mod chain;
 pub mod client;
+pub mod contents;
 mod disguise;
+mod encoding;
+mod encrypted_key;
 pub mod hello;
 mod hmac;
 pub mod names;
+pub mod pem;
+mod private_key;
 pub mod profile;
 pub mod provider;
 pub mod psk;

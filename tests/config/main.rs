@@ -10,13 +10,17 @@
 
 mod accounts;
 mod certificates;
+mod chains;
 mod commands;
+mod encrypted;
 mod explain;
 mod file;
 mod hints;
+mod keys;
 mod keyspec;
 mod metrics;
 mod names;
+mod pem;
 mod profile;
 mod psk;
 mod site;

@@ -11,6 +11,7 @@
 
 mod alpn;
 mod compression;
+mod files;
 mod hello;
 mod names;
 mod profile;

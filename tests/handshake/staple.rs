@@ -123,6 +123,23 @@ fn a_response_is_stapled_for_clients_that_ask() {
 }
 
 #[test]
+fn a_response_in_pem_is_stapled() {
+    if missing(&["openssl"]) {
+        return;
+    }
+    let setup = Setup::new();
+    let response = setup.good();
+    let setup = setup.with(&response);
+    let mut openssl = program("openssl");
+    let args = ["base64", "-in", "www.ocsp"];
+    let base64 = run(openssl.current_dir(setup.site.path()).args(args)).text();
+    let pem = format!("\u{feff}-----BEGIN OCSP RESPONSE-----\n{base64}-----END OCSP RESPONSE-----");
+    let server = setup.with(pem.as_bytes()).start();
+    let said = status(&server, &["-status"]);
+    assert!(said.contains(GOOD), "{said}");
+}
+
+#[test]
 fn a_response_is_stapled_to_its_certificate_among_several() {
     if missing(&["openssl"]) {
         return;

@@ -9,7 +9,7 @@ use tlssrv_testing::pki::{Valid, write_secret};
 use tlssrv_testing::programs::{Ran, missing, program, run};
 use tlssrv_testing::tlssrv_path;
 
-fn check(setup: &Setup, toml: &str) -> Ran {
+pub(crate) fn check(setup: &Setup, toml: &str) -> Ran {
     fs::write(setup.site.file("tlssrv.toml"), toml).unwrap();
     run(Command::new(tlssrv_path())
         .args(["--check", "-f"])

@@ -13,6 +13,7 @@ mod allow;
 mod config;
 mod keys;
 mod one;
+mod pem;
 mod pinned;
 mod refused;
 mod resumption;

@@ -8,7 +8,6 @@ use std::path::Path;
 use aws_lc_rs::digest;
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
 use toml::Spanned;
 use x509_cert::der::Decode;
 
@@ -19,6 +18,7 @@ use crate::config::text::problems::Problems;
 use crate::config::text::raw_clients::{Kind, RawAllowed};
 use crate::config::text::raw_host::RawHost;
 use crate::tls::client::{Allowed, Demand, Policy, UriPattern, Verifier, vouches};
+use crate::tls::contents;
 use crate::tls::provider::provider;
 use crate::types::{NamePattern, PskIdentity};
 
@@ -108,8 +108,7 @@ fn unable_to_allow(entry: &Spanned<RawAllowed>, reason: &dyn Display, problems: 
 /// Certificates of a PEM file. `None`: there is an error, which is reported.
 fn authorities(file: &NamedFile, problems: &mut Problems) -> Option<Vec<CertificateDer<'static>>> {
     let certificates = open("client-ca", file, problems, |pem| {
-        let certificates = CertificateDer::pem_slice_iter(pem).collect::<Result<Vec<_>, _>>();
-        let certificates = certificates.map_err(|_| "not PEM text, or damaged")?;
+        let certificates = contents::authorities(pem)?;
         let mut each = certificates.iter();
         if each.any(|der| RootCertStore::empty().add(der.clone()).is_err()) {
             return Err("not an X.509 certificate".into());

@@ -3,13 +3,13 @@
 
 use std::sync::Arc;
 
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, CertificateRevocationListDer};
+use rustls::pki_types::CertificateDer;
 
 use super::client_files::{open, past};
 use crate::config::sources::files::NamedFile;
 use crate::config::text::problems::Problems;
 use crate::tls::client::{Crl, Finding, findings};
+use crate::tls::contents;
 use crate::tls::provider::provider;
 
 /// A CRL and its file.
@@ -18,13 +18,7 @@ pub(super) type FileCrl = (Arc<Crl>, NamedFile);
 /// CRLs of a PEM file, or the CRL of a DER file. `None`: there is an error, which is reported.
 pub(super) fn read(file: &NamedFile, problems: &mut Problems) -> Option<Vec<FileCrl>> {
     open("client-crl", file, problems, |bytes| {
-        let crls: Vec<CertificateRevocationListDer<'static>> = match bytes.first() {
-            // A CRL in DER begins with the tag of a SEQUENCE.
-            Some(0x30) => vec![bytes.to_vec().into()],
-            _ => CertificateRevocationListDer::pem_slice_iter(bytes)
-                .collect::<Result<_, _>>()
-                .map_err(|_| "not PEM text, or damaged")?,
-        };
+        let crls = contents::crls(bytes)?;
         if crls.is_empty() {
             return Err("no CRL in it".into());
         }

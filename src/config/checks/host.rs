@@ -14,7 +14,7 @@ use crate::config::checks::{backends, clients, command, profile, run_as, users};
 use crate::config::host::{Destination, Host, OnTruncation, Psk};
 use crate::config::run_as::{Role, RunAs, UserFrom};
 use crate::config::sources::accounts::{Accounts, Invoker};
-use crate::config::sources::certificates::Certificates;
+use crate::config::sources::certificates::{Certificates, Pair};
 use crate::config::sources::files::NamedFile;
 use crate::config::sources::names::BackendNames;
 use crate::config::sources::programs::PathVariable;
@@ -153,11 +153,13 @@ impl Checker<'_> {
             }
         };
 
+        let password = raw.key_password.as_ref().map(named);
+        let pairs: Vec<Pair> = certs.into_iter().zip(keys).collect();
+        let loaded = self
+            .certificates
+            .load(&pairs, password.as_ref(), &mut self.problems);
         let mut certificates = Vec::new();
-        for (cert, key) in certs.iter().zip(&keys) {
-            let loaded = self
-                .certificates
-                .load(cert, key.as_ref(), &mut self.problems);
+        for ((cert, _), loaded) in pairs.iter().zip(loaded) {
             for (pattern, span) in names {
                 if loaded
                     .as_ref()
@@ -173,7 +175,7 @@ impl Checker<'_> {
         let certificates = certificates.into_iter().collect::<Option<Vec<_>>>()?;
         Some((
             certificates,
-            certs.into_iter().map(|cert| cert.path).collect(),
+            pairs.into_iter().map(|(cert, _)| cert.path).collect(),
         ))
     }
 

@@ -10,6 +10,7 @@ use rustls::sign::CertifiedKey;
 use crate::config::sources::files::NamedFile;
 use crate::config::text::problems::{Problems, cause};
 use crate::config::text::raw_host::RawHost;
+use crate::tls::contents::ocsp_responses;
 use crate::tls::staple::{CertificateStatus, Response, StapledCertificate, Status};
 
 /// Certificates of a host with their OCSP responses. `None`: there is an error, which is reported.
@@ -29,8 +30,9 @@ pub(in crate::config) fn staples(
     let files = raw.ocsp.iter().flat_map(|files| &files.get_ref().0);
     for file in files.map(|file| NamedFile::spanned(base, file)) {
         let read = file.read().map_err(|error| ("read", cause(&error)));
-        let stapled = read
-            .and_then(|(der, _)| staple(&der, &mut certificates).map_err(|reason| ("use", reason)));
+        let stapled = read.and_then(|(bytes, _)| {
+            staple_all(&bytes, &mut certificates).map_err(|reason| ("use", reason))
+        });
         let response = file.quoted();
         match stapled {
             Ok(doubts) => doubts.into_iter().for_each(|doubt| {
@@ -45,6 +47,19 @@ pub(in crate::config) fn staples(
         }
     }
     correct.then_some(certificates)
+}
+
+/// Staples the responses in a file. Returns the reasons why some were not stapled.
+///
+/// Errors: a response is unusable at any time.
+fn staple_all(
+    bytes: &[u8],
+    certificates: &mut [StapledCertificate],
+) -> Result<Vec<String>, String> {
+    let responses = ocsp_responses(bytes)?;
+    let doubts = responses.iter().map(|der| staple(der, certificates));
+    let doubts = doubts.collect::<Result<Vec<_>, _>>()?;
+    Ok(doubts.into_iter().flatten().collect())
 }
 
 /// Staples a response to the certificates that it is for. Returns the reasons why it was not stapled to

@@ -6,34 +6,58 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::SystemTime;
 
+use zeroize::Zeroizing;
+
 use crate::config::sources::files::{NamedFile, everybody_reads};
+use crate::config::sources::passwords::passwords;
 use crate::config::text::problems::{Problems, cause};
-use crate::tls::server_certificate::{InvalidCertificate, ServerCertificate};
+use crate::tls::server_certificate::{InvalidCertificate, Part, ServerCertificate};
+
+/// File of a chain, and that of its key, if it is another one.
+pub(in crate::config) type Pair = (NamedFile, Option<NamedFile>);
+
+/// Paths of a certificate file, its key file and its password file.
+type Paths = [Option<PathBuf>; 3];
 
 /// Certificates that were read, with their keys.
 #[derive(Default)]
 pub(in crate::config) struct Certificates {
-    /// Certificates by certificate file and key file. `None`: there is an error, which was reported when
-    /// the files were read.
-    certificates: HashMap<(PathBuf, Option<PathBuf>), Option<Rc<ServerCertificate>>>,
+    /// Certificates by their files. `None`: there is an error, which was reported when the files were read.
+    certificates: HashMap<Paths, Option<Rc<ServerCertificate>>>,
 }
 
 impl Certificates {
-    /// Reads the chain in `cert`, and its key in `key`, or without a `key`, in `cert` too. `None`: there
-    /// is an error, which is reported.
+    /// Reads the certificates of a host, with the passwords of their keys in `password`. `None` in the place of a
+    /// certificate: there is an error, which is reported.
     pub(in crate::config) fn load(
         &mut self,
-        cert: &NamedFile,
-        key: Option<&NamedFile>,
+        pairs: &[Pair],
+        password: Option<&NamedFile>,
         problems: &mut Problems,
-    ) -> Option<Rc<ServerCertificate>> {
-        let pair = (cert.path.clone(), key.map(|key| key.path.clone()));
-        if let Some(known) = self.certificates.get(&pair) {
-            return known.clone();
+    ) -> Vec<Option<Rc<ServerCertificate>>> {
+        let passwords = match password {
+            None => Some(Vec::new()),
+            Some(file) => passwords(file, problems),
+        };
+        let Some(passwords) = passwords else {
+            return vec![None; pairs.len()];
+        };
+        let mut load = |pair: &Pair| {
+            let (cert, key) = pair;
+            let files = [Some(cert), key.as_ref(), password];
+            let paths = files.map(|file| file.map(|file| file.path.clone()));
+            let read = || read(pair, pairs, &passwords, problems).map(Rc::new);
+            self.certificates.entry(paths).or_insert_with(read).clone()
+        };
+        let loaded: Vec<_> = pairs.iter().map(&mut load).collect();
+        let needed = |certificate: &Option<Rc<ServerCertificate>>| {
+            certificate.as_ref().is_none_or(|loaded| loaded.decrypted)
+        };
+        if let Some(file) = password.filter(|_| !loaded.iter().any(needed)) {
+            let message = "key-password is of no use: the keys are not encrypted";
+            problems.warning(file.span.clone(), message);
         }
-        let certificate = read(cert, key, problems).map(Rc::new);
-        self.certificates.insert(pair, certificate.clone());
-        certificate
+        loaded
     }
 
     /// Number of certificates.
@@ -42,13 +66,15 @@ impl Certificates {
     }
 }
 
-/// Reads a chain and its key, and warns of a key that everybody can read and of a chain that is not valid
-/// now. `None`: there is an error, which is reported.
+/// Reads one of the pairs of a host, and warns of a key that everybody can read, of doubts about the files, and of a
+/// certificate that is not valid now. `None`: there is an error, which is reported.
 fn read(
-    cert: &NamedFile,
-    key: Option<&NamedFile>,
+    pair: &Pair,
+    pairs: &[Pair],
+    passwords: &[Zeroizing<Vec<u8>>],
     problems: &mut Problems,
 ) -> Option<ServerCertificate> {
+    let (cert, key) = pair;
     let mut open = |what: &str, named: &NamedFile| {
         named
             .read()
@@ -62,32 +88,26 @@ fn read(
             .ok()
     };
     let chain = open("certificate", cert);
-    let separate = key.map(|key| open("key", key));
+    let separate = key.as_ref().map(|key| open("key", key));
     let (chain_pem, chain_mode) = chain?;
     let separate = match separate {
         Some(read) => Some(read?),
         None => None,
     };
 
-    let key_file = key.unwrap_or(cert);
+    let key_file = key.as_ref().unwrap_or(cert);
     let key_pem = separate.as_ref().map(|(pem, _)| pem.as_slice());
-    let certificate = match ServerCertificate::from_pem(&chain_pem, key_pem) {
+    let certificate = match ServerCertificate::from_pem(&chain_pem, key_pem, passwords) {
         Ok(certificate) => certificate,
-        Err(InvalidCertificate::Certificate(reason)) => {
-            let message = format!("unable to use certificate {}: {reason}", cert.quoted());
-            problems.error(cert.span.clone(), message);
-            return None;
-        }
-        Err(InvalidCertificate::Key(reason)) => {
-            let message = format!("unable to use key {}: {reason}", key_file.quoted());
-            problems.error(key_file.span.clone(), message);
-            return None;
-        }
-        Err(InvalidCertificate::Mismatch) => {
-            let (key, cert) = (key_file.quoted(), cert.quoted());
-            let message =
-                format!("unable to use key {key}: it does not belong to certificate {cert}");
-            problems.error(key_file.span.clone(), message);
+        Err(error) => {
+            let others = pairs.iter().map(|(other, _)| other);
+            let mut others = others.filter(|other| other.path != cert.path);
+            let owner = || {
+                let key_pem = key_pem.unwrap_or(&chain_pem);
+                others.find(|other| belongs(key_pem, other, passwords))
+            };
+            let (file, reason) = refusal(error, cert, key_file, owner);
+            problems.error(file.span.clone(), reason);
             return None;
         }
     };
@@ -100,6 +120,14 @@ fn read(
         );
         problems.warning(key_file.span.clone(), message);
     }
+    for (part, doubt) in &certificate.doubts {
+        let (what, file) = match part {
+            Part::Chain => ("certificate", cert),
+            Part::Key => ("key", key_file),
+        };
+        let message = format!("{what} {}: {doubt}", file.quoted());
+        problems.warning(file.span.clone(), message);
+    }
     if let Some(warning) = validity_warning(&certificate) {
         problems.warning(
             cert.span.clone(),
@@ -107,6 +135,57 @@ fn read(
         );
     }
     Some(certificate)
+}
+
+/// Message about files that cannot be used, and the file to which it belongs. `owner` finds the certificate of the
+/// host that the key belongs to.
+fn refusal<'a>(
+    error: InvalidCertificate,
+    cert: &'a NamedFile,
+    key: &'a NamedFile,
+    owner: impl FnOnce() -> Option<&'a NamedFile>,
+) -> (&'a NamedFile, String) {
+    let (quoted_cert, quoted_key) = (cert.quoted(), key.quoted());
+    match error {
+        InvalidCertificate::Certificate(reason) => (
+            cert,
+            format!("unable to use certificate {quoted_cert}: {reason}"),
+        ),
+        InvalidCertificate::Key(reason) => {
+            (key, format!("unable to use key {quoted_key}: {reason}"))
+        }
+        InvalidCertificate::Exchanged => (
+            cert,
+            format!(
+                "unable to use certificate {quoted_cert}: it has the private key, and {quoted_key}, the key, has \
+                 the certificate: exchange the two"
+            ),
+        ),
+        InvalidCertificate::Mismatch(other) => {
+            let advice = match (other, owner()) {
+                (Some(other), _) => {
+                    format!(", but to {other} of it, which has to be the first one")
+                }
+                (None, Some(owner)) => {
+                    format!(
+                        ", but to {}: keys have the order of their certificates",
+                        owner.quoted()
+                    )
+                }
+                (None, None) => String::new(),
+            };
+            let message = format!(
+                "unable to use key {quoted_key}: it does not belong to certificate {quoted_cert}{advice}"
+            );
+            (key, message)
+        }
+    }
+}
+
+/// Whether a key belongs to the certificate in a file.
+fn belongs(key_pem: &[u8], cert: &NamedFile, passwords: &[Zeroizing<Vec<u8>>]) -> bool {
+    let chain = cert.read();
+    chain.is_ok_and(|(pem, _)| ServerCertificate::from_pem(&pem, Some(key_pem), passwords).is_ok())
 }
 
 /// Warning about the dates of a certificate, if it is not valid now.

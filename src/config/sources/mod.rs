@@ -1,5 +1,5 @@
-//! Reads what a configuration refers to: files, credentials, accounts, programs, certificates, PSK files
-//! and addresses.
+//! Reads what a configuration refers to: files, credentials, accounts, programs, certificates, passwords, PSK
+//! files and addresses.
 #![forbid(unsafe_code)]
 
 pub(super) mod accounts;
@@ -7,6 +7,7 @@ pub(super) mod addresses;
 pub(super) mod certificates;
 pub(super) mod files;
 pub(super) mod names;
+pub(super) mod passwords;
 pub(super) mod programs;
 pub(super) mod psk_file;
 pub(super) mod ticket_keys;

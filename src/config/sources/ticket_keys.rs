@@ -11,6 +11,7 @@ use zeroize::Zeroizing;
 
 use crate::config::sources::files::{NamedFile, everybody_reads};
 use crate::config::text::problems::{Problems, cause};
+use crate::tls::pem::without_bom;
 use crate::tls::tickets::{SECRET_LEN, TicketKeys};
 
 /// Secret of one ticket key.
@@ -47,11 +48,12 @@ fn read(file: &NamedFile) -> Result<TicketKeys, (&'static str, String)> {
 /// Parses keys: if the file is ASCII text, one key per line in base64; else raw keys without separators.
 /// The random bytes of a raw key are text by chance for one key in 10^13 only.
 fn parse(bytes: &[u8]) -> Result<Vec<Secret>, &'static str> {
-    let secrets = match bytes
+    let text = without_bom(bytes);
+    let secrets = match text
         .iter()
         .all(|byte| matches!(byte, b'\t' | b'\n' | b'\r' | b' '..=b'~'))
     {
-        true => lines(bytes)?,
+        true => lines(text)?,
         false => raw(bytes)?,
     };
     match secrets.len() {
@@ -116,6 +118,8 @@ mod tests {
             Ok(both.clone())
         );
         let text = format!("# new\r\n{COUNTING}\r\n\n  # old\n {ONES} \n");
+        assert_eq!(parsed(text.as_bytes()), Ok(both.clone()));
+        let text = format!("\u{feff}{text}");
         assert_eq!(parsed(text.as_bytes()), Ok(both));
     }
 

@@ -25,6 +25,7 @@ pub(in crate::config) struct RawHost {
     pub(in crate::config) listen: RawListen,
     pub(in crate::config) cert: Option<Spanned<Vec<Spanned<String>>>>,
     pub(in crate::config) key: Option<Spanned<Vec<Spanned<String>>>>,
+    pub(in crate::config) key_password: Option<Spanned<String>>,
     pub(in crate::config) ocsp: Option<Spanned<OneOrMore>>,
     pub(in crate::config) psk: Option<Spanned<String>>,
     pub(in crate::config) psk_only_ke: Option<bool>,
@@ -111,6 +112,7 @@ impl FromToml for RawHost {
             },
             cert: table.optional("cert", problems),
             key: table.optional("key", problems),
+            key_password: table.optional("key-password", problems),
             ocsp: table.optional("ocsp", problems),
             psk: table.optional("psk", problems),
             psk_only_ke: table.optional("psk-only-ke", problems),
@@ -190,6 +192,7 @@ fn check_authentication(table: &TableReader<'_>, raw: &RawHost, problems: &mut P
         true => table.belongs("key", "cert", problems),
         false => table.lacks("\"cert\" or \"psk\"", problems),
     }
+    table.belongs("key-password", "cert", problems);
     table.belongs("ocsp", "cert", problems);
     table.belongs("psk-only-ke", "psk", problems);
     table.belongs("psk-plain", "psk", problems);

@@ -217,6 +217,7 @@ mod tests {
     /// One client of [`ENGINE`], at a server whose one host has a certificate and no limit of its own.
     fn one_client() -> (Clients, ConnectionId) {
         let line = CommandLine {
+            key_password: None,
             listen: vec!["127.0.0.1:0".into()],
             certificates: CertificateSource::SelfSigned("localhost".into()),
             psk: None,

@@ -103,6 +103,8 @@ struct Host {
     cert: Vec<String>,
     psk: Option<String>,
     key: Option<Vec<String>>,
+    #[serde(rename = "key-password")]
+    key_password: Option<String>,
     #[serde(default)]
     ocsp: Files,
     #[serde(default, rename = "client-ca")]
@@ -159,6 +161,10 @@ impl Host {
             let key = key.map_or(cert, |keys| &keys[place]);
             let response = ocsp::of_self_signed(site.path(), cert, key);
             fs::write(site.file(ocsp), response).unwrap();
+        }
+        if let (Some(password), Some(keys)) = (&self.key_password, &self.key) {
+            pki::write_secret(&site.file(password), "sesame\n");
+            pki::encrypt(&site.file(&keys[0]), "sesame", &[]);
         }
         let clients = Authority::new("Clients");
         for file in self.client_ca.names() {

@@ -8,6 +8,8 @@ use std::time::{Duration, SystemTime};
 
 use rcgen::{CertificateParams, KeyPair, PKCS_RSA_SHA256, RsaKeySize};
 
+use crate::programs::{program, run};
+
 pub(crate) const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// A self-signed certificate and its key, in PEM.
@@ -84,6 +86,16 @@ impl Certificate {
     pub fn write_combined(&self, file: &Path) {
         write_secret(file, &format!("{}{}", self.certificate, self.key));
     }
+}
+
+/// Encrypts a file with a key, by openssl with these options of `openssl pkcs8 -topk8`.
+pub fn encrypt(key: &Path, password: &str, options: &[&str]) {
+    let encrypted = key.with_extension("encrypted");
+    let mut openssl = program("openssl");
+    openssl.args(["pkcs8", "-topk8", "-passout", &format!("pass:{password}")]);
+    openssl.arg("-in").arg(key).arg("-out").arg(&encrypted);
+    run(openssl.args(options)).succeeded();
+    fs::rename(encrypted, key).unwrap();
 }
 
 /// Writes a file, readable by the owner only.
