@@ -181,8 +181,8 @@ struct Cli {
     key_password: Option<PathBuf>,
 
     #[arg(
-        help = "Pre-shared keys: a file of lines identity:hexkey[:user[:hash]], or 'file=FILE id=IDENTITY' \
-                for one identity of it"
+        help = "Pre-shared keys: a file of lines identity:hexkey[:user[:hash]] or identity:text:key, or \
+                'file=FILE id=IDENTITY' for one identity of it"
     )]
     #[arg(short = 'k', long, value_name = "KEYSPEC", conflicts_with = "config")]
     psk: Option<OsString>,

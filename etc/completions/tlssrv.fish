@@ -1,7 +1,7 @@
 complete -c tlssrv -s c -l cert -d 'Certificate chain in PEM, leaf first, with its key unless --key follows; may repeat, for a second type of key' -r -F
 complete -c tlssrv -l key -d 'Private key in PEM of the --cert before it' -r -F
 complete -c tlssrv -l key-password -d 'File with the password of the encrypted keys; several passwords in lines' -r -F
-complete -c tlssrv -s k -l psk -d 'Pre-shared keys: a file of lines identity:hexkey[:user[:hash]], or \'file=FILE id=IDENTITY\' for one identity of it' -r
+complete -c tlssrv -s k -l psk -d 'Pre-shared keys: a file of lines identity:hexkey[:user[:hash]] or identity:text:key, or \'file=FILE id=IDENTITY\' for one identity of it' -r
 complete -c tlssrv -s l -l log -d 'Log to syslog under this tag or, when there is a / in it, to this file [default: stderr]' -r
 complete -c tlssrv -s r -l remote -d 'Name of the remote system, for reports and TCPREMOTEHOST' -r
 complete -c tlssrv -l listen -d 'Listen on HOST:PORT, [IPV6]:PORT, :PORT, unix:PATH, or the sockets that systemd passes: systemd:NAME, or systemd for all; may repeat; port 0 picks one' -r

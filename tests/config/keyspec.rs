@@ -125,7 +125,7 @@ fn mistakes_in_the_file_have_its_name_and_line_and_show_no_key() {
     fails(
         &outcome,
         96,
-        "\na.psk:3: unable to use key: not pairs of hexadecimal digits\n",
+        "\na.psk:3: unable to use key: not pairs of hexadecimal digits: ",
     );
     fails(&outcome, 96, "a.psk:2: unable to use line: no key; ");
     let outcome = check(&site, &["-k", "b.psk"]);

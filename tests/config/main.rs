@@ -23,6 +23,7 @@ mod names;
 mod pem;
 mod profile;
 mod psk;
+mod psk_text;
 mod site;
 mod start;
 mod tickets;

@@ -16,24 +16,24 @@ use tlssrv_testing::account::{me, ordinary_user};
 use tlssrv_testing::pki::write_secret;
 
 /// Two keys, which no message may show.
-const KEY: &str = "5ec4e75ec4e75ec4e75ec4e75ec4e75e";
+pub(crate) const KEY: &str = "5ec4e75ec4e75ec4e75ec4e75ec4e75e";
 const OTHER: &str = "0DDBA110DDBA110DDBA110DDBA11FACE";
 /// The line of a host that has keys in place of a certificate.
 const PSK: &str = "psk = \"a.psk\"\n";
 
 /// A site with this PSK file.
-fn site(table: &str) -> Site {
+pub(crate) fn site(table: &str) -> Site {
     let site = Site::new();
     write_secret(&path(&site), table);
     site
 }
 
-fn path(site: &Site) -> PathBuf {
+pub(crate) fn path(site: &Site) -> PathBuf {
     site.path().join("a.psk")
 }
 
 /// A table whose host has a PSK file, and more lines.
-fn with_psk(lines: &str) -> String {
+pub(crate) fn with_psk(lines: &str) -> String {
     with_host(lines).replace(CERTIFIED, PSK)
 }
 
@@ -69,7 +69,7 @@ fn refuses_lines(site: &Site, outcome: &Outcome, messages: &[(usize, &str)]) {
 }
 
 #[track_caller]
-fn shows_no_key(outcome: &Outcome) {
+pub(crate) fn shows_no_key(outcome: &Outcome) {
     let said = format!("{}{}", outcome.stdout, outcome.stderr).to_lowercase();
     for part in ["5ec4e7", "0ddba1", "face"] {
         assert!(!said.contains(part), "{said}");
@@ -197,23 +197,28 @@ fn every_mistake_in_a_psk_file_is_shown_with_its_line_and_without_the_line_itsel
     );
     let site = site(&table);
     let outcome = site.check(&with_psk(""));
-    let digits = "unable to use key: not pairs of hexadecimal digits";
+    let digits = "unable to use key: not pairs of hexadecimal digits: a key that is text is written as \
+                  identity:text:key, or in the digits that \"printf %s KEY | od -An -v -tx1 | tr -d ' \\n'\" prints";
     let hash = "unable to use hash: known are sha256 and sha384";
     let identity = "unable to use identity: an identity has 1 to 256 bytes";
     let expected = [
         (
             2,
-            "unable to use line: no key; write identity:hexkey[:user[:hash]]",
+            "unable to use line: no key; write identity:hexkey[:user[:hash]] or identity:text:key",
         ),
         (3, digits),
         (4, identity),
         (5, identity),
         (6, digits),
-        (7, "unable to use key: a key has 16 to 1024 bytes"),
+        (
+            7,
+            "unable to use key: a key has 16 to 1024 bytes; whoever records one handshake can find out a shorter one \
+             by trial",
+        ),
         (8, hash),
         (
             9,
-            "unable to use line: too many colons; write identity:hexkey[:user[:hash]]",
+            "unable to use line: too many colons; write identity:hexkey[:user[:hash]] or identity:text:key",
         ),
         (12, "unable to use identity: line 10 has it already"),
         (13, digits),
@@ -255,7 +260,8 @@ fn a_psk_file_of_many_hosts_is_read_once() {
         "ok: 1 listener, 2 hosts, 2 PSK identities"
     );
     write_secret(&path(&site), &format!("a:{KEY}\nb\n"));
-    let message = "unable to use line: no key; write identity:hexkey[:user[:hash]]";
+    let message =
+        "unable to use line: no key; write identity:hexkey[:user[:hash]] or identity:text:key";
     refuses_lines(&site, &site.check(&two("")), &[(2, message)]);
 }
 

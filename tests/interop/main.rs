@@ -19,4 +19,5 @@ mod offer;
 mod openssl;
 mod setup;
 mod sizes;
+mod stunnel;
 mod wolfssl;

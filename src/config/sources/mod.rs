@@ -10,4 +10,5 @@ pub(super) mod names;
 pub(super) mod passwords;
 pub(super) mod programs;
 pub(super) mod psk_file;
+mod psk_line;
 pub(super) mod ticket_keys;

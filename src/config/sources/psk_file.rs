@@ -1,20 +1,20 @@
-//! PSK files, with lines `identity:hexkey[:user[:hash]]`.
+//! PSK files, with lines `identity:hexkey[:user[:hash]]` or `identity:text:key`.
 //!
 //! No message shows a line or a field of a line, because a line with swapped fields has the key elsewhere.
 #![forbid(unsafe_code)]
 
 use std::collections::HashMap;
-use std::fmt::Display;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use toml::Spanned;
-use zeroize::Zeroizing;
 
 use crate::config::sources::files::{NamedFile, everybody_reads};
+use crate::config::sources::psk_line::{is_digits_as_text, parse_line};
 use crate::config::text::problems::{FileLine, Problems, cause};
-use crate::tls::psk::{Hash, Key, Keys};
+use crate::tls::pem::{UTF_16, is_utf_16, without_bom};
+use crate::tls::psk::Keys;
 use crate::types::PskIdentity;
 
 /// A PSK file without errors.
@@ -114,6 +114,10 @@ impl PskFile {
             refuse("use", "everybody can read it");
             return None;
         }
+        if is_utf_16(&bytes) {
+            refuse("use", UTF_16);
+            return None;
+        }
         let (keys, entries) = parse(&bytes, file, problems)?;
         if keys.is_empty() {
             let message = format!("unable to use PSK file {}: no key in it", file.quoted());
@@ -149,9 +153,19 @@ fn parse(bytes: &[u8], file: &NamedFile, problems: &mut Problems) -> Option<(Key
     let (mut keys, mut entries) = (Keys::new(), Vec::new());
     let mut correct = true;
     for (line, text) in (1..).zip(bytes.split(|byte| *byte == b'\n')) {
-        let text = text.trim_ascii_end();
-        if text.is_empty() || text.trim_ascii_start().starts_with(b"#") {
+        let text = without_bom(text);
+        let content = text.trim_ascii();
+        if content.is_empty() || content.starts_with(b"#") {
             continue;
+        }
+        let at = || FileLine {
+            path: file.path.clone(),
+            line,
+        };
+        if is_digits_as_text(text) {
+            let message = "the key after \"text\" is hexadecimal digits: where they stand for its bytes, as \
+                           they do in stunnel, write identity:hexkey";
+            problems.warning_in(at(), file.span.clone(), message);
         }
         let mut mistakes = Vec::new();
         if let Some((identity, key, user)) = parse_line(text, &mut mistakes) {
@@ -167,55 +181,10 @@ fn parse(bytes: &[u8], file: &NamedFile, problems: &mut Problems) -> Option<(Key
         }
         correct &= mistakes.is_empty();
         for mistake in mistakes {
-            let path = file.path.clone();
-            problems.error_in(FileLine { path, line }, file.span.clone(), mistake);
+            problems.error_in(at(), file.span.clone(), mistake);
         }
     }
     correct.then_some((keys, entries))
-}
-
-/// Parses a line that is neither blank nor a comment. `None`: it has errors, which are in `mistakes`.
-fn parse_line(
-    text: &[u8],
-    mistakes: &mut Vec<String>,
-) -> Option<(PskIdentity, Key, Option<String>)> {
-    let mut fields = text.split(|byte| *byte == b':');
-    let (identity, key) = (fields.next()?, fields.next());
-    let (user, hash) = (fields.next().unwrap_or_default(), fields.next());
-    let mut unable = |what: &str, reason: &dyn Display| {
-        mistakes.push(format!("unable to use {what}: {reason}"));
-    };
-    let Some(key) = key else {
-        unable("line", &"no key; write identity:hexkey[:user[:hash]]");
-        return None;
-    };
-    if fields.next().is_some() {
-        unable(
-            "line",
-            &"too many colons; write identity:hexkey[:user[:hash]]",
-        );
-        return None;
-    }
-    let identity = PskIdentity::try_from(identity.to_vec()).map_err(|e| unable("identity", &e));
-    let hash = match hash {
-        None => Some(Hash::default()),
-        Some(b"sha256") => Some(Hash::Sha256),
-        Some(b"sha384") => Some(Hash::Sha384),
-        Some(_) => None,
-    };
-    if hash.is_none() {
-        unable("hash", &"known are sha256 and sha384");
-    }
-    let secret = decode_hex(key);
-    if secret.is_none() {
-        unable("key", &"not pairs of hexadecimal digits");
-    }
-    let key = secret.map(|secret| Key::new(secret, hash.unwrap_or_default()));
-    let key = key.map(|key| key.map_err(|e| unable("key", &e)));
-    let user = std::str::from_utf8(user).map_err(|_| unable("user", &"not UTF-8"));
-    let user = user.map(|user| (!user.is_empty()).then(|| user.to_owned()));
-    hash?;
-    Some((identity.ok()?, key?.ok()?, user.ok()?))
 }
 
 /// Message about an identity that an earlier line has.
@@ -225,21 +194,15 @@ fn duplicate(entries: &[Entry], identity: &PskIdentity) -> String {
     format!("unable to use identity: line {line} has it already")
 }
 
-/// Decodes pairs of hexadecimal digits. `None`: the text is anything else.
-fn decode_hex(text: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
-    // The vector has its full length from the start, because growing would leave a copy of the key in freed
-    // memory.
-    let mut bytes = Zeroizing::new(vec![0; text.len() / 2]);
-    base16ct::mixed::decode(text, &mut bytes).ok()?;
-    Some(bytes)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::sources::psk_line::NO_DIGITS;
     use std::path::Path;
 
     const KEY: &str = "000102030405060708090a0b0c0d0e0f";
+    const LENGTH: &str = "t.psk:1: unable to use key: a key has 16 to 1024 bytes; whoever records one handshake \
+                          can find out a shorter one by trial\n";
 
     /// Line numbers, identities and users of the entries. Errors: the messages.
     fn parsed(text: &[u8]) -> Result<Vec<(usize, String, Option<String>)>, String> {
@@ -302,21 +265,9 @@ mod tests {
                 16,
                 "t.psk:1: unable to use identity: an identity has 1 to 256 bytes\n",
             ),
-            (
-                1,
-                15,
-                "t.psk:1: unable to use key: a key has 16 to 1024 bytes\n",
-            ),
-            (
-                1,
-                0,
-                "t.psk:1: unable to use key: a key has 16 to 1024 bytes\n",
-            ),
-            (
-                1,
-                1025,
-                "t.psk:1: unable to use key: a key has 16 to 1024 bytes\n",
-            ),
+            (1, 15, LENGTH),
+            (1, 0, LENGTH),
+            (1, 1025, LENGTH),
         ] {
             assert_eq!(parsed(line(identity, key).as_bytes()), Err(message.into()));
         }
@@ -326,19 +277,46 @@ mod tests {
     fn all_errors_in_a_line_are_reported() {
         let text = format!(":{KEY}0:\u{fffd}:md5\n").into_bytes();
         let text: Vec<u8> = text.into_iter().filter(|byte| *byte != 0xbf).collect();
-        let expected = "t.psk:1: unable to use identity: an identity has 1 to 256 bytes\n\
+        let expected = format!(
+            "t.psk:1: unable to use identity: an identity has 1 to 256 bytes\n\
                         t.psk:1: unable to use hash: known are sha256 and sha384\n\
-                        t.psk:1: unable to use key: not pairs of hexadecimal digits\n\
-                        t.psk:1: unable to use user: not UTF-8\n";
-        assert_eq!(parsed(&text), Err(expected.into()));
+                        t.psk:1: unable to use key: {NO_DIGITS}\n\
+                        t.psk:1: unable to use user: not UTF-8\n"
+        );
+        assert_eq!(parsed(&text), Err(expected));
     }
 
     #[test]
-    fn hexadecimal_digits_may_be_upper_or_lower_case() {
-        assert_eq!(decode_hex(b"00fF9a").as_deref(), Some(&vec![0, 0xff, 0x9a]));
-        for text in ["0", "0g", "+1", "0x", " 0", "\u{664}"] {
-            assert_eq!(decode_hex(text.as_bytes()), None, "{text}");
+    fn byte_order_marks_before_a_line_are_no_part_of_the_identity() {
+        let bom = '\u{feff}';
+        let text = format!("{bom}a:{KEY}\n{bom}# comment\n{bom}\n{bom}b:{KEY}\n");
+        let entry = |line, identity: &str| (line, identity.to_owned(), None);
+        assert_eq!(
+            parsed(text.as_bytes()),
+            Ok(vec![entry(1, "a"), entry(4, "b")])
+        );
+    }
+
+    #[test]
+    fn a_key_that_is_text_is_the_rest_of_the_line() {
+        let entry = |line, identity: &str| (line, identity.to_owned(), None);
+        let text = "a:text:any: text, of 16\r\nb:text:\u{e4} 3456789abcdef#\n";
+        assert_eq!(
+            parsed(text.as_bytes()),
+            Ok(vec![entry(1, "a"), entry(2, "b")])
+        );
+        let white = "t.psk:1: unable to use key: white space before or after it: if that belongs to the key, write \
+                     the key in hexadecimal digits\n";
+        for (line, error) in [
+            ("a:text:0123456789abcde", LENGTH),
+            ("a:text:", LENGTH),
+            ("a:text: 0123456789abcdef", white),
+            ("a:text:0123456789abcdef \r", white),
+        ] {
+            assert_eq!(parsed(line.as_bytes()), Err(error.into()), "{line}");
         }
+        let no_digits = format!("t.psk:1: unable to use key: {NO_DIGITS}\n");
+        assert_eq!(parsed(b"a:text"), Err(no_digits));
     }
 
     #[test]

@@ -46,7 +46,9 @@ impl fmt::Debug for Key {
 
 impl fmt::Display for InvalidKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a key has 16 to 1024 bytes")
+        f.write_str(
+            "a key has 16 to 1024 bytes; whoever records one handshake can find out a shorter one by trial",
+        )
     }
 }
 

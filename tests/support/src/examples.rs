@@ -231,8 +231,9 @@ fn with_identities_of_this_machine(text: &str) -> String {
     let me = ordinary_user();
     let line = |line: &str| {
         let mut fields: Vec<&str> = line.split(':').collect();
+        let has_user = !line.starts_with('#') && fields.get(1) != Some(&"text");
         let user = fields.get_mut(2).filter(|user| !user.is_empty());
-        if let Some(user) = user.filter(|_| !line.starts_with('#')) {
+        if let Some(user) = user.filter(|_| has_user) {
             *user = &me;
         }
         format!("{}\n", fields.join(":"))
