@@ -132,16 +132,18 @@ impl Logger {
 
     /// Notes that a child process has ended: it may be the one that writes the log.
     pub fn exited(&mut self, pid: Pid) {
-        if self.outlet.exited(pid) {
-            let line =
-                format!("the process {pid} that wrote the log has ended: lines may be missing");
-            self.say(Severity::Err, &line);
-        }
+        self.outlet.exited(pid);
     }
 
     /// Logs from now on as another log does. What this one could not write is counted there.
     pub fn replace(&mut self, other: Self) {
         self.finish();
+        if self.outlet.is_like(&other.outlet) {
+            // The order of lines stays as it is.
+            self.level = other.level;
+            self.wanted = other.wanted;
+            return;
+        }
         let before = std::mem::replace(self, other);
         self.outlet.count_dropped(before.outlet.unwritten());
     }

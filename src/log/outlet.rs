@@ -16,9 +16,10 @@ use nix::sys::socket::{AddressFamily, Shutdown, SockFlag, SockType, shutdown, so
 use nix::sys::wait::waitpid;
 use nix::unistd::Pid;
 
+use super::Fields;
 use super::line::Form;
 use super::sink::{Sink, append_to};
-use super::writer::{self, Busy, LONGEST, Order, TELL_AGAIN, Writer};
+use super::writer::{self, LONGEST, Order, TELL_AGAIN, Writer};
 use crate::config::{LogFormat, LogTo};
 use crate::process::socket::{Written, send};
 use crate::process::start_itself;
@@ -57,6 +58,9 @@ enum By {
     /// Nobody: the process has ended, and another one is due then.
     Nobody(Instant),
 }
+
+/// The process has ended.
+struct Gone;
 
 /// A process that writes lines.
 struct Process {
@@ -107,6 +111,11 @@ impl Outlet {
         let arguments = writer::arguments(&self.to, self.form.format);
         let pid = start_itself(writer::ARGUMENT_0, &arguments, theirs, stdout)?;
         Ok(Process { pid, socket: ours })
+    }
+
+    /// Whether another outlet has the same destination, and the same form of lines.
+    pub(super) fn is_like(&self, other: &Self) -> bool {
+        self.to == other.to && self.form == other.form
     }
 
     /// The form of the lines.
@@ -184,16 +193,22 @@ impl Outlet {
         };
     }
 
-    /// Notes that a child process has ended; whether it was the one that writes.
-    pub(super) fn exited(&mut self, pid: Pid) -> bool {
-        let Some(until) = Instant::now().checked_add(PAUSE) else {
-            return false;
-        };
-        let ours = matches!(&self.by, By::Process(process) if process.pid == pid);
-        if ours {
-            self.by = By::Nobody(until);
+    /// Notes that a child process has ended: it may be the one that writes.
+    pub(super) fn exited(&mut self, pid: Pid) {
+        if matches!(&self.by, By::Process(process) if process.pid == pid) {
+            self.lose(pid);
         }
-        ours
+    }
+
+    /// Tells that the process has ended, and lets another one take its place.
+    fn lose(&mut self, pid: Pid) {
+        let now = Instant::now();
+        self.by = By::Nobody(now.checked_add(PAUSE).unwrap_or(now));
+        let message =
+            format!("the process {pid} that wrote the log has ended: lines may be missing");
+        let line = (self.form).line(Severity::Err, Some(&message), &Fields::new());
+        self.bytes += line.len();
+        self.kept.push_back(Order::Line(Severity::Err, line));
     }
 
     /// Gives on what is taken.
@@ -201,11 +216,17 @@ impl Outlet {
         self.last_try = Instant::now();
         while let Some(order) = self.kept.front() {
             let taken = match &mut self.by {
-                By::Itself(writer) => writer.take(order),
-                By::Process(process) => process.send(order),
-                By::Nobody(_) => Err(Busy),
+                By::Itself(writer) => writer.take(order).is_ok(),
+                By::Process(process) => match process.send(order) {
+                    Ok(taken) => taken,
+                    Err(Gone) => {
+                        let pid = process.pid;
+                        return self.lose(pid);
+                    }
+                },
+                By::Nobody(_) => false,
             };
-            if taken.is_err() {
+            if !taken {
                 return;
             }
             if let Some(Order::Line(_, line)) = self.kept.pop_front() {
@@ -247,10 +268,11 @@ impl Outlet {
                 // Who has sent an entry is looked up by the journal while the process is there.
                 By::Itself(writer) => writer.sink.unread(),
                 By::Process(_) => 0,
-                By::Nobody(_) => {
+                By::Nobody(_) if !self.is_empty() => {
                     self.replace(until);
                     0
                 }
+                By::Nobody(_) => 0,
             };
             if (self.is_empty() && unread == 0) || !in_time() {
                 break;
@@ -264,17 +286,17 @@ impl Outlet {
 }
 
 impl Process {
-    /// Errors: not now, or not any more.
-    fn send(&self, order: &Order) -> Result<(), Busy> {
+    /// Gives an order to the process; whether the socket has taken it.
+    fn send(&self, order: &Order) -> Result<bool, Gone> {
         // Only types that postcard cannot represent make this fail.
         let Ok(message) = postcard::to_stdvec(order) else {
-            return Ok(());
+            return Ok(true);
         };
         match send(&self.socket, &message) {
+            Written::Bytes(0) => Ok(false),
             // No socket takes it, now or later.
-            Written::Broken(Errno::EMSGSIZE) => Ok(()),
-            Written::Bytes(0) | Written::Broken(_) => Err(Busy),
-            Written::Bytes(_) => Ok(()),
+            Written::Bytes(_) | Written::Broken(Errno::EMSGSIZE) => Ok(true),
+            Written::Broken(_) => Err(Gone),
         }
     }
 

@@ -1,22 +1,27 @@
 //! How much is logged: levels, and connections without a byte.
 
+use std::fs;
 use std::io::Write;
-use std::net::SocketAddr;
-use std::process::{Command, Stdio};
+use std::net::{SocketAddr, TcpStream};
+use std::process::{Child, Command, Stdio};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 use tlssrv_testing::programs::run;
-use tlssrv_testing::{Dial, Host, Line, Server, Site, Socket, tlssrv_path};
+use tlssrv_testing::socket::free_address;
+use tlssrv_testing::{Dial, Host, Line, Server, Site, Socket, eventually, tlssrv_path};
 
 /// A server with these lines of `[log]`, which is ready. It need not say so.
 struct Quiet {
     site: Site,
-    server: std::process::Child,
+    server: Child,
     address: SocketAddr,
 }
 
 impl Quiet {
     fn start(log: &str, options: &[&str]) -> Self {
-        let address = tlssrv_testing::socket::free_address();
+        let address = free_address();
         let table = Host {
             log: &format!("to = \"./log\"\n{log}"),
             command: &["cat"],
@@ -36,8 +41,25 @@ impl Quiet {
             server,
             address,
         };
-        tlssrv_testing::eventually("it listens", || std::net::TcpStream::connect(address).ok());
+        eventually("it listens", || TcpStream::connect(address).ok());
         quiet
+    }
+
+    /// Has the server read this table, and checks the exit status of `--reload`.
+    fn reload(&self, table: &str, status: i32) {
+        fs::write(self.site.file("tlssrv.toml"), table).unwrap();
+        let mut reload = Command::new(tlssrv_path());
+        let reload = reload.args(["-f", "tlssrv.toml", "--reload"]);
+        let ran = run(reload.current_dir(self.site.path()));
+        assert_eq!(ran.status.code(), Some(status), "{}", ran.stderr);
+    }
+
+    /// Ends the server. Returns its log.
+    fn stop(&mut self) -> String {
+        let pid = Pid::from_raw(self.server.id().try_into().unwrap());
+        kill(pid, Signal::SIGTERM).unwrap();
+        assert_eq!(self.server.wait().unwrap().code(), Some(0));
+        fs::read_to_string(self.site.file("log")).unwrap()
     }
 
     /// One connection that succeeds, one whose handshake fails, a reload that fails, and the end. Returns the levels
@@ -47,15 +69,8 @@ impl Quiet {
         let mut bad = Socket::connect(self.address);
         bad.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
         let _ = bad.read_to_end();
-        std::fs::write(self.site.file("tlssrv.toml"), "nonsense").unwrap();
-        let mut reload = Command::new(tlssrv_path());
-        let reload = reload.args(["-f", "tlssrv.toml", "--reload"]);
-        let ran = run(reload.current_dir(self.site.path()));
-        assert_eq!(ran.status.code(), Some(96), "{}", ran.stderr);
-        let pid = nix::unistd::Pid::from_raw(self.server.id().try_into().unwrap());
-        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
-        assert_eq!(self.server.wait().unwrap().code(), Some(0));
-        let text = std::fs::read_to_string(self.site.file("log")).unwrap();
+        self.reload("nonsense", 96);
+        let text = self.stop();
         let order = ["err", "warning", "notice", "info", "debug"];
         let has = |level: &&str| text.lines().any(|line| Line::parse(line).level == *level);
         order.into_iter().filter(has).map(str::to_owned).collect()
@@ -87,6 +102,22 @@ fn a_level_leaves_out_what_is_milder() {
             "{log} {options:?}"
         );
     }
+}
+
+#[test]
+fn a_reload_changes_the_level_and_leaves_the_log_where_it_is() {
+    let mut server = Quiet::start("", &[]);
+    let table = fs::read_to_string(server.site.file("tlssrv.toml")).unwrap();
+    let to = "to = \"./log\"";
+    for level in ["err", "info"] {
+        let table = table.replace(to, &format!("{to}\nlevel = \"{level}\""));
+        server.reload(&table, 0);
+        Dial::new().connect(server.address, "").close();
+    }
+    let text = server.stop();
+    assert_eq!(text.matches("reloaded").count(), 1, "{text}");
+    // The connection that shows that it listens, and the last one.
+    assert_eq!(text.matches("end=closed").count(), 2, "{text}");
 }
 
 /// A server behind a load balancer, with one check of each kind, and then one connection.
