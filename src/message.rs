@@ -66,6 +66,16 @@ pub enum ToEngine {
     Drain,
 }
 
+impl ToEngine {
+    /// The answer to an engine that asks whether a client is admitted.
+    pub fn decision<E>(id: ConnectionId, admitted: &Result<(), E>) -> Self {
+        match admitted {
+            Ok(()) => Self::Admitted { id },
+            Err(_) => Self::Refused { id },
+        }
+    }
+}
+
 /// Engine → monitor.
 #[derive(Serialize, Deserialize)]
 pub enum ToMonitor {

@@ -100,6 +100,13 @@ impl Logger {
         }
     }
 
+    /// Writes sentences.
+    pub fn say_all(&mut self, severity: Severity, messages: Vec<String>) {
+        for message in messages {
+            self.say(severity, &message);
+        }
+    }
+
     /// Writes keys and values, unless lines of this kind come too often.
     pub fn fields(&mut self, severity: Severity, fields: &Fields, allowance: Allowance<'_>) {
         let allowed = self.wants(severity)

@@ -4,10 +4,12 @@
 
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::Signal;
+
 use crate::exit::Exit;
 
 /// Pause in accepting after descriptors or memory have run out.
-pub(super) const PAUSE: Duration = Duration::from_millis(200);
+const PAUSE: Duration = Duration::from_millis(200);
 
 /// The state of the whole server.
 pub(super) struct Lifecycle {
@@ -29,6 +31,18 @@ pub(super) enum Stage {
     Draining,
     /// Open connections are being ended.
     Stopping,
+}
+
+impl Stage {
+    /// The line about a signal that ends this stage; `connections`: those that are open. `None`: no signal ends it.
+    pub(super) fn ending(self, signal: Signal, connections: usize) -> Option<String> {
+        let what = match self {
+            Self::Serving => "no more clients; connections that go on to their end",
+            Self::Draining => "connections that are ended",
+            Self::Stopping => return None,
+        };
+        Some(format!("{signal}: {what}: {connections}"))
+    }
 }
 
 impl Lifecycle {
@@ -77,9 +91,10 @@ impl Lifecycle {
         self.failure.unwrap_or(Exit::Success)
     }
 
-    /// Pauses accepting for [`PAUSE`].
-    pub(super) fn pause(&mut self, now: Instant) {
+    /// Pauses accepting for [`PAUSE`]. Returns a line that says why.
+    pub(super) fn pause(&mut self, why: &str, now: Instant) -> String {
         self.paused_until = now.checked_add(PAUSE);
+        format!("{why}; trying again in {} ms", PAUSE.as_millis())
     }
 
     /// Whether accepting is paused.

@@ -6,19 +6,18 @@
 #![forbid(unsafe_code)]
 
 mod check;
-mod children;
 mod clients;
 mod generation;
 mod lifecycle;
 mod listeners;
 mod programs;
-mod questions;
 mod reload;
 mod report;
 mod requests;
 mod service;
 mod socket_options;
 mod start;
+mod timeout;
 mod token;
 mod violation;
 mod workers;
@@ -41,7 +40,7 @@ use lifecycle::{Lifecycle, Stage};
 use listeners::{AcceptError, Listeners};
 use programs::{ForReload, Programs};
 use reload::{Candidate, Reload, Requested, Setback};
-use report::{AdminClient, ReloadResult, Report};
+use report::{AdminClient, Present, ReloadResult, Report, unready};
 use service::Service;
 use token::Token;
 use workers::Engines;
@@ -129,7 +128,9 @@ impl Monitor {
             Token::Dial(id) => self.dial_ready(id),
             Token::Resolver => {
                 let found = (self.programs).read_names(&self.epoll, &mut self.logger);
-                self.names_found(found);
+                if let Some(found) = found {
+                    self.load(found);
+                }
             }
         }
     }
@@ -147,8 +148,9 @@ impl Monitor {
         if self.lifecycle.is_serving() {
             let config = &self.generations.current().config;
             let (epoll, logger) = (&self.epoll, &mut self.logger);
-            let found = self.programs.refresh_names(config, epoll, logger, now);
-            self.names_found(found);
+            if let Some(found) = self.programs.refresh_names(config, epoll, logger, now) {
+                self.load(found);
+            }
         }
         self.answer_waiters(now);
         if let Err(NoRandomness) =
@@ -168,6 +170,35 @@ impl Monitor {
         }
     }
 
+    /// Answers the clients that wait for numbers, if the engines have answered or have had their time.
+    fn answer_waiters(&mut self, now: Instant) {
+        if !self.report.stats.is_complete(now) {
+            return;
+        }
+        let present = Present {
+            config: &self.generations.current().config,
+            clients: &self.clients,
+            engines: self.engines.alive(),
+            backends: self.programs.names().collect(),
+            unready: self.unready(),
+            sockets: self.report.sockets(&self.listeners),
+        };
+        if let Err(e) = self.report.answer_waiters(&present, &self.epoll, now) {
+            let line = format!("unable to write metrics: {}", cause(&e));
+            self.logger.say(Severity::Err, &line);
+        }
+    }
+
+    /// Why new clients are not served; `None`: they are.
+    fn unready(&self) -> Option<&'static str> {
+        unready(
+            &self.lifecycle,
+            &self.engines,
+            &self.generations,
+            &self.programs,
+        )
+    }
+
     /// The time to wait for events.
     fn timeout(&self, now: Instant) -> EpollTimeout {
         // While draining, no engine is started and no name is looked up.
@@ -185,13 +216,7 @@ impl Monitor {
             self.report.stats.due(),
             Some(self.generations.rotation_due()),
         ];
-        let wait = due
-            .into_iter()
-            .flatten()
-            .min()
-            .map_or(Duration::MAX, |due| due.saturating_duration_since(now));
-        let milliseconds = u16::try_from(wait.as_millis().saturating_add(1)).unwrap_or(60_000);
-        EpollTimeout::from(milliseconds)
+        timeout::until(due, now)
     }
 
     fn take_signals(&mut self) {
@@ -203,12 +228,6 @@ impl Monitor {
                 Signal::SIGHUP => {}
                 signal => self.stop_further(signal),
             }
-        }
-    }
-
-    fn say_all(&mut self, severity: Severity, lines: Vec<String>) {
-        for line in lines {
-            self.logger.say(severity, &line);
         }
     }
 
@@ -224,12 +243,12 @@ impl Monitor {
             true => self.listeners.register(&self.epoll),
             false => self.listeners.unregister(&self.epoll),
         };
-        self.say_all(Severity::Err, lines);
+        self.logger.say_all(Severity::Err, lines);
 
         let (reporter, generation) = (&mut self.report.reporter, self.generations.current());
         let mut lines = reporter.start_due(generation, &self.epoll, now);
         lines.extend(reporter.listen(paused, &self.epoll));
-        self.say_all(Severity::Err, lines);
+        self.logger.say_all(Severity::Err, lines);
     }
 
     fn accept(&mut self, index: usize) {
@@ -238,8 +257,7 @@ impl Monitor {
                 Ok((listener, incoming)) => self.admit(listener, incoming),
                 Err(AcceptError::Empty) => break,
                 Err(AcceptError::Exhausted(e)) => {
-                    let why = cause(&e);
-                    return self.pause(&format!("unable to accept a client: {why}"));
+                    return self.pause(&format!("unable to accept a client: {}", cause(&e)));
                 }
             }
         }
@@ -247,10 +265,8 @@ impl Monitor {
 
     /// Pauses accepting, because descriptors or memory have run out.
     fn pause(&mut self, why: &str) {
-        let wait = lifecycle::PAUSE.as_millis();
-        let line = format!("{why}; trying again in {wait} ms");
+        let line = self.lifecycle.pause(why, Instant::now());
         self.logger.say(Severity::Err, &line);
-        self.lifecycle.pause(Instant::now());
     }
 
     /// Begins to load the configuration again, for a signal or for a client that waits for the result.
@@ -292,13 +308,6 @@ impl Monitor {
         }
     }
 
-    /// Goes on with a reload that has waited for names.
-    fn names_found(&mut self, found: Option<ForReload>) {
-        if let Some(found) = found {
-            self.load(found);
-        }
-    }
-
     /// Makes a candidate the current generation.
     fn take_over(&mut self, candidate: Candidate) {
         let generation = candidate.generation;
@@ -312,7 +321,7 @@ impl Monitor {
         let mut lines = self.listeners.adopt(candidate.listeners, &self.epoll);
         let reporter = &mut self.report.reporter;
         lines.extend(reporter.adopt(candidate.metrics, &generation, &self.epoll));
-        self.say_all(Severity::Notice, lines);
+        self.logger.say_all(Severity::Notice, lines);
         self.report.metrics.configure(config);
         self.engines.retire(&retired, &self.epoll);
         self.finish_reload("reloaded", ReloadResult::Ok);
@@ -350,12 +359,9 @@ impl Monitor {
         if stage == Stage::Serving {
             self.begin_stop();
         }
-        let line = match stage {
-            Stage::Serving => "no more clients; connections that go on to their end",
-            Stage::Draining => "connections that are ended",
-            Stage::Stopping => return,
+        let Some(line) = stage.ending(signal, self.clients.len()) else {
+            return;
         };
-        let line = format!("{signal}: {line}: {}", self.clients.len());
         self.logger.say(Severity::Notice, &line);
         if stage == Stage::Draining {
             self.stop_now();
@@ -386,8 +392,7 @@ impl Monitor {
     /// Ends a look-up of names, which no client needs any more.
     fn stop_lookup(&mut self) {
         if self.programs.stop_lookup(&self.epoll) {
-            let line = "unable to reload: told to stop".to_owned();
-            self.reload_failed(&[(Severity::Err, line)]);
+            self.reload_failed(&[(Severity::Err, "unable to reload: told to stop".to_owned())]);
         }
     }
 }

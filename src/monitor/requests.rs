@@ -1,4 +1,4 @@
-//! Requests of engines, carried out.
+//! Requests of engines, of admin clients and of the reporter, carried out; child processes that have ended.
 #![forbid(unsafe_code)]
 
 use std::os::fd::OwnedFd;
@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use super::clients::{PlaintextSide, Remains};
 use super::listeners::Incoming;
 use super::programs::{Outcome, Request};
+use super::report::{Question, ReporterEvent, Waiter, ready_text};
 use super::token::Token;
 use super::violation::Violation;
 use super::workers::FromEngine;
@@ -15,8 +16,9 @@ use super::{BATCH, Monitor};
 use crate::config::{BackendAddress, Backends, Destination, RunAs};
 use crate::environment::left_out;
 use crate::exit::Exit;
-use crate::message::{End, MAX_TEXT, Summary, ToEngine, ToMonitor, Transport};
-use crate::types::{ConnectionId, EngineId, HostId, ListenerId, Program, Severity, cause};
+use crate::message::{End, Summary, ToEngine, ToMonitor, Transport};
+use crate::process::reap;
+use crate::types::{ConnectionId, EngineId, HostId, ListenerId, Program, Severity};
 
 impl Monitor {
     /// Admits a client, and gives it to the engine with the fewest connections.
@@ -64,9 +66,6 @@ impl Monitor {
         match message {
             ToMonitor::Ready => self.engine_ready(engine),
             ToMonitor::Log { severity, id, line } => {
-                if line.len() > MAX_TEXT {
-                    return Err(Violation::LongText);
-                }
                 let line = match id {
                     Some(id) => format!("id={} {line}", id.name()),
                     None => line,
@@ -79,7 +78,7 @@ impl Monitor {
                     self.service.count_refused();
                     self.report.metrics.refused(limit);
                 }
-                self.send(engine, &decision(id, &admitted), Vec::new());
+                self.send(engine, &ToEngine::decision(id, &admitted), Vec::new());
             }
             ToMonitor::HostChosen { id, host } => {
                 let admitted = self.clients.host_chosen(engine, id, host)?;
@@ -88,7 +87,7 @@ impl Monitor {
                 {
                     self.report.metrics.refused_by_host(&host.label);
                 }
-                self.send(engine, &decision(id, &admitted), Vec::new());
+                self.send(engine, &ToEngine::decision(id, &admitted), Vec::new());
             }
             ToMonitor::Open {
                 id,
@@ -114,8 +113,17 @@ impl Monitor {
                     self.count_traffic(traffic.id, traffic.received, traffic.sent);
                 }
             }
-            ToMonitor::TrafficReported => self.stats_answered(engine),
-            ToMonitor::OutputEnded { id } => self.output_ended(engine, id)?,
+            ToMonitor::TrafficReported => {
+                self.report.stats.answered(engine);
+                self.answer_waiters(now);
+            }
+            ToMonitor::OutputEnded { id } => {
+                // The exit status may be there already.
+                self.reap();
+                if let Some(end) = self.clients.output_ended(engine, id, now)? {
+                    self.send(engine, &ToEngine::OutputEnded { id, end }, Vec::new());
+                }
+            }
             ToMonitor::Kill { id } => self.clients.kill(engine, id)?,
             ToMonitor::Closed { id, mut summary } => {
                 let deadline = self.clients.closed(engine, id, &mut summary, now)?;
@@ -184,12 +192,10 @@ impl Monitor {
 
     /// Gives up connections to backends that have taken too long.
     pub(super) fn expire_dials(&mut self, now: Instant) {
-        loop {
-            let (epoll, logger) = (&self.epoll, &mut self.logger);
-            match self.programs.expire_dial(epoll, logger, now) {
-                Some((id, outcome)) => self.dialled(id, outcome),
-                None => break,
-            }
+        while let Some((id, outcome)) =
+            (self.programs).expire_dial(&self.epoll, &mut self.logger, now)
+        {
+            self.dialled(id, outcome);
         }
     }
 
@@ -251,6 +257,80 @@ impl Monitor {
         }
     }
 
+    /// Notes which children have ended.
+    pub(super) fn reap(&mut self) {
+        while let Some((pid, status)) = reap() {
+            self.engines.exited(pid, status);
+            self.programs.exited(pid);
+            self.report.reporter.exited(pid, status);
+            self.logger.exited(pid);
+            // A child that is none of these was there before the monitor.
+            if let Some((id, client)) = self.clients.command_exited(pid, status) {
+                (self.report.metrics).exited(client.host_label(), status);
+                match client.is_open() {
+                    true => self.answer(id),
+                    false => self.conclude(id),
+                }
+            }
+        }
+    }
+
+    /// Answers the questions about the output of commands that have waited too long for an exit status.
+    pub(super) fn answer_overdue(&mut self, now: Instant) {
+        while let Some(id) = self.clients.overdue_question(now) {
+            self.answer(id);
+        }
+    }
+
+    /// Answers the engine that asks how the output of a command has ended, if one waits.
+    fn answer(&mut self, id: ConnectionId) {
+        if let Some((engine, end)) = self.clients.answer(id) {
+            self.send(engine, &ToEngine::OutputEnded { id, end }, Vec::new());
+        }
+    }
+
+    /// Accepts clients of the control sockets, unless accepting is paused.
+    pub(super) fn accept_admin_clients(&mut self) {
+        if self.lifecycle.is_paused() {
+            return;
+        }
+        let (clients, accepted) = self.report.control.accept_some();
+        for (question, client) in clients {
+            match question {
+                Question::Reload => self.begin_reload(Some(client)),
+                Question::Status => self.request_stats(Waiter::Status(client)),
+            }
+        }
+        if let Err(why) = accepted {
+            self.pause(&why);
+        }
+    }
+
+    /// Answers the reporter.
+    pub(super) fn serve_reporter(&mut self) {
+        for _ in 0..BATCH {
+            match self.report.reporter.receive(&self.epoll) {
+                ReporterEvent::Nothing => break,
+                ReporterEvent::Answered => {}
+                ReporterEvent::Readiness(id) => {
+                    let text = ready_text(&self.programs);
+                    let readiness = self.unready().map_or(Ok(text.as_str()), Err);
+                    (self.report.reporter).answer_readiness(id, readiness, &self.epoll);
+                }
+                ReporterEvent::Request(id) => self.request_stats(Waiter::Metrics(id)),
+                ReporterEvent::Lost(line) => self.logger.say(Severity::Err, &line),
+            }
+        }
+    }
+
+    /// Lets a client wait for up-to-date numbers.
+    fn request_stats(&mut self, waiter: Waiter) {
+        let now = Instant::now();
+        let ask = || self.engines.ask_for_traffic(&self.epoll);
+        self.report.stats.request(waiter, ask, now);
+        self.answer_waiters(now);
+    }
+
     /// Notes that an engine can serve. If it is the first one of the candidate, the candidate takes over.
     fn engine_ready(&mut self, engine: EngineId) {
         let generation = self.engines.generation(engine);
@@ -259,10 +339,8 @@ impl Monitor {
             self.take_over(candidate);
         }
         if self.lifecycle.set_ready() {
-            for listener in self.listeners.iter() {
-                let line = format!("listening on {listener}");
-                self.logger.say(Severity::Notice, &line);
-            }
+            let lines = self.listeners.lines().collect();
+            self.logger.say_all(Severity::Notice, lines);
             self.service.ready(self.clients.len());
         }
     }
@@ -274,7 +352,7 @@ impl Monitor {
         }
         let started = (self.engines).start_due(&self.generations, &self.epoll, now);
         self.report.metrics.restarted(started.restarts);
-        self.say_all(Severity::Err, started.failures);
+        self.logger.say_all(Severity::Err, started.failures);
         if let Some(e) = started.candidate {
             self.candidate_failed(e.desc());
         }
@@ -302,7 +380,8 @@ impl Monitor {
         for (id, deadline) in vanished {
             self.client_ended(id, Summary::unknown(End::Reset), deadline);
         }
-        self.stats_answered(engine);
+        self.report.stats.answered(engine);
+        self.answer_waiters(now);
         if !self.lifecycle.is_ready() && self.lifecycle.is_serving() {
             self.logger.say(Severity::Err, "no engine can start");
             self.lifecycle.fail(Exit::CannotStart);
@@ -313,13 +392,5 @@ impl Monitor {
     /// Sends a message to an engine, if it lives.
     pub(super) fn send(&mut self, engine: EngineId, message: &ToEngine, with: Vec<OwnedFd>) {
         self.engines.send(engine, message, with, &self.epoll);
-    }
-}
-
-/// The answer to an engine that asks whether a client is admitted.
-fn decision<E>(id: ConnectionId, admitted: &Result<(), E>) -> ToEngine {
-    match admitted {
-        Ok(()) => ToEngine::Admitted { id },
-        Err(_) => ToEngine::Refused { id },
     }
 }

@@ -108,10 +108,10 @@ fn items(bytes: &[u8]) -> Result<Vec<(usize, Item)>, String> {
 /// Message about an item in the file of another key of the configuration.
 fn misplaced(line: usize, item: &Item) -> String {
     let what = match item {
-        Item::Certificate(..) => "a certificate, which belongs into cert or client-ca",
-        Item::Key(_) => "a private key, which belongs into key or cert",
-        Item::Crl(_) => "a CRL, which belongs into client-crl",
-        Item::OcspResponse(_) => "an OCSP response, which belongs into ocsp",
+        Item::Certificate(..) => "a certificate, which belongs in cert or client-ca",
+        Item::Key(_) => "a private key, which belongs in key or cert",
+        Item::Crl(_) => "a CRL, which belongs in client-crl",
+        Item::OcspResponse(_) => "an OCSP response, which belongs in ocsp",
         Item::EcParameters | Item::DhParameters => "parameters, which belong to a key",
     };
     format!("line {line}: {what}")

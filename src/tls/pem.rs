@@ -112,7 +112,7 @@ impl Open {
         // RFC 1421 §4.6.1.1
         if text.starts_with(b"Proc-Type:") && find(text, b"ENCRYPTED").is_some() {
             return Err(format!(
-                "the key is encrypted in a format of old: {ENCRYPT_ANEW}"
+                "the key is encrypted in an old format: {ENCRYPT_ANEW}"
             ));
         }
         let digits = |byte: &u8| byte.is_ascii_alphanumeric() || b"+/=".contains(byte);
@@ -321,7 +321,7 @@ mod tests {
             ),
             (
                 A.replace("YW", "Proc-Type: 4,ENCRYPTED\nDEK-Info: AES\n\nYW"),
-                "line 2: the key is encrypted in a format of old: \"openssl pkcs8",
+                "line 2: the key is encrypted in an old format: \"openssl pkcs8",
             ),
         ] {
             let refused = read(&text).unwrap_err();

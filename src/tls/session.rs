@@ -138,9 +138,8 @@ impl Session {
             }
         };
         let result = turn().and_then(|stage| {
-            match stage {
-                Stage::Handshake => {}
-                Stage::Traffic | Stage::PeerClosed => self.verify_resumed()?,
+            if !matches!(stage, Stage::Handshake) {
+                self.verify_resumed()?;
             }
             Ok(stage)
         });

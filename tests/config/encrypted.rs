@@ -158,7 +158,7 @@ fn encryption_of_other_kinds_is_refused_with_the_command_that_changes_it() {
     .succeeded();
     fs::rename(site.path().join("new"), site.path().join("a.key")).unwrap();
     let message = format!(
-        "unable to use key {}: line 2: the key is encrypted in a format of old: {anew}",
+        "unable to use key {}: line 2: the key is encrypted in an old format: {anew}",
         path(&site, "a.key")
     );
     site.check(&with_host("")).refuses("a.key", &message);

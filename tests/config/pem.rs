@@ -137,12 +137,12 @@ fn sections_of_other_kinds_are_refused_where_they_would_be_lost() {
         (
             ca,
             format!("{root}{crl}"),
-            "a CRL, which belongs into client-crl",
+            "a CRL, which belongs in client-crl",
         ),
         (
             ca,
             format!("{root}{key}"),
-            "a private key, which belongs into key or cert",
+            "a private key, which belongs in key or cert",
         ),
         (
             ca,
@@ -152,7 +152,7 @@ fn sections_of_other_kinds_are_refused_where_they_would_be_lost() {
         (
             with_crl,
             format!("{crl}{root}"),
-            "a certificate, which belongs into cert or client-ca",
+            "a certificate, which belongs in cert or client-ca",
         ),
         (
             with_crl,
@@ -162,7 +162,7 @@ fn sections_of_other_kinds_are_refused_where_they_would_be_lost() {
         (
             "ocsp = \"ca.pem\"\n",
             root.clone(),
-            "a certificate, which belongs into cert or client-ca",
+            "a certificate, which belongs in cert or client-ca",
         ),
         (
             "ocsp = \"ca.pem\"\n",
@@ -185,10 +185,7 @@ fn sections_of_other_kinds_are_refused_where_they_would_be_lost() {
         assert_eq!(outcome.status, Some(96));
     }
     for (certificate, message) in [
-        (
-            format!("{leaf}{crl}"),
-            "a CRL, which belongs into client-crl",
-        ),
+        (format!("{leaf}{crl}"), "a CRL, which belongs in client-crl"),
         (
             request,
             "a section \"CERTIFICATE REQUEST\" cannot be used: a CA makes a certificate of it",

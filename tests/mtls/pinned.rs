@@ -15,7 +15,7 @@ use rustls::version::{TLS12, TLS13};
 use rustls::{AlertDescription, SupportedProtocolVersion};
 
 use crate::setup::{Setup, s_client, served, table, value};
-use tlssrv_testing::pki::{Certificate, Valid};
+use tlssrv_testing::pki::{Certificate, Valid, write_secret};
 use tlssrv_testing::programs::{Ran, missing, program, run};
 use tlssrv_testing::raw::codes::alert::{
     ACCESS_DENIED, CERTIFICATE_EXPIRED, CERTIFICATE_REVOKED, UNKNOWN_CA, UNSUPPORTED_CERTIFICATE,
@@ -346,6 +346,31 @@ fn a_client_cannot_make_others_with_a_certificate_that_is_not_of_a_ca() {
         UNKNOWN_CA,
         "nobody in client-ca has issued it",
     );
+}
+
+#[test]
+fn a_client_cannot_make_others_with_a_certificate_of_version_1() {
+    if missing(&["openssl"]) {
+        return;
+    }
+    let setup = Setup::new();
+    write_secret(&setup.site.file("ca.key"), &setup.ca.key());
+    let steps = "set -e; for who in ivan forged; do \
+                 openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=$who \
+                 -keyout $who.key -out $who.csr; done
+                 openssl x509 -req -in ivan.csr -CA ca.pem -CAkey ca.key -days 9 -out ivan.crt
+                 echo extendedKeyUsage=clientAuth >ext
+                 openssl x509 -req -in forged.csr -CA ivan.crt -CAkey ivan.key -days 9 -extfile ext -out forged.crt
+                 cat ivan.crt ivan.key >ivan.pem; cat forged.crt forged.key >forged.pem
+                 cat ca.pem ivan.crt >both.pem; mv both.pem ca.pem";
+    run(program("sh")
+        .current_dir(setup.site.path())
+        .args(["-c", steps]))
+    .succeeded();
+    let server = setup.require("");
+    served(&server, "ivan", &[]);
+    let why = "nobody in client-ca has issued it";
+    assert_refused(&server, "forged", UNKNOWN_CA, why);
 }
 
 #[test]

@@ -307,11 +307,15 @@ mod tests {
         );
         let white = "t.psk:1: unable to use key: white space before or after it: if that belongs to the key, write \
                      the key in hexadecimal digits\n";
+        let joined = "t.psk:1: unable to use key: another line seems to begin in it: end each line with a newline, \
+                      or if that belongs to the key, write the key in hexadecimal digits\n";
         for (line, error) in [
             ("a:text:0123456789abcde", LENGTH),
             ("a:text:", LENGTH),
             ("a:text: 0123456789abcdef", white),
             ("a:text:0123456789abcdef \r", white),
+            ("a:text:0123456789abcdefb:text:0123456789abcdef", joined),
+            ("a:text:0123456789abcdef\u{feff}b:0123", joined),
         ] {
             assert_eq!(parsed(line.as_bytes()), Err(error.into()), "{line}");
         }

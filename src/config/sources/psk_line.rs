@@ -24,6 +24,14 @@ pub(super) fn parse_line(
             unable("key", &reason);
             return None;
         }
+        // Files that were joined without a newline would lose an identity.
+        let has = |what: &[u8]| key.windows(what.len()).any(|window| window == what);
+        if has(b":text:") || has(b"\xef\xbb\xbf") {
+            let reason = "another line seems to begin in it: end each line with a newline, or if that belongs to \
+                          the key, write the key in hexadecimal digits";
+            unable("key", &reason);
+            return None;
+        }
         let key = Key::new(Zeroizing::new(key.to_vec()), Hash::default());
         let key = key.map_err(|e| unable("key", &e));
         return Some((identity.ok()?, key.ok()?, None));

@@ -70,7 +70,7 @@ const KEYS: [(&str, &[&str]); 7] = [
             "metrics",
         ],
     ),
-    ("[log]", &["to", "format"]),
+    ("[log]", &["to", "format", "level", "probes"]),
     (
         "[limits]",
         &[
@@ -107,6 +107,7 @@ const KEYS: [(&str, &[&str]); 7] = [
             "listen",
             "cert",
             "key",
+            "key-password",
             "ocsp",
             "psk",
             "psk-only-ke",
@@ -136,6 +137,7 @@ const KEYS: [(&str, &[&str]); 7] = [
             "pass-env",
             "umask",
             "rlimits",
+            "new-privileges",
             "stdio",
             "stderr",
             "connections",

@@ -140,7 +140,7 @@ impl RawClients {
             .collect();
         if certified.is_empty() {
             let message = "client-auth needs \"client-ca\": whose certificates are to be trusted? Or trust keys: \
-                           allow = [{ spki = \"sha256:…\" }]";
+                           allow = [{ spki = \"sha256:HASH\" }]";
             return error(table.span_of("client-auth"), message);
         }
         let named = certified

@@ -61,11 +61,6 @@ impl Listeners {
         self.sockets.is_empty()
     }
 
-    /// The sockets, for people.
-    pub(super) fn iter(&self) -> impl Iterator<Item = &impl fmt::Display> {
-        self.sockets.iter()
-    }
-
     /// A line for each socket.
     pub(super) fn lines(&self) -> impl Iterator<Item = String> {
         let sockets = self.sockets.iter();

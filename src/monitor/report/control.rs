@@ -18,6 +18,8 @@ use super::question::Question;
 use crate::monitor::token::Token;
 use crate::types::cause;
 
+/// Clients that are accepted in one turn of the loop.
+const BATCH: usize = 4;
 /// The last byte of an answer.
 const DONE: u8 = 0;
 const FAILED: u8 = 1;
@@ -40,7 +42,7 @@ pub(in crate::monitor) struct Control {
 pub(in crate::monitor) struct AdminClient(UnixStream);
 
 /// Result of [`Control::accept`].
-pub(in crate::monitor) enum Accepted {
+enum Accepted {
     /// A client, and what it asks.
     Client(Question, AdminClient),
     /// A client that may not ask. It is gone already.
@@ -93,10 +95,29 @@ impl Control {
         self.waiting
     }
 
+    /// Accepts a few clients, and says what each one asks. The others wait for the next turn of the loop, so that
+    /// clients that connect again and again do not stop the service of others.
+    ///
+    /// Errors: why descriptors or memory for a further one are missing.
+    pub(in crate::monitor) fn accept_some(
+        &mut self,
+    ) -> (Vec<(Question, AdminClient)>, Result<(), String>) {
+        let mut clients = Vec::new();
+        for _ in 0..BATCH {
+            match self.accept() {
+                Ok(Accepted::Client(question, client)) => clients.push((question, client)),
+                Ok(Accepted::Stranger) => {}
+                Ok(Accepted::Nobody) => break,
+                Err(why) => return (clients, Err(why)),
+            }
+        }
+        (clients, Ok(()))
+    }
+
     /// Accepts the next client of any socket, if there is one. The sockets take turns.
     ///
     /// Errors: why descriptors or memory for it are missing.
-    pub(in crate::monitor) fn accept(&mut self) -> Result<Accepted, String> {
+    fn accept(&mut self) -> Result<Accepted, String> {
         if !self.waiting {
             return Ok(Accepted::Nobody);
         }

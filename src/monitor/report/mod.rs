@@ -6,6 +6,7 @@ mod families;
 mod metrics;
 mod place;
 mod question;
+mod readiness;
 mod reporter;
 mod stats;
 mod status;
@@ -18,9 +19,10 @@ use prometheus::Error;
 use super::listeners::Listeners;
 
 pub use control::ask;
-pub(super) use control::{Accepted, AdminClient, Control};
+pub(super) use control::{AdminClient, Control};
 pub(super) use metrics::{Metrics, Present, ReloadResult};
 pub use question::Question;
+pub(super) use readiness::{ready_text, unready};
 pub(super) use reporter::{Reporter, ReporterEvent};
 pub(super) use stats::{Stats, Waiter};
 

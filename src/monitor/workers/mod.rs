@@ -17,7 +17,7 @@ use nix::unistd::Pid;
 use super::generation::{Generation, Generations, NoRandomness};
 use super::token::Token;
 use super::violation::Violation;
-use crate::message::{ToEngine, ToMonitor, decode, encode};
+use crate::message::{MAX_TEXT, ToEngine, ToMonitor, decode, encode};
 use crate::process::Received;
 use crate::types::{EngineId, cause};
 use slot::Slot;
@@ -201,6 +201,9 @@ impl Engines {
                 FromEngine::Violation(Violation::Descriptors)
             }
             Ok(Received::Message(bytes, _)) => match decode(bytes) {
+                Some(ToMonitor::Log { line, .. }) if line.len() > MAX_TEXT => {
+                    FromEngine::Violation(Violation::LongText)
+                }
                 Some(message) => FromEngine::Message(message),
                 None => FromEngine::Violation(Violation::Malformed),
             },
