@@ -23,7 +23,7 @@ _tlssrv() {
 
     case "${cmd}" in
         tlssrv)
-            opts="-D -c -k -a -A -l -r -f -h -V --debug --cert --key --psk --log --quiet --remote --listen --self-signed --config --check --explain --alpn --reload --status --inetd --completions --help --version"
+            opts="-D -c -k -a -A -l -r -f -h -V --debug --cert --key --key-password --psk --log --quiet --remote --listen --self-signed --new-privileges --config --check --explain --alpn --reload --status --inetd --completions --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

@@ -1,24 +1,67 @@
 //! Child processes that have ended.
-#![forbid(unsafe_code)]
 
+use std::fmt;
 use std::fs;
 use std::process;
 
 use nix::errno::Errno;
-use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 
+/// How a process has ended. `Display` is the exit status as a number, or the name of the signal.
+///
+/// nix's `WaitStatus` has no place for real-time signals.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// By itself, with this exit status.
+    Exited(u8),
+    /// A signal of this number has killed it.
+    Killed(i32),
+}
+
+impl fmt::Display for Ended {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::Exited(status) => status.fmt(f),
+            Self::Killed(number) => match Signal::try_from(number) {
+                Ok(signal) => signal.fmt(f),
+                Err(_) => write!(f, "SIGRTMIN+{}", number - libc::SIGRTMIN()),
+            },
+        }
+    }
+}
+
 /// Waits for a child that has ended; `None`: there is none.
-pub fn reap() -> Option<(Pid, WaitStatus)> {
+pub fn reap() -> Option<(Pid, Ended)> {
+    wait_for(Pid::from_raw(-1), libc::WNOHANG).ok()
+}
+
+/// Waits until this child has ended.
+///
+/// Errors: those of waitpid(2).
+pub fn wait_until_ended(child: Pid) -> nix::Result<Ended> {
+    wait_for(child, 0).map(|(_, ended)| ended)
+}
+
+/// Errors: those of waitpid(2), and ECHILD if no child has ended yet.
+fn wait_for(child: Pid, flags: libc::c_int) -> nix::Result<(Pid, Ended)> {
     loop {
-        match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
-            Ok(WaitStatus::StillAlive) | Err(Errno::ECHILD) => return None,
-            Ok(status) => {
-                if let Some(pid) = status.pid() {
-                    return Some((pid, status));
-                }
+        let mut status = 0;
+        // SAFETY: the status outlives the call.
+        let result = unsafe { libc::waitpid(child.as_raw(), &raw mut status, flags) };
+        match Errno::result(result) {
+            Ok(0) => return Err(Errno::ECHILD),
+            Ok(pid) => {
+                let ended = match libc::WIFSIGNALED(status) {
+                    true => Ended::Killed(libc::WTERMSIG(status)),
+                    false => {
+                        Ended::Exited(u8::try_from(libc::WEXITSTATUS(status)).unwrap_or(u8::MAX))
+                    }
+                };
+                return Ok((Pid::from_raw(pid), ended));
             }
-            Err(_) => {}
+            Err(Errno::EINTR) => {}
+            Err(e) => return Err(e),
         }
     }
 }
@@ -37,15 +80,6 @@ pub fn is_exiting(child: Pid) -> Option<bool> {
     let parent: u32 = fields.next()?.parse().ok()?;
     let flags: u64 = fields.nth(4)?.parse().ok()?;
     (parent == process::id() && flags != 0).then_some(flags & EXITING != 0)
-}
-
-/// The exit status of a process as text: a number, or the name of a signal.
-pub fn exit_text(status: WaitStatus) -> Option<String> {
-    match status {
-        WaitStatus::Exited(_, status) => Some(status.to_string()),
-        WaitStatus::Signaled(_, signal, _) => Some(signal.as_str().to_owned()),
-        _ => None,
-    }
 }
 
 #[cfg(test)]
@@ -67,6 +101,27 @@ mod tests {
         assert_eq!(is_exiting(pid), Some(true));
         child.wait().unwrap();
         assert_eq!(is_exiting(pid), None);
+    }
+
+    #[test]
+    fn an_end_is_shown_as_status_or_signal() {
+        for (script, ended, shown) in [
+            ("exit 0", Ended::Exited(0), "0"),
+            ("exit 255", Ended::Exited(255), "255"),
+            ("kill -9 $$", Ended::Killed(9), "SIGKILL"),
+            (
+                "kill -36 $$",
+                Ended::Killed(36),
+                &format!("SIGRTMIN+{}", 36 - libc::SIGRTMIN()),
+            ),
+        ] {
+            let mut child = Command::new("sh").args(["-c", script]).spawn().unwrap();
+            let pid = Pid::from_raw(child.id().try_into().unwrap());
+            assert_eq!(wait_until_ended(pid), Ok(ended));
+            assert_eq!(ended.to_string(), shown);
+            assert!(child.wait().is_err(), "nothing is left to wait for");
+        }
+        assert_eq!(wait_until_ended(Pid::from_raw(1)), Err(Errno::ECHILD));
     }
 
     #[test]

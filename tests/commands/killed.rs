@@ -50,6 +50,14 @@ fn a_command_that_a_signal_kills_in_the_middle_of_its_output_gets_no_close_notif
 }
 
 #[test]
+fn a_command_that_a_real_time_signal_kills_gets_no_close_notify() {
+    let server = script(STDIO[0], "echo half; kill -40 $$");
+    assert_cut(&mut server.connect(""), b"half\n");
+    let line = server.wait_for_connection();
+    assert!(line.value("exit").starts_with("SIGRTMIN+"), "{line:?}");
+}
+
+#[test]
 fn no_killed_command_of_many_gets_close_notify() {
     let server = script(STDIO[0], "echo half; kill -9 $$");
     for _ in 0..100 {

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use nix::sys::signal::{Signal, killpg};
-use nix::sys::wait::WaitStatus;
 use nix::unistd::Pid;
 
 use super::limits::Source;
@@ -16,7 +15,7 @@ use crate::config::{BackendAddress, Host, OnTruncation};
 use crate::environment::{ConnectionInfo, variables};
 use crate::message::Summary;
 use crate::monitor::generation::Generation;
-use crate::process::{LaunchError, address_text};
+use crate::process::{Ended, LaunchError, address_text};
 use crate::proxy;
 use crate::tls::names::{suite_name, version_name};
 use crate::types::{EngineId, HandshakeInfo, HostId, ListenerId};
@@ -66,7 +65,7 @@ pub(in crate::monitor) enum PlaintextSide {
     /// The command runs.
     Running(Pid),
     /// The command has ended.
-    Exited(Pid, WaitStatus),
+    Exited(Pid, Ended),
     /// No backend has accepted yet.
     Dialling,
     /// No backend has accepted; the reason.

@@ -4,14 +4,13 @@
 use std::time::Duration;
 
 use nix::errno::Errno;
-use nix::sys::wait::WaitStatus;
 use serde_json::Value;
 
 use super::client::{Client, ClientSide, PlaintextSide};
 use crate::exit::Exit;
 use crate::log::{Allowance, Fields, Logger};
 use crate::message::{End, Summary};
-use crate::process::{LaunchError, Step, address_text, exit_text};
+use crate::process::{Ended, LaunchError, Step, address_text};
 use crate::tls::names::{group_name, suite_name, version_name};
 use crate::types::Severity;
 
@@ -80,7 +79,7 @@ impl Client {
         set("identity", self.identity().map(Into::into));
         let (pid, exit) = match self.plaintext {
             PlaintextSide::Running(pid) => (Some(pid), None),
-            PlaintextSide::Exited(pid, status) => (Some(pid), exit_value(status)),
+            PlaintextSide::Exited(pid, ended) => (Some(pid), Some(exit_value(ended))),
             _ => (None, None),
         };
         set("pid", pid.map(|pid| pid.as_raw().into()));
@@ -133,7 +132,7 @@ impl Client {
             },
             (_, PlaintextSide::NoBackend(why)) => format!("launch: no backend: {why}"),
             (End::BackendReset, _) => "backend: reset".to_owned(),
-            (End::Killed, PlaintextSide::Exited(_, WaitStatus::Signaled(_, signal, _))) => {
+            (End::Killed, PlaintextSide::Exited(_, signal @ Ended::Killed(_))) => {
                 format!("command: killed by {signal}")
             }
             (End::Killed, _) => "command: killed".to_owned(),
@@ -152,24 +151,22 @@ impl Client {
                 errno: Errno::ENOENT,
             }) => Exit::NotFound,
             PlaintextSide::LaunchFailed(_) | PlaintextSide::NoUser => Exit::NotExecutable,
-            PlaintextSide::Exited(_, WaitStatus::Exited(_, status)) => {
-                Exit::Command(u8::try_from(status).unwrap_or(u8::MAX))
-            }
+            PlaintextSide::Exited(_, Ended::Exited(status)) => Exit::Command(status),
             // The status that a shell gives.
-            PlaintextSide::Exited(_, WaitStatus::Signaled(_, signal, _)) => {
-                Exit::Command(u8::try_from(128 + signal as i32).unwrap_or(u8::MAX))
+            PlaintextSide::Exited(_, Ended::Killed(signal)) => {
+                Exit::Command(u8::try_from(128 + signal).unwrap_or(u8::MAX))
             }
             PlaintextSide::NoBackend(_) => Exit::System,
-            PlaintextSide::Exited(..) | PlaintextSide::Running(_) => Exit::Success,
+            PlaintextSide::Running(_) => Exit::Success,
             PlaintextSide::Dialling | PlaintextSide::Connected(_) => Exit::Success,
         }
     }
 }
 
 /// An exit status as a number, a signal by its name.
-fn exit_value(status: WaitStatus) -> Option<Value> {
-    match status {
-        WaitStatus::Exited(_, status) => Some(status.into()),
-        status => exit_text(status).map(Into::into),
+fn exit_value(ended: Ended) -> Value {
+    match ended {
+        Ended::Exited(status) => status.into(),
+        Ended::Killed(_) => ended.to_string().into(),
     }
 }

@@ -18,7 +18,6 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use nix::sys::signal::{Signal, killpg};
-use nix::sys::wait::WaitStatus;
 use nix::unistd::Pid;
 
 use super::generation::Generation;
@@ -27,6 +26,7 @@ use super::socket_options::apply_limits;
 use crate::exit::Exit;
 use crate::log::Logger;
 use crate::message::{OutputEnd, Summary};
+use crate::process::Ended;
 use crate::types::{ConnectionId, EngineId, HandshakeInfo, ListenerId, Severity};
 use client::{ClientSide, Output};
 use first_refusals::FirstRefusals;
@@ -224,11 +224,11 @@ impl Clients {
     pub(super) fn command_exited(
         &mut self,
         pid: Pid,
-        status: WaitStatus,
+        ended: Ended,
     ) -> Option<(ConnectionId, &Client)> {
         let id = self.commands.remove(&pid)?;
         let client = self.clients.get_mut(&id)?;
-        client.plaintext = PlaintextSide::Exited(pid, status);
+        client.plaintext = PlaintextSide::Exited(pid, ended);
         Some((id, client))
     }
 

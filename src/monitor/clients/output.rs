@@ -8,11 +8,9 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::time::{Duration, Instant};
 
-use nix::sys::wait::WaitStatus;
-
 use super::client::{Client, Output, PlaintextSide};
 use crate::message::OutputEnd;
-use crate::process::is_exiting;
+use crate::process::{Ended, is_exiting};
 use crate::types::ConnectionId;
 
 /// Time limit for the exit status of a command that is about to exit.
@@ -39,7 +37,7 @@ impl Client {
     /// How the output has ended.
     pub(super) fn output_end(&self) -> Knowledge {
         match self.plaintext {
-            PlaintextSide::Exited(_, WaitStatus::Signaled(..)) => Knowledge::Known(OutputEnd::Cut),
+            PlaintextSide::Exited(_, Ended::Killed(_)) => Knowledge::Known(OutputEnd::Cut),
             PlaintextSide::Exited(..) => Knowledge::Known(OutputEnd::Whole),
             PlaintextSide::Running(pid) => match is_exiting(pid) {
                 Some(false) => Knowledge::Known(OutputEnd::Whole),

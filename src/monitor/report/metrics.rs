@@ -6,13 +6,12 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use nix::sys::wait::WaitStatus;
 use prometheus::{Error, Histogram, Registry, TextEncoder};
 
 use super::families::{Families, register_constants};
 use crate::config::{BackendName, Config, Host};
 use crate::monitor::clients::{Client, Clients, LimitExceeded};
-use crate::process::exit_text;
+use crate::process::Ended;
 use crate::tls::names::{suite_name, version_name};
 use crate::tls::server_certificate::Validity;
 use crate::types::Severity;
@@ -196,13 +195,9 @@ impl Metrics {
     }
 
     /// Counts a command that has ended.
-    pub(in crate::monitor) fn exited(&self, host: &str, status: WaitStatus) {
-        if let Some(status) = exit_text(status) {
-            self.families
-                .exits
-                .with_label_values(&[host, &status])
-                .inc();
-        }
+    pub(in crate::monitor) fn exited(&self, host: &str, ended: Ended) {
+        let labels = [host, &ended.to_string()];
+        self.families.exits.with_label_values(&labels).inc();
     }
 
     /// Counts plaintext bytes from clients and to them.

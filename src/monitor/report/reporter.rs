@@ -12,14 +12,15 @@ use std::time::{Duration, Instant};
 
 use nix::sys::epoll::{Epoll, EpollFlags};
 use nix::sys::signal::{Signal, kill};
-use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::Pid;
 
 use crate::message::{MAX_TEXT, bounded, decode, encode};
 use crate::monitor::generation::Generation;
 use crate::monitor::listeners::{AcceptError, Listeners, Plan};
 use crate::monitor::token::Token;
-use crate::process::{Channel, Forked, Jail, Received, exit_now, fork_engine};
+use crate::process::{
+    Channel, Ended, Forked, Jail, Received, exit_now, fork_engine, wait_until_ended,
+};
 use crate::reporter::{self, Endpoint, MAX_PART, MAX_REQUESTS, Outcome, RequestId, ToReporter};
 
 /// Wait before the next start after a reporter has died.
@@ -43,7 +44,7 @@ struct Process {
     /// The generation that it was forked with.
     generation: Arc<Generation>,
     /// Exit status, once the process has been waited for: another process may have its id then.
-    ended: Option<WaitStatus>,
+    ended: Option<Ended>,
 }
 
 /// Result of [`Reporter::receive`].
@@ -254,7 +255,7 @@ impl Reporter {
     }
 
     /// Notes that a child process has ended, if it was the reporter.
-    pub(in crate::monitor) fn exited(&mut self, pid: Pid, status: WaitStatus) {
+    pub(in crate::monitor) fn exited(&mut self, pid: Pid, status: Ended) {
         if let Some(process) = self.process.as_mut().filter(|process| process.pid == pid) {
             process.ended = Some(status);
         }
@@ -287,7 +288,7 @@ impl Reporter {
         drop(process.channel);
         if process.ended.is_none() {
             let _ = kill(process.pid, Signal::SIGKILL);
-            let _ = waitpid(process.pid, None);
+            let _ = wait_until_ended(process.pid);
         }
         Some(process.pid)
     }

@@ -11,14 +11,13 @@ use std::time::Instant;
 
 use nix::errno::Errno;
 use nix::sys::epoll::Epoll;
-use nix::sys::wait::WaitStatus;
 use nix::unistd::Pid;
 
 use super::generation::{Generation, Generations, NoRandomness};
 use super::token::Token;
 use super::violation::Violation;
 use crate::message::{MAX_TEXT, ToEngine, ToMonitor, decode, encode};
-use crate::process::Received;
+use crate::process::{Ended, Received};
 use crate::types::{EngineId, cause};
 use slot::Slot;
 
@@ -243,10 +242,10 @@ impl Engines {
 
     /// Notes that a child process has ended, if it was an engine. What it has sent before its end is still
     /// to be received; then its channel ends.
-    pub(super) fn exited(&mut self, pid: Pid, status: WaitStatus) {
+    pub(super) fn exited(&mut self, pid: Pid, ended: Ended) {
         let mut engines = self.slots.values_mut().filter_map(Slot::engine);
         if let Some(engine) = engines.find(|engine| engine.pid == pid) {
-            engine.ended = Some(status);
+            engine.ended = Some(ended);
         }
     }
 

@@ -6,12 +6,11 @@ use std::time::{Duration, Instant};
 
 use nix::sys::epoll::EpollFlags;
 use nix::sys::signal::{Signal, kill};
-use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::Pid;
 
 use super::engine;
 use crate::monitor::generation::Generation;
-use crate::process::{Channel, exit_text};
+use crate::process::{Channel, Ended, wait_until_ended};
 
 /// Life time after which a dead engine is replaced at once.
 const SETTLED: Duration = Duration::from_secs(60);
@@ -43,7 +42,7 @@ pub(super) struct RunningEngine {
     /// Number of connections.
     pub(super) load: usize,
     /// Exit status, once the process has been waited for: another process may have its id then.
-    pub(super) ended: Option<WaitStatus>,
+    pub(super) ended: Option<Ended>,
 }
 
 impl Slot {
@@ -130,12 +129,12 @@ impl Slot {
         let status = engine.ended.map_or_else(
             || {
                 let _ = kill(engine.pid, Signal::SIGKILL);
-                waitpid(engine.pid, None)
+                wait_until_ended(engine.pid)
             },
             Ok,
         );
         let how = match status {
-            Ok(status) => exit_text(status).unwrap_or_default(),
+            Ok(ended) => ended.to_string(),
             Err(e) => e.desc().to_owned(),
         };
         Some((engine.pid, how))
