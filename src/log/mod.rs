@@ -100,6 +100,16 @@ impl Logger {
         }
     }
 
+    /// Lets lines wait for each other until [`Logger::release`].
+    pub fn hold(&mut self) {
+        self.outlet.hold();
+    }
+
+    /// Lets lines go out that have waited for each other.
+    pub fn release(&mut self) {
+        self.outlet.release();
+    }
+
     /// Writes sentences.
     pub fn say_all(&mut self, severity: Severity, messages: Vec<String>) {
         for message in messages {

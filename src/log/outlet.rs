@@ -19,7 +19,7 @@ use nix::unistd::Pid;
 use super::Fields;
 use super::line::Form;
 use super::sink::{Sink, append_to};
-use super::writer::{self, LONGEST, Order, TELL_AGAIN, Writer};
+use super::writer::{self, LONGEST, LONGEST_MESSAGE, Order, TELL_AGAIN, Writer};
 use crate::config::{LogFormat, LogTo};
 use crate::process::socket::{Written, send};
 use crate::process::start_itself;
@@ -47,6 +47,8 @@ pub(super) struct Outlet {
     /// Number of lines that were dropped since the last one that was kept.
     dropped: u64,
     last_try: Instant,
+    /// Whether lines are kept until they go out together.
+    held: bool,
 }
 
 /// Whoever writes the lines.
@@ -84,6 +86,7 @@ impl Outlet {
             bytes: 0,
             dropped: 0,
             last_try: Instant::now(),
+            held: false,
         };
         let mut slow = None;
         outlet.by = match sink.never_waits() {
@@ -123,9 +126,21 @@ impl Outlet {
         self.form
     }
 
+    /// Lets lines wait for each other, if a process writes them: it wakes up once for all of them.
+    pub(super) fn hold(&mut self) {
+        self.held = matches!(self.by, By::Process(_));
+    }
+
+    /// Lets lines go out that have waited for each other.
+    pub(super) fn release(&mut self) {
+        if std::mem::take(&mut self.held) && !self.is_empty() {
+            self.flush();
+        }
+    }
+
     /// Takes a line.
     pub(super) fn line(&mut self, severity: Severity, line: Vec<u8>) {
-        self.flush();
+        self.flush_unless_held();
         if line.len() > LONGEST || self.bytes + line.len() > MOST_KEPT {
             self.dropped += 1;
             return;
@@ -133,7 +148,7 @@ impl Outlet {
         self.keep_count();
         self.bytes += line.len();
         self.kept.push_back(Order::Line(severity, line));
-        self.flush();
+        self.flush_unless_held();
     }
 
     /// Opens the destination again, after the lines that are kept.
@@ -211,26 +226,34 @@ impl Outlet {
         self.kept.push_back(Order::Line(Severity::Err, line));
     }
 
+    fn flush_unless_held(&mut self) {
+        if !self.held || self.bytes >= LONGEST {
+            self.flush();
+        }
+    }
+
     /// Gives on what is taken.
     fn flush(&mut self) {
         self.last_try = Instant::now();
         while let Some(order) = self.kept.front() {
             let taken = match &mut self.by {
-                By::Itself(writer) => writer.take(order).is_ok(),
-                By::Process(process) => match process.send(order) {
+                By::Itself(writer) => usize::from(writer.take(order).is_ok()),
+                By::Process(process) => match process.send(self.kept.iter()) {
                     Ok(taken) => taken,
                     Err(Gone) => {
                         let pid = process.pid;
                         return self.lose(pid);
                     }
                 },
-                By::Nobody(_) => false,
+                By::Nobody(_) => 0,
             };
-            if !taken {
+            if taken == 0 {
                 return;
             }
-            if let Some(Order::Line(_, line)) = self.kept.pop_front() {
-                self.bytes -= line.len();
+            for order in self.kept.drain(..taken) {
+                if let Order::Line(_, line) = order {
+                    self.bytes -= line.len();
+                }
             }
         }
     }
@@ -286,16 +309,23 @@ impl Outlet {
 }
 
 impl Process {
-    /// Gives an order to the process; whether the socket has taken it.
-    fn send(&self, order: &Order) -> Result<bool, Gone> {
-        // Only types that postcard cannot represent make this fail.
-        let Ok(message) = postcard::to_stdvec(order) else {
-            return Ok(true);
-        };
+    /// Gives the first of these orders to the process, as many as a message has room for. Returns how many the socket
+    /// has taken.
+    fn send<'a>(&self, orders: impl Iterator<Item = &'a Order>) -> Result<usize, Gone> {
+        let (mut message, mut count) = (Vec::new(), 0);
+        for order in orders {
+            // Only types that postcard cannot represent make this fail.
+            let order = postcard::to_stdvec(order).unwrap_or_default();
+            if count > 0 && message.len() + order.len() > LONGEST_MESSAGE {
+                break;
+            }
+            message.extend(order);
+            count += 1;
+        }
         match send(&self.socket, &message) {
-            Written::Bytes(0) => Ok(false),
+            Written::Bytes(0) => Ok(0),
             // No socket takes it, now or later.
-            Written::Bytes(_) | Written::Broken(Errno::EMSGSIZE) => Ok(true),
+            Written::Bytes(_) | Written::Broken(Errno::EMSGSIZE) => Ok(count),
             Written::Broken(_) => Err(Gone),
         }
     }

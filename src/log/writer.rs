@@ -30,6 +30,8 @@ pub(super) const ARGUMENT_0: &str = "tlssrv-log";
 pub(super) const TELL_AGAIN: Duration = Duration::from_secs(1);
 /// Longest line, in bytes: a message has to fit into the buffer of a socket.
 pub(super) const LONGEST: usize = 64 * 1024;
+/// Longest message, in bytes: orders, one after the other.
+pub(super) const LONGEST_MESSAGE: usize = LONGEST + 64;
 
 /// What a writer is to do.
 #[derive(Serialize, Deserialize)]
@@ -149,7 +151,7 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> Exit {
         return Exit::Usage;
     };
     let stdin = io::stdin();
-    let mut buffer = vec![0; LONGEST + 64];
+    let mut buffer = vec![0; LONGEST_MESSAGE];
     loop {
         if writer.has_lost() {
             let mut ready = [PollFd::new(stdin.as_fd(), PollFlags::POLLIN)];
@@ -159,14 +161,15 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> Exit {
                 continue;
             }
         }
-        let order = match recv(libc::STDIN_FILENO, &mut buffer, MsgFlags::empty()) {
+        let mut orders = match recv(libc::STDIN_FILENO, &mut buffer, MsgFlags::empty()) {
             Ok(0) => return Exit::Success,
-            Ok(length) => buffer.get(..length).map(postcard::from_bytes::<Order>),
+            Ok(length) => buffer.get(..length).unwrap_or_default(),
             Err(Errno::EINTR) => continue,
             Err(_) => return Exit::System,
         };
-        if let Some(Ok(order)) = order {
+        while let Ok((order, rest)) = postcard::take_from_bytes(orders) {
             let _ = writer.take(&order);
+            orders = rest;
         }
     }
 }

@@ -94,9 +94,11 @@ impl Monitor {
                     return Exit::System;
                 }
             };
+            self.logger.hold();
             for event in events.get(..count).unwrap_or_default() {
                 self.handle(Token::from(*event));
             }
+            self.logger.release();
             self.accept_admin_clients();
         }
         self.engines.end_all(Instant::now());

@@ -5,6 +5,8 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use nix::unistd::Pid;
+
 use super::clients::{PlaintextSide, Remains};
 use super::listeners::Incoming;
 use super::programs::{Outcome, Request};
@@ -17,7 +19,7 @@ use crate::config::{BackendAddress, Backends, Destination, RunAs};
 use crate::environment::left_out;
 use crate::exit::Exit;
 use crate::message::{End, Summary, ToEngine, ToMonitor, Transport};
-use crate::process::reap;
+use crate::process::{Ended, reap};
 use crate::types::{ConnectionId, EngineId, HostId, ListenerId, Program, Severity};
 
 impl Monitor {
@@ -66,11 +68,8 @@ impl Monitor {
         match message {
             ToMonitor::Ready => self.engine_ready(engine),
             ToMonitor::Log { severity, id, line } => {
-                let line = match id {
-                    Some(id) => format!("id={} {line}", id.name()),
-                    None => line,
-                };
-                self.logger.say(severity, &line);
+                let of = id.map_or_else(String::new, |id| format!("id={} ", id.name()));
+                self.logger.say(severity, &format!("{of}{line}"));
             }
             ToMonitor::ProxyHeader { id, addresses } => {
                 let admitted = self.clients.proxy_header(engine, id, addresses, now)?;
@@ -119,7 +118,9 @@ impl Monitor {
             }
             ToMonitor::OutputEnded { id } => {
                 // The exit status may be there already.
-                self.reap();
+                if let Some((pid, ended)) = self.clients.reap(id) {
+                    self.child_ended(pid, ended);
+                }
                 if let Some(end) = self.clients.output_ended(engine, id, now)? {
                     self.send(engine, &ToEngine::OutputEnded { id, end }, Vec::new());
                 }
@@ -173,11 +174,12 @@ impl Monitor {
         let Some(client) = self.clients.get(id) else {
             return;
         };
-        let version = backends.proxy;
         let request = Request {
             generation: Arc::clone(client.generation()),
             host,
-            header: version.map_or_else(Vec::new, |version| client.proxy_header(version)),
+            header: backends
+                .proxy
+                .map_or_else(Vec::new, |version| client.proxy_header(version)),
         };
         self.clients.set_plaintext(id, PlaintextSide::Dialling);
         let outcome = (self.programs).dial(id, request, &self.epoll, &mut self.logger);
@@ -235,9 +237,8 @@ impl Monitor {
     pub(super) fn client_ended(&mut self, id: ConnectionId, summary: Summary, deadline: Instant) {
         self.programs.hang_up(id, &self.epoll);
         self.count_traffic(id, summary.received, summary.sent);
-        match self.clients.end(id, summary, deadline) {
-            Remains::Command => {}
-            Remains::Nothing => self.conclude(id),
+        if let Remains::Nothing = self.clients.end(id, summary, deadline) {
+            self.conclude(id);
         }
     }
 
@@ -259,18 +260,22 @@ impl Monitor {
 
     /// Notes which children have ended.
     pub(super) fn reap(&mut self) {
-        while let Some((pid, status)) = reap() {
-            self.engines.exited(pid, status);
-            self.programs.exited(pid);
-            self.report.reporter.exited(pid, status);
-            self.logger.exited(pid);
-            // A child that is none of these was there before the monitor.
-            if let Some((id, client)) = self.clients.command_exited(pid, status) {
-                (self.report.metrics).exited(client.host_label(), status);
-                match client.is_open() {
-                    true => self.answer(id),
-                    false => self.conclude(id),
-                }
+        while let Some((pid, ended)) = reap() {
+            self.child_ended(pid, ended);
+        }
+    }
+
+    fn child_ended(&mut self, pid: Pid, ended: Ended) {
+        self.engines.exited(pid, ended);
+        self.programs.exited(pid);
+        self.report.reporter.exited(pid, ended);
+        self.logger.exited(pid);
+        // A child that is none of these was there before the monitor.
+        if let Some((id, client)) = self.clients.command_exited(pid, ended) {
+            (self.report.metrics).exited(client.host_label(), ended);
+            match client.is_open() {
+                true => self.answer(id),
+                false => self.conclude(id),
             }
         }
     }
@@ -339,8 +344,8 @@ impl Monitor {
             self.take_over(candidate);
         }
         if self.lifecycle.set_ready() {
-            let lines = self.listeners.lines().collect();
-            self.logger.say_all(Severity::Notice, lines);
+            self.logger
+                .say_all(Severity::Notice, self.listeners.lines().collect());
             self.service.ready(self.clients.len());
         }
     }
@@ -364,10 +369,8 @@ impl Monitor {
         let Some(lost) = self.engines.end(engine, now) else {
             return;
         };
-        let why = match violation {
-            Some(violation) => format!("it broke the protocol: {violation}"),
-            None => lost.how,
-        };
+        let broke = |violation| format!("it broke the protocol: {violation}");
+        let why = violation.map_or(lost.how, broke);
         if !lost.retired && !self.generations.is_current(&lost.generation) {
             return self.candidate_failed(&why);
         }

@@ -25,4 +25,4 @@ pub use jail::{Jail, JailError};
 pub use passed::{take_passed, take_variable};
 pub use signals::Signals;
 pub use spawn::{Launch, LaunchError, Launcher, Step};
-pub use wait::{Ended, is_exiting, reap, wait_until_ended};
+pub use wait::{Ended, is_exiting, reap, reap_child, wait_until_ended};

@@ -36,6 +36,11 @@ pub fn reap() -> Option<(Pid, Ended)> {
     wait_for(Pid::from_raw(-1), libc::WNOHANG).ok()
 }
 
+/// How this child has ended; `None`: it has not.
+pub fn reap_child(child: Pid) -> Option<Ended> {
+    wait_for(child, libc::WNOHANG).ok().map(|(_, ended)| ended)
+}
+
 /// Waits until this child has ended.
 ///
 /// Errors: those of waitpid(2).

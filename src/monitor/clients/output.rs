@@ -8,9 +8,12 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::time::{Duration, Instant};
 
+use nix::unistd::Pid;
+
+use super::Clients;
 use super::client::{Client, Output, PlaintextSide};
 use crate::message::OutputEnd;
-use crate::process::{Ended, is_exiting};
+use crate::process::{Ended, is_exiting, reap_child};
 use crate::types::ConnectionId;
 
 /// Time limit for the exit status of a command that is about to exit.
@@ -31,6 +34,16 @@ pub(super) enum Knowledge {
     Wait(Duration),
     /// There is no command.
     NoCommand,
+}
+
+impl Clients {
+    /// Waits for the command of a client if it has ended; how it has.
+    pub(in crate::monitor) fn reap(&self, id: ConnectionId) -> Option<(Pid, Ended)> {
+        match self.get(id)?.plaintext {
+            PlaintextSide::Running(pid) => reap_child(pid).map(|ended| (pid, ended)),
+            _ => None,
+        }
+    }
 }
 
 impl Client {
