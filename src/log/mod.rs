@@ -152,15 +152,20 @@ impl Logger {
         self.outlet.exited(pid);
     }
 
-    /// Logs from now on as another log does. What this one could not write is counted there.
-    pub fn replace(&mut self, other: Self) {
-        self.finish();
-        if self.outlet.is_like(&other.outlet) {
-            // The order of lines stays as it is.
-            self.level = other.level;
-            self.wanted = other.wanted;
-            return;
+    /// Logs from now on what is at least this severe, and as another log does, if there is one.
+    pub fn change(&mut self, level: Severity, other: Option<Self>) {
+        match other {
+            Some(other) => self.replace(other),
+            None => {
+                self.level = level;
+                self.wanted.iter_mut().for_each(|log| log.level = level);
+            }
         }
+    }
+
+    /// Logs from now on as another log does. What this one could not write is counted there.
+    fn replace(&mut self, other: Self) {
+        self.finish();
         let before = std::mem::replace(self, other);
         self.outlet.count_dropped(before.outlet.unwritten());
     }

@@ -5,20 +5,21 @@
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::process::Stdio;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, kill};
-use nix::sys::socket::{AddressFamily, Shutdown, SockFlag, SockType, shutdown, socketpair};
+use nix::sys::socket::{
+    AddressFamily, MsgFlags, Shutdown, SockFlag, SockType, recv, shutdown, socketpair,
+};
 use nix::sys::wait::waitpid;
 use nix::unistd::Pid;
 
 use super::Fields;
-use super::line::Form;
-use super::sink::{Sink, append_to};
+use super::line::{Form, Frame};
+use super::sink::Sink;
 use super::writer::{self, LONGEST, LONGEST_MESSAGE, Order, TELL_AGAIN, Writer};
 use crate::config::{LogFormat, LogTo};
 use crate::process::socket::{Written, send};
@@ -33,6 +34,8 @@ const RETRY: Duration = Duration::from_millis(100);
 const PAUSE: Duration = Duration::from_secs(1);
 /// Time that the last lines have at the end.
 const LAST: Duration = Duration::from_secs(2);
+/// Time that a file has to be opened in, before its errors are no longer those of the start or of the reload.
+const OPENING: Duration = Duration::from_secs(1);
 /// Time between two looks at the destination at the end.
 const LOOK: Duration = Duration::from_millis(5);
 
@@ -68,15 +71,21 @@ struct Gone;
 struct Process {
     pid: Pid,
     socket: OwnedFd,
+    /// Whether it has opened the log. It gets no lines before.
+    has_opened: bool,
 }
 
 impl Outlet {
     /// Opens a destination. The second value is what the operator has to hear of it.
     ///
-    /// Errors: those of opening the file, or of reaching syslog.
+    /// Errors: those of opening the file, or of reaching syslog. A file that cannot be opened for now, because its disk
+    /// hangs or it is a pipe that nobody reads, is none: its process waits.
     pub(super) fn open(to: &LogTo, format: LogFormat) -> io::Result<(Self, Option<String>)> {
-        let sink = Sink::open(to)?;
-        let frame = sink.frame();
+        let sink = match to {
+            LogTo::File(_) => None,
+            LogTo::Stderr | LogTo::Syslog(_) => Some(Sink::open(to)?),
+        };
+        let frame = sink.as_ref().map_or(Frame::Stamped, Sink::frame);
         let form = Form { format, frame };
         let mut outlet = Self {
             to: to.clone(),
@@ -89,14 +98,18 @@ impl Outlet {
             held: false,
         };
         let mut slow = None;
-        outlet.by = match sink.never_waits() {
-            true => By::Itself(Writer::new(sink, form)),
-            false => match outlet.start_process(&sink) {
-                Ok(process) => By::Process(process),
+        outlet.by = match sink {
+            Some(sink) if sink.never_waits() => By::Itself(Writer::new(sink, form)),
+            sink => match outlet.start_process() {
+                Ok(mut process) => {
+                    process.has_opened(Instant::now() + OPENING)?;
+                    By::Process(process)
+                }
                 Err(e) => {
                     let line = "unable to start the process that writes the log";
                     let then = "everybody waits while the log cannot be written";
                     slow = Some(format!("{line}: {}: {then}", cause(&e)));
+                    let sink = sink.map_or_else(|| Sink::open(to), Ok)?;
                     By::Itself(Writer::new(sink, form))
                 }
             },
@@ -104,21 +117,16 @@ impl Outlet {
         Ok((outlet, slow))
     }
 
-    fn start_process(&self, sink: &Sink) -> io::Result<Process> {
+    fn start_process(&self) -> io::Result<Process> {
         let (family, kind) = (AddressFamily::Unix, SockType::SeqPacket);
         let (ours, theirs) = socketpair(family, kind, None, SockFlag::SOCK_CLOEXEC)?;
-        let stdout = match sink {
-            Sink::File(_, file, _) => Stdio::from(file.try_clone()?),
-            _ => Stdio::null(),
-        };
         let arguments = writer::arguments(&self.to, self.form.format);
-        let pid = start_itself(writer::ARGUMENT_0, &arguments, theirs, stdout)?;
-        Ok(Process { pid, socket: ours })
-    }
-
-    /// Whether another outlet has the same destination, and the same form of lines.
-    pub(super) fn is_like(&self, other: &Self) -> bool {
-        self.to == other.to && self.form == other.form
+        let pid = start_itself(writer::ARGUMENT_0, &arguments, theirs)?;
+        Ok(Process {
+            pid,
+            socket: ours,
+            has_opened: false,
+        })
     }
 
     /// The form of the lines.
@@ -196,13 +204,7 @@ impl Outlet {
 
     /// Starts another process in place of one that has ended.
     fn replace(&mut self, now: Instant) {
-        let sink = match &self.to {
-            LogTo::Stderr => Ok(Sink::stderr()),
-            LogTo::File(path) => append_to(path).map(|file| Sink::file(path.clone(), file)),
-            to @ LogTo::Syslog(_) => Sink::open(to),
-        };
-        let started = sink.and_then(|sink| self.start_process(&sink));
-        self.by = match started {
+        self.by = match self.start_process() {
             Ok(process) => By::Process(process),
             Err(_) => By::Nobody(now.checked_add(PAUSE).unwrap_or(now)),
         };
@@ -211,19 +213,26 @@ impl Outlet {
     /// Notes that a child process has ended: it may be the one that writes.
     pub(super) fn exited(&mut self, pid: Pid) {
         if matches!(&self.by, By::Process(process) if process.pid == pid) {
-            self.lose(pid);
+            self.lose();
         }
     }
 
-    /// Tells that the process has ended, and lets another one take its place.
-    fn lose(&mut self, pid: Pid) {
+    /// Tells that the process has ended, if it has got lines, and lets another one take its place.
+    fn lose(&mut self) {
         let now = Instant::now();
-        self.by = By::Nobody(now.checked_add(PAUSE).unwrap_or(now));
-        let message =
-            format!("the process {pid} that wrote the log has ended: lines may be missing");
-        let line = (self.form).line(Severity::Err, Some(&message), &Fields::new());
-        self.bytes += line.len();
-        self.kept.push_back(Order::Line(Severity::Err, line));
+        let until = now.checked_add(PAUSE).unwrap_or(now);
+        if let By::Process(Process {
+            pid,
+            has_opened: true,
+            ..
+        }) = std::mem::replace(&mut self.by, By::Nobody(until))
+        {
+            let message =
+                format!("the process {pid} that wrote the log has ended: lines may be missing");
+            let line = (self.form).line(Severity::Err, Some(&message), &Fields::new());
+            self.bytes += line.len();
+            self.kept.push_back(Order::Line(Severity::Err, line));
+        }
     }
 
     fn flush_unless_held(&mut self) {
@@ -240,10 +249,7 @@ impl Outlet {
                 By::Itself(writer) => usize::from(writer.take(order).is_ok()),
                 By::Process(process) => match process.send(self.kept.iter()) {
                     Ok(taken) => taken,
-                    Err(Gone) => {
-                        let pid = process.pid;
-                        return self.lose(pid);
-                    }
+                    Err(Gone) => return self.lose(),
                 },
                 By::Nobody(_) => 0,
             };
@@ -309,9 +315,36 @@ impl Outlet {
 }
 
 impl Process {
+    /// Whether the process has opened the log, which is waited for until then at most.
+    ///
+    /// Errors: why the log cannot be opened.
+    fn has_opened(&mut self, until: Instant) -> io::Result<bool> {
+        if self.has_opened {
+            return Ok(true);
+        }
+        let mut socket = [PollFd::new(self.socket.as_fd(), PollFlags::POLLIN)];
+        let left = until.saturating_duration_since(Instant::now()).as_millis();
+        let left = u16::try_from(left).unwrap_or(u16::MAX);
+        if !matches!(poll(&mut socket, PollTimeout::from(left)), Ok(1..)) {
+            return Ok(false);
+        }
+        let mut errno = [0; size_of::<i32>()];
+        match recv(self.socket.as_raw_fd(), &mut errno, MsgFlags::MSG_DONTWAIT)? {
+            0 => return Err(io::Error::other("the process that writes it has ended")),
+            _ => match i32::from_le_bytes(errno) {
+                0 => self.has_opened = true,
+                errno => return Err(io::Error::from_raw_os_error(errno)),
+            },
+        }
+        Ok(true)
+    }
+
     /// Gives the first of these orders to the process, as many as a message has room for. Returns how many the socket
     /// has taken.
-    fn send<'a>(&self, orders: impl Iterator<Item = &'a Order>) -> Result<usize, Gone> {
+    fn send<'a>(&mut self, orders: impl Iterator<Item = &'a Order>) -> Result<usize, Gone> {
+        if !self.has_opened(Instant::now()).map_err(|_| Gone)? {
+            return Ok(0);
+        }
         let (mut message, mut count) = (Vec::new(), 0);
         for order in orders {
             // Only types that postcard cannot represent make this fail.

@@ -2,7 +2,7 @@
 #![forbid(unsafe_code)]
 
 use std::fs::File;
-use std::io::{self, Write};
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -39,7 +39,7 @@ impl Sink {
     pub(super) fn open(to: &LogTo) -> io::Result<Self> {
         match to {
             LogTo::Stderr => Ok(Journal::of_stderr().map_or_else(Self::stderr, Self::Journal)),
-            LogTo::File(path) => Ok(Self::file(path.clone(), append_to(path)?)),
+            LogTo::File(path) => Self::file(path.clone()),
             LogTo::Syslog(tag) => {
                 Syslog::connect(tag.clone(), std::process::id()).map(Self::Syslog)
             }
@@ -51,9 +51,10 @@ impl Sink {
         Self::Stderr(Stream::default())
     }
 
-    /// A file that is open.
-    pub(super) fn file(path: PathBuf, file: File) -> Self {
-        Self::File(path, file, Stream::default())
+    /// A file, which is opened.
+    pub(super) fn file(path: PathBuf) -> io::Result<Self> {
+        let file = append_to(&path)?;
+        Ok(Self::File(path, file, Stream::default()))
     }
 
     /// What the lines need.
@@ -141,18 +142,12 @@ impl Stream {
 }
 
 /// Opens a file for appending. Others than its owner and group are not to read who connected.
-pub(super) fn append_to(path: &Path) -> io::Result<File> {
+fn append_to(path: &Path) -> io::Result<File> {
     File::options()
         .append(true)
         .create(true)
         .mode(0o640)
         .open(path)
-}
-
-/// A file from standard output, which is open.
-pub(super) fn file_of_stdout() -> io::Result<File> {
-    io::stdout().flush()?;
-    Ok(io::stdout().as_fd().try_clone_to_owned()?.into())
 }
 
 /// Whether a log could be opened. Nothing is written, and no file is made.

@@ -13,12 +13,12 @@ use std::time::Duration;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::SigSet;
-use nix::sys::socket::{MsgFlags, recv};
+use nix::sys::socket::{MsgFlags, recv, send};
 use serde::{Deserialize, Serialize};
 
 use super::Fields;
 use super::line::{Form, Frame};
-use super::sink::{Sink, file_of_stdout};
+use super::sink::Sink;
 use super::syslog::Syslog;
 use crate::config::{LogFormat, LogTo};
 use crate::exit::Exit;
@@ -147,9 +147,26 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> Exit {
     let _ = SigSet::all().thread_block();
     let _ = nix::sys::prctl::set_name(c"tlssrv-log");
     let _ = nix::sys::prctl::set_dumpable(false);
-    let Some(mut writer) = from_arguments(arguments) else {
+    let Some((to, form, pid)) = from_arguments(arguments) else {
         return Exit::Usage;
     };
+    let opened = match to {
+        LogTo::Stderr => Ok(Sink::stderr()),
+        LogTo::File(path) => Sink::file(path),
+        LogTo::Syslog(tag) => Syslog::connect(tag, pid).map(Sink::Syslog),
+    };
+    let errno = opened
+        .as_ref()
+        .map_or_else(|e| e.raw_os_error().unwrap_or(libc::EIO), |_| 0);
+    let _ = send(
+        libc::STDIN_FILENO,
+        &errno.to_le_bytes(),
+        MsgFlags::MSG_NOSIGNAL,
+    );
+    let Ok(sink) = opened else {
+        return Exit::System;
+    };
+    let mut writer = Writer::new(sink, form);
     let stdin = io::stdin();
     let mut buffer = vec![0; LONGEST_MESSAGE];
     loop {
@@ -174,25 +191,22 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> Exit {
     }
 }
 
-/// `text` or `json`; then `file` and its path, which is standard output; or `syslog`, the tag and the process id; or
-/// nothing, for standard error.
-fn from_arguments(mut arguments: impl Iterator<Item = OsString>) -> Option<Writer> {
+/// `text` or `json`; then `file` and its path; or `syslog`, the tag and the process id; or nothing, for standard error.
+fn from_arguments(mut arguments: impl Iterator<Item = OsString>) -> Option<(LogTo, Form, u32)> {
     let format = match arguments.next()?.to_str()? {
         "text" => LogFormat::Text,
         "json" => LogFormat::Json,
         _ => return None,
     };
-    let (sink, frame) = match arguments.next() {
-        None => (Sink::stderr(), Frame::Stamped),
-        Some(kind) if kind == "file" => {
-            let path = arguments.next()?.into();
-            (Sink::file(path, file_of_stdout().ok()?), Frame::Stamped)
-        }
+    let mut pid = 0;
+    let (to, frame) = match arguments.next() {
+        None => (LogTo::Stderr, Frame::Stamped),
+        Some(kind) if kind == "file" => (LogTo::File(arguments.next()?.into()), Frame::Stamped),
         Some(_) => {
             let tag = arguments.next()?.to_string_lossy().into_owned();
-            let pid = arguments.next()?.to_str()?.parse().ok()?;
-            (Sink::Syslog(Syslog::connect(tag, pid).ok()?), Frame::Bare)
+            pid = arguments.next()?.to_str()?.parse().ok()?;
+            (LogTo::Syslog(tag), Frame::Bare)
         }
     };
-    Some(Writer::new(sink, Form { format, frame }))
+    Some((to, Form { format, frame }, pid))
 }

@@ -317,9 +317,7 @@ impl Monitor {
         self.clients.set_capacity(candidate.capacity);
         let config = &generation.config;
         self.programs.configure(config, Instant::now());
-        if let Some(logger) = candidate.logger {
-            self.logger.replace(logger);
-        }
+        (self.logger).change(config.log.level, candidate.logger);
         let mut lines = self.listeners.adopt(candidate.listeners, &self.epoll);
         let reporter = &mut self.report.reporter;
         lines.extend(reporter.adopt(candidate.metrics, &generation, &self.epoll));

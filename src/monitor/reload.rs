@@ -123,11 +123,10 @@ impl Reload {
         })?;
         let warnings = loaded.problems.reports();
         let config = loaded.config;
-        let logger = match config.log == generations.current().config.log {
+        let (old, new) = (&generations.current().config.log, &config.log);
+        let logger = match (&old.to, old.format) == (&new.to, new.format) {
             true => None,
-            false => {
-                Some(Logger::open(&config.log).map_err(|e| log::cannot_open(&config.log.to, &e))?)
-            }
+            false => Some(Logger::open(new).map_err(|e| log::cannot_open(&new.to, &e))?),
         };
         let limit = raise_descriptor_limit()
             .map_err(|e| format!("unable to raise the limit of descriptors: {}", cause(&e)))?;

@@ -10,10 +10,11 @@ use std::time::{Duration, Instant};
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::sys::stat::Mode;
+use nix::unistd::{Pid, mkfifo};
 
 use tlssrv_testing::account::is_root;
-use tlssrv_testing::programs::{missing, program};
+use tlssrv_testing::programs::{missing, program, run};
 use tlssrv_testing::server::Lines;
 use tlssrv_testing::socket::tcp_pair;
 use tlssrv_testing::{Dial, Host, Line, Server, Site, Socket, eventually, proc, skip, tlssrv_path};
@@ -336,6 +337,94 @@ fn a_disk_that_hangs_stops_nobody() {
     .unwrap();
     let status = eventually("it ends", || child.try_wait().unwrap());
     assert_eq!(status.code(), Some(0));
+}
+
+/// Reloads a server that echoes, so that its log goes to this file. A reload that fails is an error.
+fn log_to(server: &Server, file: &str) {
+    let table = Host {
+        log: &format!("to = {file:?}"),
+        command: &["cat"],
+        ..Host::default()
+    };
+    fs::write(server.site.file("tlssrv.toml"), table.toml()).unwrap();
+    let mut command = Command::new(tlssrv_path());
+    let command = command.args(["-f", "tlssrv.toml", "--reload"]);
+    run(command.current_dir(server.site.path())).succeeded();
+}
+
+#[test]
+fn a_reload_to_a_pipe_that_nobody_reads_stops_nobody() {
+    let server = Server::with_config(&cat());
+    let pipe = server.site.file("pipe");
+    mkfifo(&pipe, Mode::S_IRWXU).unwrap();
+    log_to(&server, "./pipe");
+    for _ in 0..CONNECTIONS {
+        serve(server.address());
+    }
+    let lines = BufReader::new(fs::File::open(&pipe).unwrap()).lines();
+    let ends = lines
+        .map(Result::unwrap)
+        .filter(|line| line.contains("end="));
+    let ends: Vec<String> = ends.take(CONNECTIONS).collect();
+    assert_eq!(connections(&ends).len(), CONNECTIONS);
+}
+
+#[test]
+fn a_reload_to_a_disk_that_hangs_stops_nobody() {
+    if !is_root() {
+        return skip("only root can make a disk hang");
+    }
+    if missing(&["fsfreeze", "mkfs.ext4"]) {
+        return;
+    }
+    let Some(disk) = Disk::mount() else {
+        return skip("no file system on a loop device here");
+    };
+    let log = disk.site.file("disk/log");
+    let server = Server::with_config(&cat());
+    disk.freeze();
+    log_to(&server, log.to_str().unwrap());
+    for _ in 0..CONNECTIONS {
+        serve(server.address());
+    }
+    disk.thaw();
+    eventually("every line", || {
+        let lines = fs::read_to_string(&log).unwrap_or_default();
+        let lines: Vec<String> = lines.lines().map(str::to_owned).collect();
+        (connections(&lines).len() == CONNECTIONS).then_some(())
+    });
+}
+
+#[test]
+fn a_process_that_never_opened_the_log_has_lost_no_line() {
+    let server = Server::with_config(&cat());
+    let log = server.site.file("log");
+    log_to(&server, "./log");
+    let end_writer = |but: Option<Pid>| {
+        let writer = eventually("the process", || {
+            let mut children = proc::children(server.pid()).into_iter();
+            let is_it = |pid: &Pid| proc::name(*pid).as_deref() == Some("tlssrv-log");
+            children.find(|pid| is_it(pid) && Some(*pid) != but)
+        });
+        kill(writer, Signal::SIGKILL).unwrap();
+        writer
+    };
+    fs::remove_file(&log).unwrap();
+    mkfifo(&log, Mode::S_IRWXU).unwrap();
+    let first = end_writer(None);
+    serve(server.address());
+    // This one waits for a reader of the pipe.
+    end_writer(Some(first));
+    serve(server.address());
+    let mut lines = BufReader::new(fs::File::open(&log).unwrap()).lines();
+    let mut lines = std::iter::from_fn(|| lines.next()).map(Result::unwrap);
+    let (mut ends, mut losses) = (0, 0);
+    while ends < 2 {
+        let line = lines.next().unwrap();
+        ends += usize::from(line.contains("end=closed"));
+        losses += usize::from(line.contains("that wrote the log has ended"));
+    }
+    assert_eq!(losses, 1, "only the first one had lines");
 }
 
 /// A file system in a file, mounted in a site.

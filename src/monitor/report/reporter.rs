@@ -97,7 +97,10 @@ impl Reporter {
             return Vec::new();
         };
         self.not_before = now.checked_add(PAUSE);
-        vec![format!("unable to start the reporter of metrics: {e}")]
+        vec![format!(
+            "unable to start the reporter of metrics: {}",
+            e.desc()
+        )]
     }
 
     /// Errors: those of fork(2), socketpair(2) and `epoll_ctl(2)`.

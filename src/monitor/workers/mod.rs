@@ -110,7 +110,7 @@ impl Engines {
                 // A candidate takes over only if all of its engines can start.
                 Err(e) if !is_current => started.candidate = Some(e),
                 Err(e) => {
-                    let line = format!("unable to start an engine: {e}");
+                    let line = format!("unable to start an engine: {}", e.desc());
                     started.failures.push(line);
                     slot.back_off(now);
                 }
